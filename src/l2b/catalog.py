@@ -1,0 +1,82 @@
+"""Find extensions by name: the file name is the registration.
+
+Families kept in a folder (engines, noise, datasets, models, methods, pseudo) have one public
+class a file, named by the file. Families kept in one module (normalisers, look-ahead
+points) name their classes in snake case.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def names(base: type) -> list[str]:
+    """Names of everything that extends ``base``, sorted."""
+    home = importlib.import_module(_home(base))
+    if hasattr(home, "__path__"):
+        return sorted(m.name for m in pkgutil.iter_modules(home.__path__) if m.name != "base")
+    return sorted(_snake(found.__name__) for found in _classes(home, base))
+
+
+def find(base: type[T], name: str) -> type[T]:
+    """The class that extends ``base`` under this name.
+
+    Raises:
+        ValueError: if there is none; the message holds the nearest right name.
+    """
+    if name not in names(base):
+        raise ValueError(unknown(_kind(base), name, names(base)))
+    home = _home(base)
+    module = importlib.import_module(home)
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"{home}.{name}")
+        return _classes(module, base)[0]
+    return next(found for found in _classes(module, base) if _snake(found.__name__) == name)
+
+
+def name_of(extension: object) -> str:
+    """The name under which an extension, or its class, is found."""
+    cls = extension if isinstance(extension, type) else type(extension)
+    base = next(b for b in reversed(cls.__mro__) if b.__module__ != "builtins" and b is not cls)
+    in_folder = _home(base) != base.__module__
+    return cls.__module__.rpartition(".")[2] if in_folder else _snake(cls.__name__)
+
+
+def summary(base: type, name: str) -> str:
+    """The first line of an extension's documentation."""
+    return (inspect.getdoc(find(base, name)) or "").partition("\n")[0]
+
+
+def unknown(kind: str, name: str, known: list[str]) -> str:
+    """The message for a wrong name, with the nearest right one."""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    return f"No {kind} is called {name!r}; {hint}: {', '.join(known)}."
+
+
+def _kind(base: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", base.__name__).lower()
+
+
+def _home(base: type) -> str:
+    return base.__module__.removesuffix(".base")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _classes(module: object, base: type[T]) -> list[type[T]]:
+    return [
+        found
+        for found in vars(module).values()
+        if inspect.isclass(found)
+        and issubclass(found, base)
+        and not inspect.isabstract(found)
+        and found.__module__ == module.__name__
+    ]

@@ -1,0 +1,37 @@
+"""What an engine is: a way to obtain ż."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import nn
+
+from l2b.types import Apply, Inputs, Params, Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(ABC):
+    """A way to differentiate logits along a direction of parameter space."""
+
+    def scope(self, module: nn.Module) -> frozenset[str] | None:
+        """Names of the parameters that the direction may move; None for all of them.
+
+        The clean gradient is taken over these alone, so a narrow scope also saves the
+        backward pass through everything before them.
+        """
+        del module
+        return None
+
+    @abstractmethod
+    def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
+        """Differentiate the logits along a direction.
+
+        Args:
+            apply: the model as a pure function.
+            params: where to differentiate, by name.
+            inputs: the training batch.
+            direction: tangent of each parameter, by name and shape as ``params``.
+
+        Returns:
+            Logits at ``params`` and their derivative along ``direction``, both without
+            autograd history.
+        """

@@ -1,0 +1,56 @@
+"""A forward difference: one more plain pass, for models without forward-mode rules."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from l2b.engines.base import Engine
+from l2b.types import Apply, Inputs, Params, Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiniteDifference(Engine):
+    """ż ≈ (z(θ + εv) − z(θ)) / ε: about 1 % off in float32, cheaper than forward mode.
+
+    Attributes:
+        length: length ε‖v‖ of the step in parameter space; None picks it by the precision
+            of the logits: 1e-2, or 1e-6 in float64.
+    """
+
+    length: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a step that goes nowhere."""
+        if self.length is not None and not self.length > 0:
+            raise ValueError(
+                f"FiniteDifference needs length > 0, got {self.length}: it is the length of "
+                "the step in parameter space."
+            )
+
+    def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
+        """Two passes with the same random draws, one of them a short step away."""
+        with torch.no_grad():
+            random_state = _random_state(params)
+            z = apply(params, inputs)
+            norm = torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
+            if norm == 0:
+                return Probe(z, torch.zeros_like(z))
+            length = self.length or (1e-6 if z.dtype == torch.float64 else 1e-2)
+            step = (length / norm).item()
+            _restore(random_state)  # the same dropout masks, or the difference is noise
+            ahead = {name: value + step * direction[name] for name, value in params.items()}
+            return Probe(z, (apply(ahead, inputs) - z) / step)
+
+
+def _random_state(params: Params) -> tuple[Tensor, Tensor | None, torch.device]:
+    device = next(iter(params.values())).device
+    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return torch.get_rng_state(), on_device, device
+
+
+def _restore(state: tuple[Tensor, Tensor | None, torch.device]) -> None:
+    on_cpu, on_device, device = state
+    torch.set_rng_state(on_cpu)
+    if on_device is not None:
+        torch.cuda.set_rng_state(on_device, device)

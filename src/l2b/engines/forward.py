@@ -1,0 +1,25 @@
+"""Forward-mode automatic differentiation: exact, one pass, no second-order graph."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from l2b.engines.base import Engine
+from l2b.types import Apply, Inputs, Params, Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forward(Engine):
+    """Exact ż by forward-mode automatic differentiation; no second-order graph."""
+
+    def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
+        """One pass of dual numbers through the model."""
+        # Fused attention has no forward-mode rule; the math kernel is built of parts that do.
+        with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+            duals = {
+                name: forward_ad.make_dual(value, direction[name]) for name, value in params.items()
+            }
+            z, dz = forward_ad.unpack_dual(apply(duals, inputs))
+            return Probe(z, torch.zeros_like(z) if dz is None else dz)

@@ -1,0 +1,73 @@
+"""The clean gradient of the final layer alone: almost free."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from l2b.engines.base import Engine
+from l2b.engines.forward import Forward
+from l2b.types import Apply, Inputs, Params, Probe
+
+HEADS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastLayer(Engine):
+    """ż from the final linear layer only: no backward through the trunk, almost free.
+
+    Attributes:
+        layer: qualified name of the final layer; None takes the last linear (or
+            convolutional) layer with trainable parameters in the order of registration.
+    """
+
+    layer: str | None = None
+
+    def scope(self, module: nn.Module) -> frozenset[str]:
+        """Names of the final layer's parameters.
+
+        Raises:
+            ValueError: if there is no such layer, or it shares its weights with another.
+        """
+        name, head = self.head(module)
+        own = {f"{name}.{leaf}" if name else leaf for leaf, _ in head.named_parameters()}
+        everywhere = [n for n, _ in module.named_parameters(remove_duplicate=False)]
+        firsts = dict(module.named_parameters())
+        tied = [n for n in everywhere if n in own and n not in firsts]
+        shared = {id(p) for p in head.parameters()}
+        tied += [
+            n
+            for n, p in module.named_parameters(remove_duplicate=False)
+            if id(p) in shared and n not in own
+        ]
+        if tied:
+            raise ValueError(
+                f"LastLayer cannot use {name!r}: it shares its weights with {tied[0]!r}, so "
+                "its clean gradient does not stop at the last layer. Use the forward engine."
+            )
+        return frozenset(n for n in own if firsts[n].requires_grad)
+
+    def head(self, module: nn.Module) -> tuple[str, nn.Module]:
+        """The final layer and its qualified name.
+
+        Raises:
+            ValueError: if there is no such layer.
+        """
+        layers = {
+            name: layer
+            for name, layer in module.named_modules()
+            if isinstance(layer, HEADS) and any(p.requires_grad for p in layer.parameters())
+        }
+        if self.layer is None and layers:
+            return list(layers.items())[-1]
+        if self.layer is not None and self.layer in layers:
+            return self.layer, layers[self.layer]
+        wanted = "a linear or convolutional layer" if self.layer is None else repr(self.layer)
+        raise ValueError(
+            f"LastLayer found no {wanted} with trainable parameters in "
+            f"{type(module).__name__}; it has {', '.join(map(repr, layers)) or 'none'}. Name "
+            "the final layer with LastLayer(layer=…), or use the forward engine."
+        )
+
+    def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
+        """Dual numbers that start at the final layer, so the trunk runs once, plainly."""
+        return Forward()(apply, params, inputs, direction)

@@ -1,0 +1,103 @@
+"""Any module as a pure function, with buffers and random state protected."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from l2b.types import Apply, Inputs, Params
+
+
+class Functional(NamedTuple):
+    """A module taken apart.
+
+    Attributes:
+        apply: parameters and inputs to logits; leaves the module as it was.
+        params: the parameters that a step would move, detached, by name.
+    """
+
+    apply: Apply
+    params: Params
+
+
+def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functional:
+    """Take a module apart into a pure function and its trainable parameters.
+
+    Frozen parameters stay inside the function. Tied parameters appear once, under their
+    first name, and move together. Every call works on copies of the buffers, so running
+    statistics never move.
+
+    Args:
+        module: any module that returns logits (a tensor, or an output with ``logits``).
+        only: names of the parameters to take out; all trainable ones if None.
+
+    Returns:
+        The function and its parameters.
+
+    Raises:
+        ValueError: if no parameter is trainable.
+    """
+    params = {
+        name: parameter.detach()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and (only is None or name in only)
+    }
+    if not params:
+        raise ValueError(
+            f"{type(module).__name__} has no trainable parameter: every one has "
+            "requires_grad=False, so there is no gradient to learn weights from."
+        )
+    # Detached, so that autograd and forward-mode AD record nothing for what is not taken out.
+    fixed = {
+        name: parameter.detach()
+        for name, parameter in module.named_parameters()
+        if name not in params
+    }
+
+    def apply(values: Params, inputs: Inputs) -> Tensor:
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        return logits(functional_call(module, {**fixed, **values, **buffers}, *_call(inputs)))
+
+    return Functional(apply, params)
+
+
+def logits(output: object) -> Tensor:
+    """The logits in a model's output: the tensor itself, or its ``logits`` entry.
+
+    Raises:
+        TypeError: if the output holds no logits.
+    """
+    if isinstance(output, Mapping):
+        output = output.get("logits", output)
+    found = getattr(output, "logits", output)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            "The model must return logits as a tensor [n, classes, ...] or an output with "
+            f"a `logits` entry, got {type(output).__name__}."
+        )
+    return found
+
+
+def forward(module: nn.Module, inputs: Inputs) -> Tensor:
+    """Call a module the ordinary way and return its logits, [n, classes, *pixels]."""
+    args, kwargs = _call(inputs)
+    return logits(module(*args, **kwargs))
+
+
+@contextmanager
+def untouched_random_state(device: torch.device) -> Iterator[None]:
+    """Restore the global random state of the CPU and of ``device`` on leaving."""
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=devices, device_type=device.type):
+        yield
+
+
+def _call(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    if isinstance(inputs, tuple):
+        return inputs, {}
+    return (inputs,), {}

@@ -1,0 +1,53 @@
+"""Per-sample losses, never reduced over samples or pixels."""
+
+from torch import Tensor
+from torch.nn import functional
+
+from l2b.types import Weights
+
+
+def cross_entropy(z: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of every sample (and pixel) towards its target.
+
+    Args:
+        z: logits, [n, classes, *pixels].
+        target: class indices [n, *pixels], or probabilities shaped like ``z``.
+
+    Returns:
+        Loss in nats, [n, *pixels].
+    """
+    if target.is_floating_point():
+        return -(target * functional.log_softmax(z, dim=1)).sum(dim=1)
+    return functional.cross_entropy(z, target, reduction="none")
+
+
+def bootstrapped_loss(z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
+    """The two-weight objective Σ_i α_i f_i + β_i g_i (L2B, Eq. 3).
+
+    Args:
+        z: logits of the training batch, [n, classes, *pixels].
+        observed: labels as given, class indices [n, *pixels] or probabilities.
+        weights: what `l2b.weigh` returned for this batch.
+
+    Returns:
+        Scalar loss in nats. It is a sum, not a mean: normalised weights already sum to 1.
+    """
+    towards_observed = cross_entropy(z, observed)
+    towards_pseudo = cross_entropy(z, weights.pseudo)
+    return (weights.alpha * towards_observed + weights.beta * towards_pseudo).sum()
+
+
+def mixed_target_loss(z: Tensor, observed: Tensor, pseudo: Tensor, beta: Tensor) -> Tensor:
+    """Bootstrapping with one mixed target per sample (Eq. 2).
+
+    Args:
+        z: logits, [n, classes, *pixels].
+        observed: labels as given, as probabilities shaped like ``z``.
+        pseudo: labels the model predicts, as probabilities shaped like ``z``.
+        beta: share of the pseudo-label, [n, *pixels], in [0, 1].
+
+    Returns:
+        Loss in nats, [n, *pixels].
+    """
+    share = beta.unsqueeze(1)
+    return cross_entropy(z, (1 - share) * observed + share * pseudo)

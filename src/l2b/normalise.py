@@ -1,0 +1,160 @@
+"""From raw scores to weights.
+
+A normaliser takes scores [candidates, n, *pixels] in their true units and returns weights
+of the same shape. Candidate 0 is the observed label (α), candidate 1 the pseudo-label (β).
+The ablations of the method are normalisers too, because they differ in nothing else.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normaliser(ABC):
+    """A map from scores to non-negative weights over one batch."""
+
+    @abstractmethod
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Weigh every candidate.
+
+        Args:
+            scores: [candidates, n, *pixels], in units of clean loss per unit step.
+
+        Returns:
+            Weights of the same shape, non-negative, with a sum of 1 (or of 0 where no
+            candidate helps).
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositiveShare(Normaliser):
+    """Clamp below at zero, then divide by the sum over the batch (L2B, Eq. 9)."""
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Each positive score as a share of all positive scores; all zero if none is."""
+        positive = scores.clamp_min(0)
+        # Scaled by the largest first, so that neither tiny nor huge scores lose the sum.
+        positive = positive / _one_if_zero(positive.amax())
+        return positive / _one_if_zero(positive.sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid(Normaliser):
+    """Logistic function of each score, divided by the sum over the batch (L2B, Fig. 3)."""
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """σ(score) / Σσ(score)."""
+        squashed = torch.sigmoid(scores)
+        return squashed / _one_if_zero(squashed.sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(Normaliser):
+    """Softmax over all candidates of the batch (L2B, Fig. 3).
+
+    Attributes:
+        temperature: T in exp(score / T), in units of the scores; must be positive.
+    """
+
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a temperature that has no meaning."""
+        if not self.temperature > 0:
+            raise ValueError(
+                f"Softmax needs temperature > 0, got {self.temperature}: scores are divided by it."
+            )
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """exp(score / T) / Σexp(score / T)."""
+        flat = (scores / self.temperature).flatten()
+        if flat.isneginf().all():
+            return torch.zeros_like(scores)
+        return torch.softmax(flat, dim=0).view_as(scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservedOnly(Normaliser):
+    """β = 0: weigh observed labels alone, which is learning to reweight (L2RW).
+
+    Attributes:
+        then: the normaliser of what is left.
+    """
+
+    then: Normaliser = field(default_factory=PositiveShare)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Weights with candidate 1 shut out."""
+        return self.then(_only(scores, candidate=0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoOnly(Normaliser):
+    """α = 0: weigh pseudo-labels alone.
+
+    Attributes:
+        then: the normaliser of what is left.
+    """
+
+    then: Normaliser = field(default_factory=PositiveShare)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Weights with candidate 0 shut out."""
+        return self.then(_only(scores, candidate=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerSample(Normaliser):
+    """α + β = 1 for every sample (then divided by their number): labels mixed, none dropped.
+
+    Positive scores are shared out within the sample; where no candidate is positive, the
+    sample is split evenly. The sum over the batch is 1, as for the other normalisers.
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Shares within each sample, over the number of samples."""
+        positive = scores.clamp_min(0)
+        largest = positive.amax(dim=0, keepdim=True)
+        positive = torch.where(largest > 0, positive / _one_if_zero(largest), 1.0)
+        shares = positive / positive.sum(dim=0, keepdim=True)
+        return shares / scores[0].numel()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed(Normaliser):
+    """The same (α, β) for every sample, whatever the scores: classic bootstrapping.
+
+    Attributes:
+        alpha: weight of the observed label before division by the number of samples.
+        beta: weight of the pseudo-label before division by the number of samples.
+    """
+
+    alpha: float = 0.8
+    beta: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse negative weights."""
+        if self.alpha < 0 or self.beta < 0:
+            raise ValueError(
+                f"Fixed needs alpha >= 0 and beta >= 0, got {self.alpha} and {self.beta}: "
+                "a negative weight would train away from its label."
+            )
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """(α, β) / n for every sample."""
+        weights = torch.empty_like(scores)
+        weights[0], weights[1] = self.alpha, self.beta
+        return weights / scores[0].numel()
+
+
+def _only(scores: Tensor, candidate: int) -> Tensor:
+    shut_out = torch.full_like(scores, -torch.inf)
+    shut_out[candidate] = scores[candidate]
+    return shut_out
+
+
+def _one_if_zero(divisor: Tensor) -> Tensor:
+    return torch.where(divisor == 0, torch.ones_like(divisor), divisor)

@@ -1,0 +1,21 @@
+"""Sources of pseudo-labels: the current model, a moving average of it, or its past.
+
+``hard_self`` is the published choice, ready-made.
+"""
+
+from l2b.pseudo.base import PseudoLabels, Source
+from l2b.pseudo.moving_average import MovingAverage
+from l2b.pseudo.self_labels import HardSelf, SelfLabels
+from l2b.pseudo.temporal import Temporal
+
+hard_self = HardSelf()
+
+__all__ = [
+    "HardSelf",
+    "MovingAverage",
+    "PseudoLabels",
+    "SelfLabels",
+    "Source",
+    "Temporal",
+    "hard_self",
+]

@@ -1,0 +1,67 @@
+"""The shared array types, the axis legend, and the small records that layers pass on.
+
+Axis legend: ``n`` samples of a batch, ``m`` clean samples, ``classes`` always on axis 1,
+``*pixels`` any number of trailing axes (none for classification), ``candidates`` always
+on axis 0 (observed label first, pseudo-label second).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from torch import Tensor
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""What a model is called with: one tensor, positional tensors, or named tensors."""
+
+Params: TypeAlias = dict[str, Tensor]
+"""Parameters, or a direction in parameter space, by qualified name."""
+
+Apply: TypeAlias = Callable[[Params, Inputs], Tensor]
+"""A model as a pure function: parameters and inputs to logits [n, classes, *pixels]."""
+
+
+class Probe(NamedTuple):
+    """Logits and their derivative along one direction of parameter space.
+
+    Attributes:
+        z: logits, [n, classes, *pixels].
+        dz: derivative of ``z`` along the direction, in logits per unit step.
+    """
+
+    z: Tensor
+    dz: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What one clean batch says about one noisy batch.
+
+    Attributes:
+        alpha: weight of each observed label, [n, *pixels].
+        beta: weight of each pseudo-label, [n, *pixels].
+        pseudo: pseudo-label, class indices [n, *pixels] or probabilities
+            [n, classes, *pixels].
+        scores: raw scores of both candidates before normalisation, [2, n, *pixels], in
+            units of clean loss per unit step; negative where a label hurts.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+    pseudo: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One mini-batch, with the positions of its samples in the training set.
+
+    Attributes:
+        index: positions, [n], int64.
+        inputs: what the model is called with.
+        labels: class indices as given, [n, *pixels], int64.
+    """
+
+    index: Tensor
+    inputs: Inputs
+    labels: Tensor
