@@ -46,7 +46,8 @@ def unrolled_scores(
     def apply(values: dict, batch: Tensor) -> Tensor:
         buffers = {k: b.clone() for k, b in model.named_buffers()}
         with same_draws(seed):
-            return functional_call(model, {**values, **buffers}, (batch,))
+            output = functional_call(model, {**values, **buffers}, (batch,))
+        return output["logits"] if isinstance(output, dict) else output
 
     z = apply(params, inputs)
     predicted = pseudo(z.detach()) if callable(pseudo) else pseudo
@@ -66,6 +67,23 @@ def unrolled_scores(
 def plain_step(lr: float) -> Callable[[dict, dict], dict]:
     """θ − λ∇: the virtual step of the paper."""
     return lambda params, grads: {k: params[k] - lr * grads[k] for k in params}
+
+
+def momentum_step(model: nn.Module, optimiser: torch.optim.SGD) -> Callable[[dict, dict], dict]:
+    """One step of SGD as its documentation states it, differentiable in the gradients."""
+    named, group = dict(model.named_parameters()), optimiser.param_groups[0]
+
+    def step(params: dict, grads: dict) -> dict:
+        ahead = {}
+        for k, value in params.items():
+            g = grads[k] + group["weight_decay"] * value
+            buffer = optimiser.state.get(named[k], {}).get("momentum_buffer")
+            b = g if buffer is None else group["momentum"] * buffer + g
+            g = g + group["momentum"] * b if group["nesterov"] else b
+            ahead[k] = value - group["lr"] * g
+        return ahead
+
+    return step
 
 
 def eq9(alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,1 +1,51 @@
-"""l2b."""
+"""Train good models from badly labelled data.
+
+The drop-in for a loop of your own::
+
+    weights = l2b.weigh(model, inputs, observed, clean_inputs, clean_labels)
+    loss = l2b.bootstrapped_loss(model(inputs), observed, weights)
+
+A whole experiment: ``l2b.Run(...).execute("runs/first")``, or ``l2b run`` on the command
+line. Names are loaded when first used, so that the command line answers at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from l2b import engines, lookahead, normalise, pseudo
+    from l2b.experiment import Run
+    from l2b.losses import bootstrapped_loss
+    from l2b.types import Weights
+    from l2b.weighing import weigh
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Run",
+    "Weights",
+    "bootstrapped_loss",
+    "engines",
+    "lookahead",
+    "normalise",
+    "pseudo",
+    "weigh",
+]
+
+_HOMES = {
+    "Run": "l2b.experiment",
+    "Weights": "l2b.types",
+    "bootstrapped_loss": "l2b.losses",
+    "weigh": "l2b.weighing",
+}
+_MODULES = ("engines", "lookahead", "normalise", "pseudo")
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"l2b.{name}")
+    if name in _HOMES:
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = found  # also over the submodule of the same name
+        return found
+    raise AttributeError(f"module 'l2b' has no attribute {name!r}")

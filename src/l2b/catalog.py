@@ -5,11 +5,13 @@ class a file, named by the file. Families kept in one module (normalisers, look-
 points) name their classes in snake case.
 """
 
+import dataclasses
 import difflib
 import importlib
 import inspect
 import pkgutil
 import re
+from types import ModuleType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -42,9 +44,14 @@ def find(base: type[T], name: str) -> type[T]:
 def name_of(extension: object) -> str:
     """The name under which an extension, or its class, is found."""
     cls = extension if isinstance(extension, type) else type(extension)
-    base = next(b for b in reversed(cls.__mro__) if b.__module__ != "builtins" and b is not cls)
+    base = root_of(cls)
     in_folder = _home(base) != base.__module__
     return cls.__module__.rpartition(".")[2] if in_folder else _snake(cls.__name__)
+
+
+def root_of(cls: type) -> type:
+    """The family's base: the first dataclass that the class descends from."""
+    return [base for base in cls.__mro__ if dataclasses.is_dataclass(base)][-1]
 
 
 def summary(base: type, name: str) -> str:
@@ -54,8 +61,10 @@ def summary(base: type, name: str) -> str:
 
 def unknown(kind: str, name: str, known: list[str]) -> str:
     """The message for a wrong name, with the nearest right one."""
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? Known" if near else "known"
+    plain = {entry.lower().replace("_", ""): entry for entry in known}
+    wanted = name.lower().replace("-", "").replace("_", "")
+    near = difflib.get_close_matches(wanted, list(plain), n=1, cutoff=0.5)
+    hint = f"did you mean {plain[near[0]]!r}? Known" if near else "known"
     return f"No {kind} is called {name!r}; {hint}: {', '.join(known)}."
 
 
@@ -71,7 +80,7 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def _classes(module: object, base: type[T]) -> list[type[T]]:
+def _classes(module: ModuleType, base: type[T]) -> list[type[T]]:
     return [
         found
         for found in vars(module).values()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2b.types import Apply, Inputs, Params
 
@@ -93,6 +94,18 @@ def untouched_random_state(device: torch.device) -> Iterator[None]:
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=devices, device_type=device.type):
         yield
+
+
+@contextmanager
+def differentiable_attention() -> Iterator[None]:
+    """Attention without fused kernels: those lack forward-mode and second derivatives."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(value=False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _call(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:

@@ -15,3 +15,37 @@ def effective_sample_size(weights: Tensor) -> Tensor:
     """
     total = weights.sum()
     return torch.where(total > 0, total.square() / weights.square().sum().clamp_min(1e-30), total)
+
+
+def weight_telemetry(
+    alpha: list[Tensor], beta: list[Tensor], pseudo: Tensor, observed: Tensor, true: Tensor | None
+) -> dict[str, float]:
+    """What an epoch's weights say at a glance.
+
+    Args:
+        alpha: weights of observed labels, one tensor [n] per batch.
+        beta: weights of pseudo-labels, likewise.
+        pseudo: pseudo-labels of the whole epoch as classes, [N].
+        observed: observed labels of the whole epoch, [N].
+        true: true labels, [N], or None where nobody knows them.
+
+    Returns:
+        Fractions: ``alpha_share`` and ``beta_share`` of all weight; ``effective_samples``,
+        the mean effective sample size over the batch size; ``silent_batches``, batches in
+        which no candidate helped; and, with true labels, ``weight_on_wrong`` (share of α on
+        wrong labels) and ``pseudo_accuracy``.
+    """
+    a, b = torch.cat(alpha), torch.cat(beta)
+    total = (a.sum() + b.sum()).clamp_min(1e-30)
+    spread = [effective_sample_size(x + y) / len(x) for x, y in zip(alpha, beta, strict=True)]
+    silent = [((x + y).sum() == 0).float() for x, y in zip(alpha, beta, strict=True)]
+    shares = {
+        "alpha_share": a.sum() / total,
+        "beta_share": b.sum() / total,
+        "effective_samples": torch.stack(spread).mean(),
+        "silent_batches": torch.stack(silent).mean(),
+    }
+    if true is not None:
+        shares["weight_on_wrong"] = a[observed != true].sum() / a.sum().clamp_min(1e-30)
+        shares["pseudo_accuracy"] = (pseudo == true).float().mean()
+    return {name: share.item() for name, share in shares.items()}

@@ -1,11 +1,16 @@
 """What a data set is: a description that loads into plain tensors."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+PIECE = 4096  # samples whose float64 copy exists at a time
 
 
 class Split(NamedTuple):
@@ -62,3 +67,76 @@ class Dataset(ABC):
                 and where to put them.
             ValueError: if a file is not what its name promises; the message names it.
         """
+
+
+def data_root(root: Path | str | None, name: str) -> Path:
+    """Where the files of a named data set lie.
+
+    Args:
+        root: the user's own choice; comes first.
+        name: folder under $L2B_DATA if that is set, else under ./data.
+    """
+    return Path(root) if root is not None else Path(os.environ.get("L2B_DATA", "data")) / name
+
+
+def missing_file(path: Path, source: str) -> FileNotFoundError:
+    """The error for a file that is not there.
+
+    Args:
+        path: the file.
+        source: where it can be fetched.
+    """
+    return FileNotFoundError(
+        f"There is no {path.name} in {path.parent.absolute()}. Fetch it from {source} and put it "
+        "there, or point to its folder with root=… or, for the parent of all data folders, with "
+        "the environment variable L2B_DATA."
+    )
+
+
+def check_limit(owner: str, limit: int | None) -> None:
+    """Refuse a number of training samples that leaves none.
+
+    Raises:
+        ValueError: if the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(
+            f"{owner} needs limit >= 1 or None for all, got {limit}: it is the number of training "
+            "samples to keep, from the first one on."
+        )
+
+
+def check_classes(labels: Tensor, classes: int, file: Path | str) -> None:
+    """Refuse class indices that do not exist.
+
+    Raises:
+        ValueError: if one is out of [0, classes).
+    """
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{file} must hold labels in [0, {classes}), got {int(labels[row])} in row {row}: "
+            "there is no such class."
+        )
+
+
+def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each feature, or of each channel of images.
+
+    Args:
+        inputs: [N, features] or [N, channels, *pixels], of any type.
+
+    Returns:
+        Both in raw units, float32, [features] or [channels, 1, …]; a standard deviation of
+        0 is given as 1, so that constant features stay finite.
+    """
+    axes = [0, *range(2, inputs.ndim)]
+    count = inputs.numel() // inputs.shape[1]
+    # A piece at a time, in float64: exact, and without a float copy of everything.
+    pieces = inputs.split(PIECE)
+    mean = torch.stack([piece.double().sum(axes, keepdim=True) for piece in pieces]).sum(0) / count
+    spread = [(piece.double() - mean).square().sum(axes, keepdim=True) for piece in pieces]
+    std = (torch.stack(spread).sum(0) / count).sqrt()
+    std = torch.where(std > 0, std, 1.0)
+    return mean[0].float(), std[0].float()

@@ -8,6 +8,8 @@ from torch import Tensor
 from l2b.engines.base import Engine
 from l2b.types import Apply, Inputs, Params, Probe
 
+LENGTHS = {torch.float64: 1e-6, torch.float32: 3e-4}  # where kinks and rounding balance
+
 
 @dataclass(frozen=True, kw_only=True)
 class FiniteDifference(Engine):
@@ -15,7 +17,7 @@ class FiniteDifference(Engine):
 
     Attributes:
         length: length ε‖v‖ of the step in parameter space; None picks it by the precision
-            of the logits: 1e-2, or 1e-6 in float64.
+            of the logits: 3e-4 in float32, 1e-6 in float64, 0.1 in half precision.
     """
 
     length: float | None = None
@@ -36,7 +38,7 @@ class FiniteDifference(Engine):
             norm = torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
             if norm == 0:
                 return Probe(z, torch.zeros_like(z))
-            length = self.length or (1e-6 if z.dtype == torch.float64 else 1e-2)
+            length = self.length or LENGTHS.get(z.dtype, 1e-1)
             step = (length / norm).item()
             _restore(random_state)  # the same dropout masks, or the difference is noise
             ahead = {name: value + step * direction[name] for name, value in params.items()}

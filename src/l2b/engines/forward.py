@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2b.engines.base import Engine
+from l2b.functional import differentiable_attention
 from l2b.types import Apply, Inputs, Params, Probe
 
 
@@ -16,8 +16,7 @@ class Forward(Engine):
 
     def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
         """One pass of dual numbers through the model."""
-        # Fused attention has no forward-mode rule; the math kernel is built of parts that do.
-        with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+        with torch.no_grad(), forward_ad.dual_level(), differentiable_attention():
             duals = {
                 name: forward_ad.make_dual(value, direction[name]) for name, value in params.items()
             }

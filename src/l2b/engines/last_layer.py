@@ -30,21 +30,18 @@ class LastLayer(Engine):
         """
         name, head = self.head(module)
         own = {f"{name}.{leaf}" if name else leaf for leaf, _ in head.named_parameters()}
-        everywhere = [n for n, _ in module.named_parameters(remove_duplicate=False)]
-        firsts = dict(module.named_parameters())
-        tied = [n for n in everywhere if n in own and n not in firsts]
-        shared = {id(p) for p in head.parameters()}
-        tied += [
-            n
-            for n, p in module.named_parameters(remove_duplicate=False)
-            if id(p) in shared and n not in own
+        shared = {id(parameter) for parameter in head.parameters()}
+        tied = [
+            other
+            for other, parameter in module.named_parameters(remove_duplicate=False)
+            if id(parameter) in shared and other not in own
         ]
         if tied:
             raise ValueError(
                 f"LastLayer cannot use {name!r}: it shares its weights with {tied[0]!r}, so "
                 "its clean gradient does not stop at the last layer. Use the forward engine."
             )
-        return frozenset(n for n in own if firsts[n].requires_grad)
+        return frozenset(n for n, p in module.named_parameters() if n in own and p.requires_grad)
 
     def head(self, module: nn.Module) -> tuple[str, nn.Module]:
         """The final layer and its qualified name.

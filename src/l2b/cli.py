@@ -1,0 +1,197 @@
+"""The command line: run, demo, list.
+
+Nothing heavy is imported before it is needed, so that help comes at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+DEFAULT_OUT = Path("runs")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a user's mistake ends in one line on standard error and status 2.
+
+    Args:
+        argv: words after the program's name; those of the process if None.
+
+    Returns:
+        The exit status: 0 done, 2 refused, 130 interrupted.
+    """
+    options, rest = _parser().parse_known_args(argv)
+    try:
+        return options.command(options, rest)
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
+        if options.debug:
+            raise
+        print(f"l2b: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("l2b: interrupted; go on with --resume", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="l2b",
+        description="Train good models from badly labelled data.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser(
+        "run", help="train one method on one noisy data set", add_help=False, allow_abbrev=False
+    )
+    run.add_argument("-h", "--help", action="store_true")
+    run.add_argument("--out", type=Path)
+    run.add_argument("--config", type=Path)
+    run.add_argument("--resume", action="store_true")
+    run.add_argument("--overwrite", action="store_true")
+    run.set_defaults(command=_run)
+
+    demo = commands.add_parser(
+        "demo", help="compare methods on mislabelled digits", allow_abbrev=False
+    )
+    demo.add_argument("--out", type=Path, default=DEFAULT_OUT / "demo", help="folder for results")
+    demo.add_argument("--seed", type=int, default=0, help="of every random draw")
+    demo.set_defaults(command=_demo)
+
+    listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
+    listing.set_defaults(command=_list)
+
+    for command in (run, demo, listing):
+        command.add_argument("--quiet", action="store_true", help="no progress bars")
+        command.add_argument("--debug", action="store_true", help="full traceback on errors")
+    return parser
+
+
+def _run(options: argparse.Namespace, rest: list[str]) -> int:
+    from l2b.config import chosen_leaves, parse, settings_parser
+    from l2b.experiment import Run
+
+    if options.help:
+        print(RUN_HELP)
+        print(settings_parser(chosen_leaves(Run, rest)).format_help().partition("\n\n")[2])
+        return 0
+    text = "" if options.config is None else _read(options.config)
+    run = parse(Run, rest, text)
+    out = options.out or _usual_folder(run)
+    result = run.execute(
+        out, resume=options.resume, overwrite=options.overwrite, progress=_progress(options)
+    )
+    _print_record(result.record, out)
+    return 0
+
+
+def _demo(options: argparse.Namespace, rest: list[str]) -> int:
+    _refuse(rest)
+    from l2b.demo import demo
+
+    demo(options.out, seed=options.seed, progress=_progress(options))
+    return 0
+
+
+def _list(options: argparse.Namespace, rest: list[str]) -> int:
+    del options
+    _refuse(rest)
+    from rich.console import Console
+    from rich.table import Table
+
+    from l2b.catalog import names, summary
+
+    console = Console()
+    for title, base in _families().items():
+        table = Table(title=title, title_justify="left", box=None, show_header=False)
+        table.add_column(style="bold", no_wrap=True)
+        for name in names(base):
+            table.add_row(name, summary(base, name))
+        console.print(table, "")
+    return 0
+
+
+def _families() -> dict[str, type]:
+    from l2b.augment import Augmentation
+    from l2b.datasets import Dataset
+    from l2b.engines import Engine
+    from l2b.lookahead import LookAhead
+    from l2b.methods import Method
+    from l2b.models import Model
+    from l2b.noise import Noise
+    from l2b.normalise import Normaliser
+    from l2b.optimise import Schedule
+    from l2b.pseudo import PseudoLabels
+
+    return {
+        "Methods (--method)": Method,
+        "Data sets (--data)": Dataset,
+        "Noise models (--noise)": Noise,
+        "Models (--model)": Model,
+        "Engines (--engine)": Engine,
+        "Normalisers (--normalise)": Normaliser,
+        "Pseudo-labels (--pseudo)": PseudoLabels,
+        "Look-ahead points (--lookahead)": LookAhead,
+        "Augmentations (--augment)": Augmentation,
+        "Schedules (--schedule)": Schedule,
+    }
+
+
+def _usual_folder(run: object) -> Path:
+    from l2b.catalog import name_of
+    from l2b.experiment import Run
+
+    if not isinstance(run, Run):
+        raise TypeError(f"Expected a Run, got {type(run).__name__}.")
+    parts = (name_of(run.data), name_of(run.noise), name_of(run.method), f"seed{run.seed}")
+    return DEFAULT_OUT / "-".join(parts)
+
+
+def _print_record(record: dict, out: Path) -> None:
+    noise = record["noise_rate"]
+    print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
+    print("noise unknown" if noise is None else f"{noise:.1%} of the labels wrong")
+    for key in ("last", "chosen", "best"):
+        value = record[f"{key}_accuracy"]
+        print(f"  {key + ' epoch':<14}{'–' if value is None else f'{value:.2%}'}")
+    print(f"  {record['seconds']:.1f} s; everything is in {out}")
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no settings file {path} (--config).")
+    return path.read_text(encoding="utf-8")
+
+
+def _refuse(rest: list[str]) -> None:
+    if rest:
+        raise ValueError(f"This command takes no {rest[0]!r}: see --help.")
+
+
+def _progress(options: argparse.Namespace) -> bool:
+    return not options.quiet and sys.stderr.isatty() and "CI" not in os.environ
+
+
+RUN_HELP = """usage: l2b run [--out DIR] [--config FILE] [--resume | --overwrite] [settings]
+
+Train one method on one noisy data set and leave a folder that can be read, repeated
+(l2b run --config DIR/run.yaml --out OTHER) and resumed (--resume).
+
+  l2b run --data digits --noise symmetric --rate 0.4 --method l2b --clean 50 --out runs/first
+
+A setting goes by its dotted name, or by the last part of it where only one setting ends so
+(--rate is --noise.rate). Choosing another extension (--method, --data, ...) changes which
+settings exist below it: add --help to see them. `l2b list` shows all extensions.
+
+  --out DIR             folder of the run (default: runs/<data>-<noise>-<method>-seed<n>)
+  --config FILE         settings as YAML, such as a former run's run.yaml
+  --resume              go on from the last checkpoint in the folder
+  --overwrite           replace the run in the folder
+  --quiet               no progress bar
+  --debug               full traceback on errors
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""Settings as text and back: dataclasses ↔ YAML ↔ command line.
+
+A dataclass field whose type is a family (data set, noise, method, …) is written as its name
+plus its own fields. On the command line every field goes by its dotted name, or by the last
+part of it where that is unambiguous: ``--rate`` for ``--noise.rate``.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentParser
+
+from l2b.catalog import find, name_of, names, root_of
+
+T = TypeVar("T")
+REQUIRED = "required"
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One setting.
+
+    Attributes:
+        path: its dotted name.
+        hint: its type.
+        default: its value if nothing is said.
+        help: its documentation.
+        family: the base class if the setting is the name of an extension.
+    """
+
+    path: str
+    hint: Any
+    default: Any
+    help: str
+    family: type | None = None
+
+
+def dump(settings: object) -> str:
+    """Settings as YAML, every field written out."""
+    return yaml.safe_dump(encode(settings), sort_keys=False, allow_unicode=True)
+
+
+def load(cls: type[T], text: str) -> T:
+    """Settings from YAML; what is not said has its default.
+
+    Raises:
+        ValueError: on text that is no YAML, unknown names or wrong values.
+    """
+    return parse(cls, _as_arguments(text))
+
+
+def encode(value: Any) -> Any:
+    """A dataclass as plain dicts, lists and scalars."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = {"name": name_of(value)} if _is_family(root_of(type(value))) else {}
+        fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {**name, **fields}
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
+    """Settings from command-line words, over those of a YAML text.
+
+    Args:
+        cls: the dataclass of the settings.
+        args: words such as ``--noise.rate 0.4`` or ``--method=l2b``.
+        text: YAML that is read first.
+
+    Raises:
+        ValueError: with one clear line on unknown names or wrong values.
+    """
+    said = _pairs([*_as_arguments(text), *args])
+    leaves = _chosen_leaves(cls, said)
+    resolved = [(_resolve(key, leaves), value) for key, value in said]
+    parser = settings_parser(leaves)
+    try:
+        found = parser.parse_args([f"--{path}={value}" for path, value in resolved])
+    except argparse.ArgumentError as error:
+        raise ValueError(_one_line(str(error))) from error
+    _refuse_missing(leaves, {path for path, _ in resolved})
+    return _build(cls, "", {leaf.path: found[leaf.path] for leaf in leaves})
+
+
+def settings_parser(leaves: list[Leaf], description: str = "") -> ArgumentParser:
+    """A typed parser of these settings, which also prints their help."""
+    parser = ArgumentParser(exit_on_error=False, description=description, add_help=False)
+    for leaf in leaves:
+        shown = leaf.help.replace("%", "%%")
+        parser.add_argument(
+            f"--{leaf.path}",
+            type=leaf.hint,
+            default=None if leaf.default is REQUIRED else leaf.default,
+            help=shown,
+        )
+    return parser
+
+
+def chosen_leaves(cls: type, args: Sequence[str]) -> list[Leaf]:
+    """All settings that exist under the names chosen in ``args``."""
+    return _chosen_leaves(cls, _pairs(args))
+
+
+def _chosen_leaves(cls: type, said: list[tuple[str, str]]) -> list[Leaf]:
+    # A name decides which settings exist below it, so names are settled from the top down.
+    names_said: dict[str, str] = {}
+    while True:
+        leaves = list(_leaves(cls, "", None, names_said))
+        families = [leaf for leaf in leaves if leaf.family]
+        before = dict(names_said)
+        for key, value in said:
+            path = _match(key, families)
+            if path is not None:
+                names_said[path] = value
+        if names_said == before:
+            return leaves
+
+
+def _leaves(cls: type, prefix: str, default: Any, chosen: dict[str, str]) -> Iterator[Leaf]:
+    hints = get_type_hints(cls)
+    documented = {p.arg_name: p.description for p in parse_docstring(cls.__doc__ or "").params}
+    for field in dataclasses.fields(cls):
+        path, hint = f"{prefix}{field.name}", hints[field.name]
+        value = getattr(default, field.name) if default is not None else _default(field)
+        text = " ".join((documented.get(field.name) or "").split())
+        if _is_family(hint):
+            yield from _family_leaves(hint, path, value, text, chosen)
+        elif dataclasses.is_dataclass(hint):
+            yield from _leaves(hint, f"{path}.", value, chosen)
+        else:
+            yield Leaf(path, hint, value, text)
+
+
+def _family_leaves(
+    base: type, path: str, value: Any, text: str, chosen: dict[str, str]
+) -> Iterator[Leaf]:
+    usual = name_of(value)
+    name = chosen.get(f"{path}.name", usual)
+    text = f"{text} One of: {', '.join(names(base))}."
+    yield Leaf(f"{path}.name", str, usual, text, family=base)
+    yield from _leaves(find(base, name), f"{path}.", value if name == usual else None, chosen)
+
+
+def _build(cls: type[T], prefix: str, values: dict[str, Any]) -> T:
+    hints = get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
+        path, hint = f"{prefix}{field.name}", hints[field.name]
+        if _is_family(hint):
+            arguments[field.name] = _build(find(hint, values[f"{path}.name"]), f"{path}.", values)
+        elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            arguments[field.name] = _build(hint, f"{path}.", values)
+        else:
+            arguments[field.name] = values[path]
+    return cls(**arguments)
+
+
+def _refuse_missing(leaves: list[Leaf], said: set[str]) -> None:
+    for leaf in leaves:
+        if leaf.default is REQUIRED and leaf.path not in said:
+            raise ValueError(f"--{leaf.path} is required: {leaf.help}")
+
+
+def _match(key: str, leaves: list[Leaf]) -> str | None:
+    """The path that a key stands for: exact, with ``.name``, or its only ending."""
+    paths = [leaf.path for leaf in leaves]
+    for exact in (key, f"{key}.name"):
+        if exact in paths:
+            return exact
+    ends = [p for p in paths if p.removesuffix(".name").endswith(f".{key}")]
+    return ends[0] if len(ends) == 1 else None
+
+
+def _resolve(key: str, leaves: list[Leaf]) -> str:
+    path = _match(key, leaves)
+    if path is not None:
+        return path
+    paths = [leaf.path.removesuffix(".name") for leaf in leaves]
+    ends = [p for p in paths if p.endswith(f".{key}")]
+    if ends:
+        raise ValueError(f"--{key} could be --{' or --'.join(ends)}: write the whole name.")
+    short = {p.rpartition(".")[2]: p for p in paths} | {p: p for p in paths}
+    near = difflib.get_close_matches(key, list(short), n=1, cutoff=0.5)
+    hint = f"did you mean --{short[near[0]]}?" if near else "see `l2b run --help`."
+    raise ValueError(f"There is no setting --{key}; {hint}")
+
+
+def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    pairs, position = [], 0
+    while position < len(words):
+        word = words[position]
+        if not word.startswith("--") or len(word) == 2:
+            raise ValueError(f"Expected a setting such as --seed 0, got {word!r}.")
+        key, equals, value = word[2:].partition("=")
+        if not equals:
+            following = words[position + 1] if position + 1 < len(words) else "--"
+            bare = following.startswith("--")  # a flag without a value is switched on
+            value, position = ("true" if bare else following), position + (0 if bare else 1)
+        pairs.append((key.replace("-", "_"), value))
+        position += 1
+    return pairs
+
+
+def _as_arguments(text: str) -> list[str]:
+    try:
+        tree = yaml.safe_load(text) if text.strip() else {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"The settings are not YAML: {_one_line(str(error))}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(
+            f"The settings must be named values (a YAML mapping), got {type(tree).__name__}."
+        )
+    return [f"--{path}={value}" for path, value in _flatten(tree, "")]
+
+
+def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value and key != "options":
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            plain = isinstance(value, str) and not value.strip().startswith(("{", "["))
+            yield f"{prefix}{key}", value if plain else _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED if field.default is dataclasses.MISSING else field.default
+
+
+def _is_family(hint: Any) -> bool:
+    return inspect.isabstract(hint) and dataclasses.is_dataclass(hint)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,308 @@
+"""From a data set to what training sees: index, corrupt once, split, batch."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from l2b.augment import Augmentation
+from l2b.datasets import Source, Split
+from l2b.noise.base import ClassConditional, Noise
+from l2b.streams import stream
+from l2b.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Samples that belong together, on one device, in raw units.
+
+    Attributes:
+        inputs: one row per sample.
+        labels: what training may see, [N], int64.
+        index: positions in the data set's own training split (or test split), [N].
+        true: true labels, [N], or None where nobody knows them.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    index: Tensor
+    true: Tensor | None
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def to(self, device: torch.device) -> "Pool":
+        """The same samples on another device."""
+        return Pool(
+            inputs=self.inputs.to(device),
+            labels=self.labels.to(device),
+            index=self.index.to(device),
+            true=None if self.true is None else self.true.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Everything one run learns from and is judged by.
+
+    Attributes:
+        train: noisy samples; holds none of the clean ones.
+        clean: trusted samples for the method.
+        validation: trusted samples kept aside to choose an epoch by; None if too few.
+        test: held-out samples with true labels; None if there are none.
+        classes: names of the classes.
+        mean: subtracted from raw inputs.
+        std: then divided by.
+        noise_rate: share of wrong labels in ``train`` as realised; None if unknown.
+        noise_hash: SHA-256 of the drawn labels of the whole training split.
+        remark: what a reader must know of these bytes.
+    """
+
+    train: Pool
+    clean: Pool
+    validation: Pool | None
+    test: Pool | None
+    classes: tuple[str, ...]
+    mean: Tensor
+    std: Tensor
+    noise_rate: float | None
+    noise_hash: str
+    remark: str = ""
+
+    def to(self, device: torch.device) -> "Data":
+        """The same data on another device."""
+        moved = {
+            name: pool.to(device)
+            for name in ("train", "clean", "validation", "test")
+            if (pool := getattr(self, name)) is not None
+        }
+        scale = {"mean": self.mean.to(device), "std": self.std.to(device)}
+        return Data(**{**self.__dict__, **moved, **scale})
+
+    def standardise(self, inputs: Tensor) -> Tensor:
+        """Raw inputs as float32 with about zero mean and unit variance."""
+        return (inputs.float() - self.mean) / self.std
+
+
+def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed: int) -> Data:
+    """Corrupt once, then set the trusted samples aside.
+
+    The noise is drawn over the whole training split, in its own order, from its own
+    stream, so neither the clean set nor the loader has a part in it.
+
+    Args:
+        source: a loaded data set.
+        noise: the noise model.
+        clean: number of trusted samples, drawn stratified and removed from training.
+        validation: share of them kept aside to choose an epoch by, in [0, 1).
+        seed: of the run.
+
+    Raises:
+        ValueError: if labels are out of range or of one class, or the clean set cannot
+            hold every class.
+    """
+    _check_source(source)
+    if isinstance(noise, ClassConditional) and not source.truth_known:
+        raise ValueError(
+            f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
+            "are as observed, wrong ones included: choose --noise none."
+        )
+    classes = len(source.classes)
+    observed = noise.corrupt(
+        source.train.labels,
+        classes=classes,
+        annotations=source.annotations,
+        generator=stream(seed, "noise"),
+    )
+    _check_labels(observed, classes, "observed training labels")
+    chosen, for_validation = _trusted_rows(source, clean, validation, seed)
+    kept = torch.ones(len(observed), dtype=torch.bool)
+    kept[chosen] = kept[for_validation] = False
+    rows = kept.nonzero().squeeze(1)
+    train = _pool(source.train, rows, observed, source)
+    wrong = None if train.true is None else (train.labels != train.true).float().mean().item()
+    return Data(
+        train=train,
+        clean=_pool(source.train, chosen, None, source),
+        validation=_pool(source.train, for_validation, None, source)
+        if len(for_validation)
+        else None,
+        test=None
+        if source.test is None
+        else _pool(source.test, torch.arange(len(source.test.labels)), None, source),
+        classes=source.classes,
+        mean=source.mean,
+        std=source.std,
+        noise_rate=wrong,
+        noise_hash=hashlib.sha256(observed.numpy().tobytes()).hexdigest(),
+        remark=source.remark,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """Deterministic batches: each is a function of the seed and its number alone.
+
+    Attributes:
+        data: what to draw from, already on its device.
+        batch: noisy samples per step.
+        clean_batch: clean samples per step, at most as many as there are.
+        augment: what is done to every batch of inputs.
+        seed: of the run.
+    """
+
+    data: Data
+    batch: int
+    clean_batch: int
+    augment: Augmentation
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse batches that cannot be filled."""
+        if not 1 <= self.batch <= len(self.data.train):
+            raise ValueError(
+                f"training.batch must lie in [1, {len(self.data.train)}], the number of "
+                f"training samples left after the clean set was removed, got {self.batch}."
+            )
+        if self.clean_batch < 1:
+            raise ValueError(f"training.clean_batch must be at least 1, got {self.clean_batch}.")
+
+    @property
+    def steps(self) -> int:
+        """Full batches per epoch; what is left over is seen in other epochs."""
+        return len(self.data.train) // self.batch
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
+        """Pairs of a noisy and a clean batch; ``index`` counts within each pool."""
+        order = _permutation(len(self.data.train), self.seed, "order", epoch)
+        for step in range(self.steps):
+            number = epoch * self.steps + step
+            rows = order[step * self.batch : (step + 1) * self.batch]
+            yield (
+                self._batch(self.data.train, rows, "augment", number),
+                self._batch(self.data.clean, self._clean_rows(number), "augment clean", number),
+            )
+
+    def _clean_rows(self, number: int) -> Tensor:
+        # One endless sequence of shuffled passes, so every clean sample has equal weight.
+        size = len(self.data.clean)
+        width = min(self.clean_batch, size)
+        first, last = number * width // size, ((number + 1) * width - 1) // size
+        passes = [
+            _permutation(size, self.seed, "clean order", turn) for turn in range(first, last + 1)
+        ]
+        start = number * width - first * size
+        return torch.cat(passes)[start : start + width]
+
+    def _batch(self, pool: Pool, rows: Tensor, name: str, number: int) -> Batch:
+        rows = rows.to(pool.labels.device)
+        inputs = self.data.standardise(pool.inputs[rows])
+        inputs = self.augment(inputs, stream(self.seed, name, number))
+        return Batch(index=rows, inputs=inputs, labels=pool.labels[rows])
+
+
+def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
+    return torch.randperm(size, generator=stream(seed, *names))
+
+
+def _pool(split: Split, rows: Tensor, observed: Tensor | None, source: Source) -> Pool:
+    labels = split.labels if observed is None else observed
+    known = source.truth_known or split is not source.train
+    return Pool(
+        inputs=split.inputs[rows],
+        labels=labels[rows],
+        index=rows,
+        true=split.labels[rows] if known else None,
+    )
+
+
+def _trusted_rows(
+    source: Source, clean: int, validation: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    classes = len(source.classes)
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation must lie in [0, 1), got {validation}: it is a share.")
+    if source.trusted is None and not source.truth_known:
+        raise ValueError(
+            "This data has no clean set: its labels are not known to be true and no sample is "
+            "marked as checked. Check a few hundred labels and mark them (see the data set's "
+            "documentation)."
+        )
+    candidates = torch.arange(len(source.train.labels))
+    if source.trusted is not None:
+        candidates = source.trusted
+    labels = source.train.labels[candidates]
+    counts = torch.bincount(labels, minlength=classes)
+    absent = [source.classes[c] for c in (counts == 0).nonzero().flatten().tolist()]
+    if absent:
+        raise ValueError(
+            f"The clean set has no sample of {', '.join(map(repr, absent[:5]))}"
+            f"{' and others' if len(absent) > 5 else ''}: what is never shown as trusted "
+            "cannot be told from noise. Check at least one sample of every class."
+        )
+    if not classes <= clean <= len(candidates):
+        raise ValueError(
+            f"clean must lie in [{classes}, {len(candidates)}] (one trusted sample for each of "
+            f"{classes} classes, at most as many as have true labels), got {clean}."
+        )
+    generator = stream(seed, "clean")
+    chosen, kept_aside = [], []
+    for c, wanted in enumerate(_quota(counts, clean)):
+        rows = candidates[labels == c]
+        rows = rows[torch.randperm(len(rows), generator=generator)][:wanted]
+        aside = int(validation * wanted + 1e-9)
+        chosen.append(rows[aside:])
+        kept_aside.append(rows[:aside])
+    return torch.cat(chosen).sort().values, torch.cat(kept_aside).sort().values
+
+
+def _quota(counts: Tensor, total: int) -> list[int]:
+    """Samples per class: proportional, at least one, with the given sum."""
+    share = counts.double() * (total / counts.sum().item())
+    quota = share.floor().clamp_min(1).long()
+    order = (share - share.floor()).argsort(descending=True, stable=True).tolist()
+    position = 0
+    while quota.sum() < total:
+        c = order[position % len(order)]
+        quota[c] += int(quota[c] < counts[c])
+        position += 1
+    while quota.sum() > total:
+        quota[quota.argmax()] -= 1
+    return quota.tolist()
+
+
+def _check_source(source: Source) -> None:
+    classes = len(source.classes)
+    for name, split in (("training", source.train), ("test", source.test)):
+        if split is None:
+            continue
+        if len(split.inputs) != len(split.labels):
+            raise ValueError(
+                f"The {name} split has {len(split.inputs)} inputs but {len(split.labels)} "
+                "labels: every sample needs exactly one."
+            )
+        _check_labels(split.labels, classes, f"{name} labels")
+        if split.inputs.is_floating_point() and not bool(split.inputs.isfinite().all()):
+            bad = (~split.inputs.flatten(1).isfinite().all(dim=1)).nonzero()[0].item()
+            raise ValueError(
+                f"The {name} inputs hold NaN or infinite values, first in sample {bad}: "
+                "fill or drop them before training."
+            )
+    if len(source.train.labels.unique()) < 2:
+        raise ValueError("The training labels hold a single class: there is nothing to tell apart.")
+
+
+def _check_labels(labels: Tensor, classes: int, name: str) -> None:
+    if labels.dtype != torch.int64:
+        raise ValueError(f"The {name} must be int64 class indices, got {labels.dtype}.")
+    if len(labels) == 0:
+        raise ValueError(f"The {name} are empty.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"The {name} must lie in [0, {classes}) for {classes} classes, got "
+            f"{low if low < 0 else high}."
+        )

@@ -1,0 +1,216 @@
+"""Your own data as NumPy arrays in one .npz file."""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from l2b.datasets.base import Dataset, Source, Split, moments
+
+Stored: TypeAlias = Mapping[str, np.ndarray]
+
+REQUIRED = ("x_train", "y_train")
+OPTIONAL = ("x_test", "y_test", "y_true", "clean_index", "classes")
+LABELS = ("y_train", "y_true", "y_test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays(Dataset):
+    """Your own arrays in one .npz file: x_train, y_train and, if you have them, more.
+
+    ============ ==========================================================================
+    x_train      samples, [N, features] or [N, channels, height, width], floats or uint8
+    y_train      observed labels, [N], integers from 0 or strings
+    x_test       held-out samples, with y_test, their true labels
+    y_true       true labels of x_train; y_train is then the annotation ``observed``, which
+                 the noise model ``existing`` trains on
+    clean_index  rows of x_train whose label in y_train (or y_true) was checked
+    classes      names of the classes, in the order of the integers
+    ============ ==========================================================================
+
+    Attributes:
+        path: the file; ``np.savez(path, x_train=…, y_train=…)`` writes it.
+    """
+
+    path: Path | str
+
+    def load(self) -> Source:
+        """Read and check the arrays; features are scaled by the training samples' moments."""
+        path = Path(self.path)
+        stored = _read(path)
+        inputs = _inputs(stored, "x_train", path)
+        labels, classes = _labels(stored, path)
+        _check_length(labels["y_train"], inputs, "y_train", "x_train", path)
+        known = "y_true" in labels
+        if known:
+            _check_length(labels["y_true"], inputs, "y_true", "x_train", path)
+        mean, std = moments(inputs)
+        return Source(
+            train=Split(inputs, labels["y_true" if known else "y_train"]),
+            test=_test(stored, inputs, labels, path),
+            classes=classes,
+            mean=mean,
+            std=std,
+            truth_known=known,
+            annotations={"observed": labels["y_train"]} if known else {},
+            trusted=_trusted(stored, len(inputs), path),
+        )
+
+
+def _read(path: Path) -> Stored:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path.absolute()}: write it with "
+            "np.savez(path, x_train=…, y_train=…)."
+        )
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise ValueError("it holds a single array, as .npy does")
+            stored = {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read as .npz ({error}): it is damaged, no .npz file, or holds "
+            "Python objects, which are refused because reading them can run any code. Write it "
+            "with np.savez and arrays of numbers or strings."
+        ) from error
+    missing = [name for name in REQUIRED if name not in stored]
+    if ("x_test" in stored) != ("y_test" in stored):
+        missing.append("y_test" if "x_test" in stored else "x_test")
+    unknown = [name for name in stored if name not in REQUIRED + OPTIONAL]
+    if missing or unknown:
+        wrong = [*(f"{name} is missing" for name in missing), *(f"{n} is unknown" for n in unknown)]
+        raise ValueError(
+            f"{path} must hold {', '.join(REQUIRED)} and may hold {', '.join(OPTIONAL)} (both of "
+            f"x_test and y_test, or neither), but {', '.join(wrong)}."
+        )
+    return stored
+
+
+def _inputs(stored: Stored, name: str, path: Path) -> Tensor:
+    array = stored[name]
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            f"{name} in {path} must have one row per sample, [N, features] or [N, channels, "
+            f"height, width], and not be empty, got the shape {array.shape}."
+        )
+    if array.dtype == np.uint8:
+        return torch.from_numpy(array)
+    if array.dtype.kind != "f":
+        raise ValueError(
+            f"{name} in {path} must hold floats or uint8, got {array.dtype}: convert it with "
+            ".astype('float32'); turn categories into numbers first (e.g. one-hot)."
+        )
+    with np.errstate(over="ignore"):  # what is too large for float32 is refused just below
+        values = array.astype(np.float32)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, *column = np.argwhere(bad)[0].tolist()
+        place = column[0] if len(column) == 1 else tuple(column)
+        raise ValueError(
+            f"{name} in {path} must hold finite numbers, got {array[row, *column]} in row {row}, "
+            f"column {place} ({int(bad.sum())} such entries in all): fill them or drop the rows."
+        )
+    return torch.from_numpy(values)
+
+
+def _labels(stored: Stored, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    given = {name: stored[name] for name in LABELS if name in stored}
+    for name, array in given.items():
+        if array.ndim != 1 or array.dtype.kind not in "iuUS":
+            raise ValueError(
+                f"{name} in {path} must hold one integer or string per sample, [N], got "
+                f"{array.dtype} of shape {array.shape}: class indices start at 0."
+            )
+    textual = {name for name, array in given.items() if array.dtype.kind in "US"}
+    if textual and len(textual) < len(given):
+        raise ValueError(
+            f"The labels in {path} must be all integers or all strings, got strings in "
+            f"{', '.join(sorted(textual))} only: they could not be compared."
+        )
+    if textual:
+        given = {name: array.astype(str) for name, array in given.items()}
+    seen = np.unique(np.concatenate(list(given.values())))
+    classes = _classes(stored, seen, path)
+    if textual:
+        given = {name: _numbered(array, classes, name, path) for name, array in given.items()}
+    _check_range(seen, classes, textual=bool(textual), path=path)
+    return {name: torch.from_numpy(a.astype(np.int64)) for name, a in given.items()}, classes
+
+
+def _classes(stored: Stored, seen: np.ndarray, path: Path) -> tuple[str, ...]:
+    if "classes" in stored:
+        names = tuple(map(str, stored["classes"].tolist()))
+    elif seen.dtype.kind == "U":
+        names = tuple(seen.tolist())
+    else:
+        names = tuple(map(str, range(len(seen))))
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"{path} must have at least 2 different classes, got {', '.join(names) or 'none'}: "
+            "there is nothing to tell apart."
+        )
+    return names
+
+
+def _numbered(array: np.ndarray, classes: tuple[str, ...], name: str, path: Path) -> np.ndarray:
+    position = {label: k for k, label in enumerate(classes)}
+    unknown = sorted(set(array.tolist()) - set(classes))
+    if unknown:
+        raise ValueError(
+            f"{name} in {path} must hold names from classes, got {unknown[0]!r}: known are "
+            f"{', '.join(classes)}."
+        )
+    return np.array([position[label] for label in array.tolist()], dtype=np.int64)
+
+
+def _check_range(seen: np.ndarray, classes: tuple[str, ...], *, textual: bool, path: Path) -> None:
+    if not textual and (seen[0] < 0 or seen[-1] >= len(classes)):
+        wrong = seen[0] if seen[0] < 0 else seen[-1]
+        raise ValueError(
+            f"The labels in {path} must be the integers 0 to {len(classes) - 1} for "
+            f"{len(classes)} classes, got {wrong}: renumber them from 0 without gaps, or, if a "
+            "class just does not occur, name all of them in classes=…."
+        )
+
+
+def _check_length(labels: Tensor, inputs: Tensor, label: str, name: str, path: Path) -> None:
+    if len(labels) != len(inputs):
+        raise ValueError(
+            f"{path} has {len(inputs)} samples in {name} but {len(labels)} labels in {label}: "
+            "every sample needs exactly one."
+        )
+
+
+def _test(stored: Stored, train: Tensor, labels: Mapping[str, Tensor], path: Path) -> Split | None:
+    if "x_test" not in stored:
+        return None
+    inputs = _inputs(stored, "x_test", path)
+    _check_length(labels["y_test"], inputs, "y_test", "x_test", path)
+    if inputs.shape[1:] != train.shape[1:] or inputs.dtype != train.dtype:
+        raise ValueError(
+            f"x_test in {path} must look like x_train, samples of shape {tuple(train.shape[1:])} "
+            f"and {train.dtype}, got {tuple(inputs.shape[1:])} and {inputs.dtype}."
+        )
+    return Split(inputs, labels["y_test"])
+
+
+def _trusted(stored: Stored, samples: int, path: Path) -> Tensor | None:
+    if "clean_index" not in stored:
+        return None
+    index = stored["clean_index"]
+    ok = index.ndim == 1 and index.dtype.kind in "iu" and len(np.unique(index)) == len(index)
+    if not ok or not len(index) or index.min() < 0 or index.max() >= samples:
+        raise ValueError(
+            f"clean_index in {path} must hold different rows of x_train, integers in [0, "
+            f"{samples}), got {index.dtype} of shape {index.shape}"
+            f"{f' from {index.min()} to {index.max()}' if ok and len(index) else ''}."
+        )
+    return torch.from_numpy(index.astype(np.int64))

@@ -1,0 +1,100 @@
+"""Your own images, one folder per class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from l2b.datasets.base import Dataset, Source, Split, moments
+from l2b.decode import decode_images
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Dataset):
+    """Your own images: root/train/<class>/…, optionally root/test/… and root/clean/….
+
+    Class names are the folders of ``train``, sorted. Images of ``clean`` are samples whose
+    label was checked; they follow those of ``train`` and are listed in ``trusted``.
+
+    Attributes:
+        root: folder that holds ``train`` and, if there are any, ``test`` and ``clean``.
+        size: height and width to which every image is brought, in pixels.
+        workers: threads that decode images; changes no result.
+    """
+
+    root: Path | str
+    size: int = 32
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse images without pixels."""
+        if self.size < 1:
+            raise ValueError(f"ImageFolder needs size >= 1, got {self.size}: it is in pixels.")
+
+    def load(self) -> Source:
+        """Decode every image; channels are scaled by the training samples' moments."""
+        root = Path(self.root)
+        if not (root / "train").is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {(root / 'train').absolute()}: put the images of each class "
+                "into a folder of its own, train/<class>/."
+            )
+        classes = tuple(sorted(_folders(root / "train")))
+        if len(classes) < 2:
+            raise ValueError(
+                f"{root / 'train'} must hold one folder per class, at least 2, got "
+                f"{', '.join(classes) or 'none'}: there is nothing to tell apart."
+            )
+        train = self._split(root / "train", classes)
+        clean = self._split(root / "clean", classes) if (root / "clean").is_dir() else None
+        trusted = None
+        if clean is not None:
+            trusted = len(train.labels) + torch.arange(len(clean.labels))
+            train = Split(*(torch.cat(pair) for pair in zip(train, clean, strict=True)))
+        mean, std = moments(train.inputs)
+        return Source(
+            train=train,
+            test=self._split(root / "test", classes) if (root / "test").is_dir() else None,
+            classes=classes,
+            mean=mean,
+            std=std,
+            truth_known=False,
+            trusted=trusted,
+        )
+
+    def _split(self, folder: Path, classes: tuple[str, ...]) -> Split:
+        unknown = sorted(_folders(folder) - set(classes))
+        if unknown:
+            raise ValueError(
+                f"{folder / unknown[0]} must be named like a class of train, which are "
+                f"{', '.join(classes)}: a model never learns other classes."
+            )
+        files = [_images(folder / name) for name in classes]
+        counts = torch.tensor([len(found) for found in files])
+        paths = [path for found in files for path in found]
+        pixels = decode_images(paths, self.size, name=folder, resize=True, workers=self.workers)
+        return Split(pixels, _repeated(counts))
+
+
+def _folders(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files of one class, sorted; none if the split leaves the class out."""
+    if not folder.is_dir():
+        return []
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    if not found:
+        raise ValueError(
+            f"{folder} must hold images ({', '.join(SUFFIXES)}), got none: fill the folder or "
+            "remove it."
+        )
+    return found
+
+
+def _repeated(counts: Tensor) -> Tensor:
+    return torch.arange(len(counts)).repeat_interleave(counts)

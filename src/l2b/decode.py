@@ -1,0 +1,108 @@
+"""Encoded images to one tensor of bytes, on several threads."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHUNK = 256  # images a thread takes at a time
+DEEP = ("I", "F")  # Pillow's modes of more than 8 bits per pixel begin with these
+JPEG = b"\xff\xd8\xff"
+
+
+def decode_images(
+    images: Sequence[bytes | Path],
+    size: int,
+    *,
+    name: Path | str,
+    resize: bool = False,
+    workers: int = 2,
+) -> Tensor:
+    """Decode images of any format that Pillow reads, as RGB.
+
+    Args:
+        images: encoded bytes, or paths of files.
+        size: height and width of the result, in pixels.
+        name: where encoded bytes come from, for messages.
+        resize: bring other sizes to this one (bilinear, aspect ratio not kept); else they
+            are refused.
+        workers: threads; the result does not depend on their number.
+
+    Returns:
+        Pixels in [0, 255], [N, 3, size, size], uint8.
+
+    Raises:
+        ImportError: without Pillow.
+        ValueError: if an image cannot be decoded, has another size, or more than 8 bits per
+            pixel; the message names its file or row.
+    """
+    _pillow()
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}: it is a number of threads.")
+    pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
+
+    def fill(start: int) -> None:
+        for row in range(start, min(start + CHUNK, len(images))):
+            image = images[row]
+            title = image if isinstance(image, Path) else f"{name}, row {row}"
+            pixels[row] = _decode(image, size, title, resize=resize)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(fill, range(0, len(images), CHUNK)))  # raises the first error, in order
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def is_jpeg(image: bytes) -> bool:
+    """Whether encoded bytes are JPEG, by their first three."""
+    return image.startswith(JPEG)
+
+
+def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) -> np.ndarray:
+    pillow = _pillow()
+    try:
+        with pillow.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
+            opened.load()
+            rgb = _rgb(opened)
+    except Exception as error:  # Pillow raises many kinds, down to SyntaxError
+        raise ValueError(
+            f"{title} cannot be decoded as an image ({error}): it is damaged or no image. Fetch "
+            "it again, or remove it."
+        ) from error
+    if rgb is None:
+        raise ValueError(
+            f"{title} must have 8 bits per pixel and channel, got more (16 bits or floats): "
+            "brighter pixels would be cut off. Convert it to 8 bits first."
+        )
+    if rgb.size != (size, size):
+        if not resize:
+            raise ValueError(
+                f"{title} must be {size} × {size} pixels, got {' × '.join(map(str, rgb.size))}: "
+                "it belongs to another data set."
+            )
+        rgb = rgb.resize((size, size), pillow.Resampling.BILINEAR)
+    return np.asarray(rgb)
+
+
+def _rgb(image: Any) -> Any:
+    """The same image in 8-bit RGB, copied only if it must be; None if it is deeper."""
+    if image.mode.startswith(DEEP):
+        return None
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _pillow() -> ModuleType:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError(
+            "Reading images needs Pillow, which is not installed: pip install 'l2b[vision]'."
+        ) from error
+    return Image

@@ -1,0 +1,184 @@
+"""A run: everything that determines a result, and its execution."""
+
+import platform
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from l2b.catalog import name_of
+from l2b.config import dump, load
+from l2b.data import Data, prepare
+from l2b.datasets import Dataset
+from l2b.datasets.digits import Digits
+from l2b.folder import RunFolder
+from l2b.methods import Method
+from l2b.methods.l2b import L2B
+from l2b.models import Model
+from l2b.models.mlp import Mlp
+from l2b.noise import Noise
+from l2b.noise.symmetric import Symmetric
+from l2b.report import run_figures
+from l2b.train import Outcome, Training, fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One experiment: equal runs give equal results.
+
+    Attributes:
+        data: where samples come from.
+        noise: how labels are corrupted.
+        model: what is trained.
+        method: how it learns.
+        training: how long and how fast.
+        clean: number of trusted samples, drawn stratified and removed from training.
+        validation: share of them kept aside to choose an epoch by.
+        seed: of every random draw.
+    """
+
+    data: Dataset = field(default_factory=Digits)
+    noise: Noise = field(default_factory=lambda: Symmetric(rate=0.4))
+    model: Model = field(default_factory=Mlp)
+    method: Method = field(default_factory=L2B)
+    training: Training = field(default_factory=Training)
+    clean: int = 50
+    validation: float = 0.2
+    seed: int = 0
+
+    def prepare(self) -> Data:
+        """Load the data, draw the noise, set the clean set aside."""
+        source = self.data.load()
+        return prepare(
+            source, self.noise, clean=self.clean, validation=self.validation, seed=self.seed
+        )
+
+    def execute(
+        self,
+        out: Path | None = None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        progress: bool = True,
+        data: Data | None = None,
+    ) -> "Result":
+        """Run, and leave a folder that can be read, repeated and resumed.
+
+        Args:
+            out: the run's folder; None keeps everything in memory.
+            resume: go on from the folder's last checkpoint, if it has one.
+            overwrite: replace the run that is in the folder.
+            progress: show a progress bar on a terminal.
+            data: what `prepare` returned, if it is at hand.
+
+        Raises:
+            FileExistsError: if the folder is not empty and no flag says what to do.
+            FileNotFoundError: if the data set is missing.
+            ValueError: if settings and data do not fit, or a resumed folder holds another
+                run.
+        """
+        start = time.perf_counter()
+        data = self.prepare() if data is None else data
+        folder = None if out is None else self._open(RunFolder(out), resume, overwrite)
+        outcome = fit(
+            data,
+            self.model,
+            self.method,
+            self.training,
+            seed=self.seed,
+            folder=folder,
+            progress=progress,
+            label=name_of(self.method),
+        )
+        record = self._record(data, outcome, time.perf_counter() - start)
+        if folder is not None:
+            folder.write_model(outcome.learner.network.module)
+            folder.write_ledger(ledger_state(data, outcome))
+            run_figures(folder.figures, data, outcome)
+            folder.write_result(record)
+        return Result(run=self, data=data, outcome=outcome, record=record)
+
+    def _open(self, folder: RunFolder, resume: bool, overwrite: bool) -> RunFolder:
+        folder.open(resume=resume, overwrite=overwrite)
+        there = folder.read_config()
+        if resume and there is not None and load(Run, there) != self:
+            raise ValueError(
+                f"{folder.path} holds a run with other settings (see run.yaml there): resume "
+                "it with exactly those, or choose another --out."
+            )
+        folder.write_config(dump(self))
+        return folder
+
+    def _record(self, data: Data, outcome: Outcome, seconds: float) -> dict[str, Any]:
+        return {
+            "method": name_of(self.method),
+            "data": name_of(self.data),
+            "noise": name_of(self.noise),
+            "noise_rate": data.noise_rate,
+            "noise_hash": data.noise_hash,
+            "seed": self.seed,
+            **accuracies(outcome),
+            "train_samples": len(data.train),
+            "clean_samples": len(data.clean),
+            "validation_samples": 0 if data.validation is None else len(data.validation),
+            "remark": data.remark,
+            "seconds": round(seconds, 3),
+            "versions": {name: version(name) for name in ("l2b", "torch", "numpy")}
+            | {"python": platform.python_version()},
+            "device": _device(outcome),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a run found.
+
+    Attributes:
+        run: its settings.
+        data: what it learned from.
+        outcome: model, ledger and history.
+        record: the content of ``result.json``.
+    """
+
+    run: Run
+    data: Data
+    outcome: Outcome
+    record: dict[str, Any]
+
+
+def accuracies(outcome: Outcome) -> dict[str, Any]:
+    """Test accuracy at the last, the best and the chosen epoch, as fractions.
+
+    The chosen epoch is the one with the best clean-validation accuracy. The best epoch looks
+    at the test set and only tells how much choosing could have gained. All are None without
+    a test set.
+    """
+    history, chosen = outcome.history, outcome.chosen_epoch
+    found: dict[str, Any] = {"chosen_epoch": None if chosen is None else chosen + 1}
+    for key in ("accuracy", "balanced_accuracy"):
+        curve = [row[f"test_{key}"] for row in history if f"test_{key}" in row]
+        found[f"last_{key}"] = curve[-1] if curve else None
+        found[f"best_{key}"] = max(curve) if curve else None
+        found[f"chosen_{key}"] = curve[chosen] if curve and chosen is not None else None
+    return found
+
+
+def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
+    """The ledger with what is needed to read it: index, observed and true labels."""
+    pool = data.train
+    true = {} if pool.true is None else {"true": pool.true}
+    return {
+        **outcome.ledger.state_dict(),
+        "index": pool.index,
+        "observed": pool.labels,
+        **true,
+        "classes": list(data.classes),
+    }
+
+
+def _device(outcome: Outcome) -> str:
+    device = next(outcome.learner.network.module.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,115 @@
+"""The folder of one run: what lies where, written so that a crash loses nothing."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_model
+from torch import nn
+
+from l2b.files import read_tree, write_atomically, write_json, write_text, write_tree
+
+OWN = (
+    "run.yaml", "metrics.jsonl", "result.json", "model.safetensors", "chosen.safetensors",
+    "ledger.safetensors", "checkpoint.safetensors", "figures", "tensorboard",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and writers of one run's folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    def open(self, *, resume: bool, overwrite: bool) -> None:
+        """Make the folder, or check that it may be used.
+
+        Raises:
+            FileExistsError: if it holds anything and neither flag says what to do with it.
+            OSError: if it cannot be made or written.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file: --out must name a folder.")
+        if self.path.is_dir() and any(self.path.iterdir()) and not resume:
+            if not overwrite:
+                raise FileExistsError(
+                    f"{self.path} is not empty: choose another --out, continue that run with "
+                    "--resume, or replace it with --overwrite."
+                )
+            self._clear()
+        self.path.mkdir(parents=True, exist_ok=True)
+        probe = self.path / ".writable"
+        probe.touch()
+        probe.unlink()
+
+    def _clear(self) -> None:
+        """Remove the files of a run, and nothing else."""
+        for name in OWN:
+            found = self.path / name
+            if found.is_dir():
+                for inner in sorted(found.rglob("*"), reverse=True):
+                    inner.rmdir() if inner.is_dir() else inner.unlink()
+                found.rmdir()
+            else:
+                found.unlink(missing_ok=True)
+
+    @property
+    def figures(self) -> Path:
+        """Where pictures go."""
+        figures = self.path / "figures"
+        figures.mkdir(exist_ok=True)
+        return figures
+
+    def write_config(self, text: str) -> None:
+        """Write ``run.yaml``."""
+        write_text(self.path / "run.yaml", text)
+
+    def read_config(self) -> str | None:
+        """The text of ``run.yaml``, or None if there is none."""
+        path = self.path / "run.yaml"
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write ``metrics.jsonl``: one row per epoch."""
+        rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
+        write_text(self.path / "metrics.jsonl", rows)
+
+    def write_checkpoint(self, state: object) -> None:
+        """Write everything needed to go on."""
+        write_tree(self.path / "checkpoint.safetensors", state)
+
+    def read_checkpoint(self) -> Any:
+        """What `write_checkpoint` wrote last, or None."""
+        path = self.path / "checkpoint.safetensors"
+        return read_tree(path) if path.exists() else None
+
+    def write_model(self, module: nn.Module, name: str = "model") -> None:
+        """Write a module's parameters and buffers."""
+        path = self.path / f"{name}.safetensors"
+        write_atomically(path, lambda temporary: save_model(module, str(temporary)))
+
+    def write_ledger(self, state: object) -> None:
+        """Write the per-sample record."""
+        write_tree(self.path / "ledger.safetensors", state)
+
+    def read_ledger(self) -> Any:
+        """The per-sample record.
+
+        Raises:
+            FileNotFoundError: if the run has not ended.
+        """
+        return read_tree(self.path / "ledger.safetensors")
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``."""
+        write_json(self.path / "result.json", result)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The content of ``result.json``, or None if the run has not ended."""
+        path = self.path / "result.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -1,0 +1,117 @@
+"""What a method is: a description that builds a learner."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2b.data import Data
+from l2b.ledger import StepRecord
+from l2b.losses import cross_entropy
+from l2b.network import Network
+from l2b.types import Batch, Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a learner is given.
+
+    Attributes:
+        data: the run's data on its device. Learners may look at the clean and the training
+            pool, never at the test pool, and leave validation to the loop.
+        epochs: length of the run.
+        network: makes a freshly initialised network; each name has its own initialisation.
+    """
+
+    data: Data
+    epochs: int
+    network: Callable[[str], Network]
+
+
+class Learner(ABC):
+    """A method at work: what it keeps between steps."""
+
+    network: Network
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare for an epoch (0-based)."""
+        self.network.begin_epoch(epoch)
+
+    @abstractmethod
+    def step(self, batch: Batch, clean: Batch) -> StepRecord:
+        """Learn from one noisy and one clean batch."""
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Logits for judging, [n, classes, *pixels], without gradient."""
+        self.network.module.eval()
+        with torch.no_grad():
+            return self.network.logits(inputs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on as if never stopped."""
+        return {"network": self.network.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """A way of learning from noisy labels and a clean set."""
+
+    @abstractmethod
+    def build(self, task: Task) -> Learner:
+        """A learner at its start."""
+
+
+class Plain(Learner):
+    """A learner whose step is one descent on one loss of its network."""
+
+    def __init__(self, task: Task) -> None:
+        """Make the one network."""
+        self.task = task
+        self.network = task.network("main")
+
+    def step(self, batch: Batch, clean: Batch) -> StepRecord:
+        """One pass, one loss, one step."""
+        z = self.network.logits(batch.inputs)
+        losses = cross_entropy(z, batch.labels)
+        self.network.descend(self.loss(losses, clean))
+        return plain_record(batch, z, losses)
+
+    @abstractmethod
+    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+        """The scalar to descend.
+
+        Args:
+            losses: cross-entropy of the noisy batch towards its observed labels, [n].
+            clean: the clean batch.
+        """
+
+
+def plain_record(batch: Batch, z: Tensor, losses: Tensor) -> StepRecord:
+    """The record of a step that trusts every observed label fully."""
+    ones = torch.ones_like(losses.detach())
+    return StepRecord(
+        index=batch.index,
+        alpha=ones,
+        beta=torch.zeros_like(ones),
+        pseudo=z.detach().argmax(dim=1),
+        loss=losses.detach(),
+    )
+
+
+def clean_step(network: Network, batch: Batch, clean: Batch) -> StepRecord:
+    """One ordinary step on the clean batch; the noisy batch is only looked at."""
+    network.descend(cross_entropy(network.logits(clean.inputs), clean.labels).mean())
+    network.module.eval()  # looking must not move running statistics
+    with torch.no_grad():
+        z = network.logits(batch.inputs)
+    network.module.train()
+    losses = cross_entropy(z, batch.labels)
+    record = plain_record(batch, z, losses)
+    return replace(record, alpha=torch.zeros_like(losses))

@@ -1,0 +1,26 @@
+"""Standard training on the labels as given."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from l2b.methods.base import Learner, Method, Plain, Task
+from l2b.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossEntropy(Method):
+    """Standard training: mean cross-entropy towards the observed labels."""
+
+    def build(self, task: Task) -> Learner:
+        """A learner that believes everything."""
+        return CrossEntropyLearner(task)
+
+
+class CrossEntropyLearner(Plain):
+    """Plain training; the clean set is not used."""
+
+    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+        """The mean."""
+        del clean
+        return losses.mean()

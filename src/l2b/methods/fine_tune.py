@@ -1,0 +1,92 @@
+"""Noisy training, stopped early, then the clean set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2b.ledger import StepRecord
+from l2b.losses import cross_entropy
+from l2b.methods.base import Learner, Method, Task, clean_step
+from l2b.methods.cross_entropy import CrossEntropyLearner
+from l2b.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(Method):
+    """Noisy training stopped where the clean set fits best, then training on the clean set.
+
+    Attributes:
+        noisy_share: share of the epochs given to noisy training, in (0, 1). After it, the
+            parameters of its best epoch by accuracy on the clean set come back.
+        lr_factor: factor on the learning rate while training on the clean set.
+    """
+
+    noisy_share: float = 0.5
+    lr_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave one of the two parts out."""
+        if not 0 < self.noisy_share < 1:
+            raise ValueError(
+                f"FineTune needs 0 < noisy_share < 1, got {self.noisy_share}: at 0 it is "
+                "clean_only, at 1 it is cross_entropy."
+            )
+
+    def build(self, task: Task) -> Learner:
+        """A learner in two parts."""
+        return FineTuneLearner(self, task)
+
+
+class FineTuneLearner(CrossEntropyLearner):
+    """Cross-entropy on the noisy set, then on the clean set from the best epoch."""
+
+    def __init__(self, method: FineTune, task: Task) -> None:
+        """Start with the noisy part."""
+        super().__init__(task)
+        self.method = method
+        self.turn = max(1, round(method.noisy_share * task.epochs))
+        self.tuning = False
+        self.best: tuple[float, float] = (-1.0, 0.0)
+        self.best_state: dict[str, Tensor] = {}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Judge the noisy epoch that has ended; turn to the clean set when it is time."""
+        if 0 < epoch <= self.turn:
+            self._judge()
+        self.tuning = epoch >= self.turn
+        if epoch == self.turn:
+            self.network.module.load_state_dict(self.best_state)
+        if self.tuning:
+            # The schedule starts anew, over the epochs that are left.
+            share = (epoch - self.turn) / max(1, self.task.epochs - self.turn)
+            self.network.begin_epoch(int(share * self.task.epochs), self.method.lr_factor)
+        else:
+            self.network.begin_epoch(epoch)
+
+    def step(self, batch: Batch, clean: Batch) -> StepRecord:
+        """One step on the noisy or on the clean batch."""
+        if self.tuning:
+            return clean_step(self.network, batch, clean)
+        return super().step(batch, clean)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network now and in its best noisy epoch."""
+        return {**super().state_dict(), "best": list(self.best), "best_state": self.best_state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore both."""
+        super().load_state_dict(state)
+        accuracy, loss = state["best"]
+        self.best, self.best_state = (accuracy, loss), state["best_state"]
+
+    def _judge(self) -> None:
+        clean = self.task.data.clean
+        z = self.predict(self.task.data.standardise(clean.inputs))
+        accuracy = (z.argmax(dim=1) == clean.labels).float().mean().item()
+        loss = cross_entropy(z, clean.labels).mean().item()
+        if (accuracy, -loss) > self.best:
+            self.best = (accuracy, -loss)
+            state = self.network.module.state_dict()
+            self.best_state = {n: torch.clone(v) for n, v in state.items()}

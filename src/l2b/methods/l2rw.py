@@ -1,0 +1,36 @@
+"""Learning to reweight: L2B without pseudo-labels."""
+
+from dataclasses import dataclass, field
+
+from l2b.engines import Engine, Forward
+from l2b.lookahead import LookAhead, Paper
+from l2b.methods.base import Learner, Method, Task
+from l2b.methods.l2b import L2B
+from l2b.normalise import Normaliser, ObservedOnly, PositiveShare
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2RW(Method):
+    """Learning to reweight: one learned weight per observed label (L2B with β = 0).
+
+    Attributes:
+        engine: how logits are differentiated along the clean gradient.
+        normalise: how scores of observed labels become weights.
+        lookahead: where the clean gradient is taken.
+        warmup: epochs of plain cross-entropy before weights are learned.
+    """
+
+    engine: Engine = field(default_factory=Forward)
+    normalise: Normaliser = field(default_factory=PositiveShare)
+    lookahead: LookAhead = field(default_factory=Paper)
+    warmup: int = 1
+
+    def build(self, task: Task) -> Learner:
+        """The learner of L2B, its pseudo-labels shut out."""
+        shut_out = ObservedOnly(then=self.normalise)
+        return L2B(
+            engine=self.engine,
+            normalise=shut_out,
+            lookahead=self.lookahead,
+            warmup=self.warmup,
+        ).build(task)

@@ -1,0 +1,8 @@
+"""Model families, one per file."""
+
+from l2b.models.base import Model
+from l2b.models.conv_net import ConvNet
+from l2b.models.mlp import Mlp
+from l2b.models.preact_resnet import PreactResnet
+
+__all__ = ["ConvNet", "Mlp", "Model", "PreactResnet"]

@@ -1,0 +1,70 @@
+"""A model with what trains it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+from l2b.functional import forward
+from l2b.optimise import Schedule
+from l2b.types import Inputs
+
+
+@dataclass(kw_only=True)
+class Network:
+    """A module, its optimiser, its schedule, and how a loss becomes a step.
+
+    Attributes:
+        module: the model.
+        optimiser: of its parameters.
+        schedule: of the learning rate.
+        epochs: length of the run.
+        clip: largest allowed norm of the whole gradient; None for no limit.
+        backward: what runs the backward pass (accelerate's, so that scaling is handled).
+        autocast: makes a context of the run's precision.
+    """
+
+    module: nn.Module
+    optimiser: optim.Optimizer
+    schedule: Schedule
+    epochs: int
+    clip: float | None
+    backward: Callable[[Tensor], None]
+    autocast: Callable[[], AbstractContextManager[Any]]
+
+    def __post_init__(self) -> None:
+        """Remember the initial learning rates."""
+        self.initial_rates = [group["lr"] for group in self.optimiser.param_groups]
+
+    def begin_epoch(self, epoch: int, factor: float = 1.0) -> None:
+        """Set the learning rates for this epoch and switch to training mode."""
+        factor *= self.schedule(epoch, self.epochs)
+        for group, initial in zip(self.optimiser.param_groups, self.initial_rates, strict=True):
+            group["lr"] = initial * factor
+        self.module.train()
+
+    def logits(self, inputs: Inputs) -> Tensor:
+        """One ordinary pass in the run's precision; logits come back as float32."""
+        with self.autocast():
+            z = forward(self.module, inputs)
+        return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+
+    def descend(self, loss: Tensor) -> None:
+        """One optimiser step down a loss, its gradient clipped."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.backward(loss)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters, buffers and the optimiser's state."""
+        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])

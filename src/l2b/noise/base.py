@@ -1,0 +1,113 @@
+"""What a noise model is: true labels in, observed labels out, drawn once from a seed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(ABC):
+    """A way in which labels go wrong."""
+
+    @abstractmethod
+    def corrupt(
+        self,
+        labels: Tensor,
+        *,
+        classes: int,
+        annotations: Mapping[str, Tensor],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Draw the observed labels of a whole training split; ``labels`` stays as it was.
+
+        Args:
+            labels: true class indices in [0, classes), [N] or [N, *pixels], int64.
+            classes: number of classes.
+            annotations: further label sets of the data, by name, each shaped like ``labels``.
+            generator: CPU random stream that belongs to this draw alone.
+
+        Returns:
+            New class indices in [0, classes), shaped like ``labels``, int64.
+
+        Raises:
+            ValueError: if labels do not fit the classes, or the model does not fit the data.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassConditional(Noise):
+    """Noise that depends on nothing but the true class."""
+
+    @abstractmethod
+    def transition(self, classes: int) -> Tensor:
+        """Probability of each observed class (column), given the true class (row).
+
+        Args:
+            classes: number of classes.
+
+        Returns:
+            Rows that sum to 1, [classes, classes], float64.
+
+        Raises:
+            ValueError: if the model is not defined for so many classes.
+        """
+
+    def corrupt(
+        self,
+        labels: Tensor,
+        *,
+        classes: int,
+        annotations: Mapping[str, Tensor],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Invert each row's distribution function at one uniform number per label."""
+        del annotations
+        check_labels(labels, classes, "True labels")
+        cumulative = self.transition(classes).cumsum(dim=1)
+        # Divided by its own end, which is then exactly 1 and above every uniform number, so
+        # that rounding can never pick a class of probability zero.
+        cumulative = cumulative / cumulative[:, -1:]
+        uniform = torch.rand(labels.shape, generator=generator, dtype=torch.float64)
+        observed = torch.empty_like(labels)
+        for k in labels.unique().tolist():  # a row at a time, so memory stays at one per label
+            here = labels == k
+            observed[here] = torch.searchsorted(cumulative[k], uniform[here], right=True)
+        return observed
+
+
+def check_labels(labels: Tensor, classes: int, name: str) -> None:
+    """Refuse labels that are no class indices.
+
+    Raises:
+        ValueError: if they are not int64, or out of [0, classes).
+    """
+    if labels.dtype != torch.int64:
+        raise ValueError(f"{name} must be int64 class indices, got {labels.dtype}: call .long().")
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise ValueError(
+            f"{name} must lie in [0, {classes}) for {classes} classes, got {int(wrong[0])} "
+            f"({len(wrong)} are out of range). If that value means 'no label', leave these "
+            "samples out first."
+        )
+
+
+def check_rate(owner: str, rate: float, *, below: float | None = None, why: str) -> None:
+    """Refuse a rate that is no share, or one from which on nothing can be learnt.
+
+    Args:
+        owner: name of the noise model, for the message.
+        rate: share of labels, in [0, 1], or in [0, below).
+        below: what the rate must stay under; None allows everything up to 1.
+        why: what is wrong with a rate outside the range.
+
+    Raises:
+        ValueError: if the rate is out of range or not a number.
+    """
+    allowed = 0 <= rate <= 1 if below is None else 0 <= rate < below
+    if not allowed:
+        bound = "<= 1" if below is None else f"< {below:g}"
+        raise ValueError(f"{owner} needs 0 <= rate {bound}, got {rate}: {why}.")

@@ -1,0 +1,48 @@
+"""Noise that is already there: a further label set that comes with the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from l2b.catalog import unknown
+from l2b.noise.base import Noise, check_labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Existing(Noise):
+    """Real wrong labels that come with the data: crowd workers, rules, a second annotator.
+
+    Attributes:
+        annotation: name of the label set, e.g. ``worst`` for CIFAR-10N.
+    """
+
+    annotation: str
+
+    def corrupt(
+        self,
+        labels: Tensor,
+        *,
+        classes: int,
+        annotations: Mapping[str, Tensor],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """A copy of the named label set; nothing is drawn."""
+        del generator
+        if not annotations:
+            raise ValueError(
+                f"Existing needs a data set with the annotation {self.annotation!r}, but this "
+                "one carries none: add its label file (see the data set's documentation), or "
+                "draw noise with another model."
+            )
+        if self.annotation not in annotations:
+            raise ValueError(unknown("annotation", self.annotation, sorted(annotations)))
+        found = annotations[self.annotation]
+        if found.shape != labels.shape:
+            raise ValueError(
+                f"The annotation {self.annotation!r} has the shape {tuple(found.shape)}, but the "
+                f"training labels have {tuple(labels.shape)}: every sample needs one label."
+            )
+        check_labels(found, classes, f"Labels of the annotation {self.annotation!r}")
+        return found.clone()

@@ -1,0 +1,221 @@
+"""From what was recorded to pictures that a person understands at a glance."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from l2b.data import Data
+from l2b.files import write_atomically
+from l2b.train import Outcome
+
+STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "legend.frameon": False,
+    "figure.dpi": 110,
+}
+COLOURS = {
+    "l2b": "#c2410c",
+    "l2rw": "#2563eb",
+    "fine_tune": "#7c3aed",
+    "pooled": "#0891b2",
+    "clean_only": "#65a30d",
+    "bootstrap": "#db2777",
+    "cross_entropy": "#6b7280",
+}
+RIGHT, WRONG = "#2563eb", "#dc2626"
+
+
+class Suspects(NamedTuple):
+    """The samples whose observed label was trusted least.
+
+    Attributes:
+        rows: positions in the training pool, least trusted first, [k].
+        suggested: the label that the run would give each, [k].
+    """
+
+    rows: Tensor
+    suggested: Tensor
+
+
+def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
+    """Draw one run: accuracy by epoch, weights by epoch, and the least trusted samples.
+
+    Args:
+        folder: where the PNG files go.
+        data: what the run learned from.
+        outcome: what it recorded.
+    """
+    curves = {
+        f"{pool} accuracy": [row[f"{pool}_accuracy"] for row in outcome.history]
+        for pool in ("test", "validation")
+        if f"{pool}_accuracy" in outcome.history[0]
+    }
+    if curves:
+        accuracy_figure(folder / "accuracy.png", curves, "Accuracy by epoch")
+    if data.train.true is not None:
+        weights_figure(folder / "weights.png", data, outcome)
+    if _drawable(data):
+        suspects_figure(folder / "suspects.png", data, suspects(outcome, 24))
+
+
+def accuracy_figure(path: Path, curves: Mapping[str, Sequence[float]], title: str) -> None:
+    """Accuracy by epoch, one labelled line per curve.
+
+    Args:
+        path: the PNG file.
+        curves: accuracy per epoch as fractions, by name.
+        title: what the picture shows.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 4.6), layout="constrained")
+        axes = figure.add_subplot()
+        for name, curve in curves.items():
+            ours = name == "l2b"
+            axes.plot(
+                range(1, len(curve) + 1),
+                [100 * value for value in curve],
+                color=COLOURS.get(name),
+                linewidth=2.4 if ours else 1.5,
+                zorder=3 if ours else 2,
+                label=name,
+            )
+        axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
+        axes.grid(axis="y", alpha=0.25)
+        _label_ends(axes, curves)
+        _save(figure, path)
+
+
+def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
+    """Mean α and β of correctly and wrongly labelled samples by epoch.
+
+    Args:
+        path: the PNG file.
+        data: what the run learned from; its true labels must be known.
+        outcome: what it recorded.
+
+    Raises:
+        ValueError: if the true labels are unknown.
+    """
+    pool = data.train
+    if pool.true is None:
+        raise ValueError("Weights by correctness need true labels, and this data has none.")
+    wrong = (pool.labels != pool.true).cpu()
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.8), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        names = {"alpha": "α: trust in the observed label", "beta": "β: trust in the prediction"}
+        for axes, (key, title) in zip(panels, names.items(), strict=True):
+            entries = getattr(outcome.ledger, key).float()
+            epochs = range(1, len(entries) + 1)
+            for mask, colour, label in (
+                (~wrong, RIGHT, "label correct"),
+                (wrong, WRONG, "label wrong"),
+            ):
+                if mask.any():
+                    mean = entries[:, mask].nanmean(dim=1)
+                    axes.plot(epochs, mean, color=colour, linewidth=2, label=label)
+            axes.axhline(1, color="0.7", linewidth=1, linestyle=":", zorder=0)
+            axes.set(xlabel="epoch", title=title)
+        panels[0].set_ylabel("mean weight (1 = standard training)")
+        panels[0].legend()
+        _save(figure, path)
+
+
+def suspects(outcome: Outcome, count: int) -> Suspects:
+    """The samples whose labels a run trusted least in the second half of its epochs.
+
+    Trust is mean α minus the mean loss towards the observed label's share: labels whose
+    gradient helped the clean loss least come first, ties by the larger mean loss.
+    """
+    ledger = outcome.ledger
+    late = slice(len(ledger.alpha) // 2, None)
+    alpha = ledger.alpha[late].float().nanmean(dim=0).nan_to_num(1.0)
+    loss = ledger.loss[late].float().nanmean(dim=0).nan_to_num(0.0)
+    rows = torch.argsort(alpha - 1e-3 * loss)[:count]
+    seen = ledger.pseudo[late][:, rows].long()
+    return Suspects(rows, torch.mode(seen.masked_fill(seen < 0, 0), dim=0).values)
+
+
+def suspects_figure(path: Path, data: Data, found: Suspects) -> None:
+    """A sheet of images with observed label, suggestion and, where known, the truth.
+
+    Args:
+        path: the PNG file.
+        data: what the run learned from; inputs must be images.
+        found: which samples to show.
+    """
+    pool, columns = data.train, 8
+    lines = -(-len(found.rows) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.25 * columns, 1.75 * lines + 0.6), layout="constrained")
+        figure.suptitle(
+            "Least trusted labels: observed → suggested", x=0.01, ha="left", weight="bold"
+        )
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in grid:
+            axes.set_axis_off()
+        for axes, row, suggested in zip(grid, found.rows, found.suggested, strict=False):
+            _draw_image(axes, pool.inputs[row].cpu())
+            title = f"{_short(data, pool.labels[row])} → {_short(data, suggested)}"
+            axes.set_title(title, fontsize=9, loc="center", pad=2)
+            if pool.true is not None:
+                true = pool.true[row]
+                colour = "#15803d" if true == suggested else WRONG
+                axes.text(
+                    0.5, -0.05, f"truth {_short(data, true)}", color=colour, fontsize=8,
+                    ha="center", va="top", transform=axes.transAxes,
+                )  # fmt: skip
+        _save(figure, path)
+
+
+def _label_ends(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
+    """Name each line at its end, pushed apart so that names do not overlap."""
+    ends = sorted((100 * curve[-1], name, len(curve)) for name, curve in curves.items())
+    low, high = axes.get_ylim()
+    gap, floor = (high - low) / 18, -float("inf")
+    for value, name, last in ends:
+        place = max(value, floor + gap)
+        floor = place
+        axes.annotate(
+            f"{name}  {value:.1f}",
+            (last, value),
+            xytext=(last * 1.02, place),
+            va="center",
+            fontsize=9,
+            color=COLOURS.get(name, "0.2"),
+            annotation_clip=False,
+        )
+    axes.margins(x=0.01)
+
+
+def _drawable(data: Data) -> bool:
+    shape = data.train.inputs.shape
+    return len(shape) == 4 and shape[1] in (1, 3)
+
+
+def _draw_image(axes: Axes, image: Tensor) -> None:
+    pixels = image.float()
+    pixels = (pixels - pixels.amin()) / (pixels.amax() - pixels.amin()).clamp_min(1e-9)
+    if len(pixels) == 1:
+        axes.imshow(1 - pixels[0].numpy(), cmap="gray", vmin=0, vmax=1)
+    else:
+        axes.imshow(pixels.permute(1, 2, 0).numpy())
+
+
+def _short(data: Data, label: Tensor) -> str:
+    name = data.classes[int(label)]
+    return name if len(name) <= 10 else f"{name[:9]}…"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_atomically(path, lambda temporary: figure.savefig(temporary))

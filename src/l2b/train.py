@@ -1,0 +1,292 @@
+"""The loop: the only writer of the ledger."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from l2b.augment import Augmentation, Identity
+from l2b.data import Data, Feed
+from l2b.evaluate import evaluate
+from l2b.folder import RunFolder
+from l2b.ledger import Ledger, StepRecord
+from l2b.methods import Learner, Method, Task
+from l2b.metrics import weight_telemetry
+from l2b.models import Model
+from l2b.network import Network
+from l2b.optimise import Cosine, Optimiser, Schedule
+from l2b.streams import stream_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long, how fast, on what.
+
+    Attributes:
+        epochs: passes over the noisy samples.
+        batch: noisy samples per step.
+        clean_batch: clean samples per step, at most as many as there are.
+        optimiser: kind, learning rate and options.
+        schedule: learning rate over the epochs.
+        clip: largest allowed norm of the gradient; None for no limit. Weights sum to 1
+            however few samples carry them, so without a limit training can collapse.
+        augment: what is done to each batch of inputs.
+        precision: "float32", or "bfloat16" for mixed precision.
+        device: "auto" (a GPU if there is one) or "cpu".
+        tensorboard: also write metrics for TensorBoard.
+    """
+
+    epochs: int = 40
+    batch: int = 64
+    clean_batch: int = 64
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Cosine)
+    clip: float | None = 1.0
+    augment: Augmentation = field(default_factory=Identity)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu"] = "auto"
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse lengths and limits that have no meaning."""
+        if self.epochs < 1:
+            raise ValueError(f"training.epochs must be at least 1, got {self.epochs}.")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(
+                f"training.clip must be positive or none, got {self.clip}: it is the largest "
+                "norm that a gradient may have."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run leaves in memory.
+
+    Attributes:
+        learner: after the last epoch.
+        ledger: every sample in every epoch.
+        history: one row of metrics per epoch.
+        chosen_epoch: the epoch with the best accuracy on the clean validation samples
+            (ties: lower loss), counted from 0; None if there are none.
+    """
+
+    learner: Learner
+    ledger: Ledger
+    history: list[dict[str, Any]]
+    chosen_epoch: int | None
+
+
+def fit(
+    data: Data,
+    model: Model,
+    method: Method,
+    training: Training,
+    *,
+    seed: int,
+    folder: RunFolder | None = None,
+    progress: bool = True,
+    label: str = "training",
+) -> Outcome:
+    """Train, judge and record, epoch by epoch; go on from the folder's checkpoint if any.
+
+    Every random draw has a stream of its own, set anew at every step, so on a CPU a resumed
+    run equals an uninterrupted one bit for bit. Global random state is left untouched.
+
+    Args:
+        data: prepared samples.
+        model: what to train.
+        method: how to learn from noisy labels.
+        training: how long and how fast.
+        seed: of every stream.
+        folder: where checkpoints and metrics go; None keeps everything in memory.
+        progress: show a progress bar on a terminal.
+        label: what the progress bar says.
+
+    Raises:
+        ValueError: if a batch cannot be filled.
+        FloatingPointError: if a loss stops being finite.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        loop = _Loop(data, model, method, training, seed, folder)
+        with _bar(label, loop, show=progress) as advance:
+            for epoch in range(len(loop.history), training.epochs):
+                loop.epoch(epoch, advance)
+        loop.tracker.end_training()
+    return Outcome(
+        learner=loop.learner,
+        ledger=loop.ledger,
+        history=loop.history,
+        chosen_epoch=chosen_epoch(loop.history),
+    )
+
+
+def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
+    """The first epoch with the best clean-validation accuracy (ties: lower loss)."""
+    judged = [row for row in history if "validation_accuracy" in row]
+    if not judged:
+        return None
+    best = max(judged, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+    return best["epoch"]
+
+
+class _Loop:
+    """Everything that one run holds while it runs."""
+
+    def __init__(
+        self,
+        data: Data,
+        model: Model,
+        method: Method,
+        training: Training,
+        seed: int,
+        folder: RunFolder | None,
+    ) -> None:
+        self.tracker = _accelerator(training, folder)
+        self.data = data.to(self.tracker.device)
+        self.training, self.seed, self.folder = training, seed, folder
+        self.feed = Feed(
+            data=self.data,
+            batch=training.batch,
+            clean_batch=training.clean_batch,
+            augment=training.augment,
+            seed=seed,
+        )
+        task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
+        self.learner = method.build(task)
+        self.ledger = Ledger(training.epochs, len(data.train))
+        self.history: list[dict[str, Any]] = []
+        self._restore()
+
+    def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
+        """One pass over the noisy samples, then judgement and record."""
+        self.learner.begin_epoch(epoch)
+        records = []
+        for step, (batch, clean) in enumerate(self.feed.epoch(epoch)):
+            torch.manual_seed(stream_seed(self.seed, "step", epoch, step))
+            records.append(self.learner.step(batch, clean))
+            advance()
+        self.ledger.write(epoch, records)
+        self.history.append(self._row(epoch, records))
+        self.tracker.log(self.history[-1], step=epoch)
+        if self.folder is not None:
+            self._save(self.folder, epoch)
+
+    def _row(self, epoch: int, records: list[StepRecord]) -> dict[str, Any]:
+        loss = torch.cat([r.loss for r in records]).mean().item()
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The training loss became {loss} in epoch {epoch + 1}: lower "
+                "training.optimiser.lr or set a smaller training.clip. What was saved before "
+                "this epoch is intact."
+            )
+        index = torch.cat([r.index for r in records])
+        pool = self.data.train
+        row = {"epoch": epoch, "train_loss": loss}
+        row |= weight_telemetry(
+            [r.alpha for r in records],
+            [r.beta for r in records],
+            torch.cat([r.pseudo for r in records]),
+            pool.labels[index],
+            None if pool.true is None else pool.true[index],
+        )
+        for name in ("validation", "test"):
+            judged = getattr(self.data, name)
+            if judged is not None:
+                found = evaluate(self.learner.predict, judged, self.data)
+                row |= {f"{name}_{key}": value for key, value in found.items()}
+        return row
+
+    def _save(self, folder: RunFolder, epoch: int) -> None:
+        if chosen_epoch(self.history) == epoch:
+            folder.write_model(self.learner.network.module, "chosen")
+        folder.write_checkpoint(
+            {
+                "learner": self.learner.state_dict(),
+                "ledger": self.ledger.state_dict(),
+                "history": self.history,
+                "noise_hash": self.data.noise_hash,
+            }
+        )
+        folder.write_metrics(self.history)
+
+    def _restore(self) -> None:
+        state = None if self.folder is None else self.folder.read_checkpoint()
+        if state is None:
+            return
+        if state["noise_hash"] != self.data.noise_hash:
+            raise ValueError(
+                "The checkpoint was made with other labels than this data set gives now: the "
+                "files or the noise changed. Resume with the original data, or start afresh."
+            )
+        self.learner.load_state_dict(state["learner"])
+        self.ledger.load_state_dict(state["ledger"])
+        self.history = state["history"]
+
+    def _network_maker(self, model: Model) -> Callable[[str], Network]:
+        shape = tuple(self.data.train.inputs.shape[1:])
+        training, accelerator = self.training, self.tracker
+
+        def network(name: str) -> Network:
+            torch.manual_seed(stream_seed(self.seed, "initialise", name))
+            module = model.build(shape, len(self.data.classes)).to(accelerator.device)
+            return Network(
+                module=module,
+                optimiser=training.optimiser.build(module.parameters()),
+                schedule=training.schedule,
+                epochs=training.epochs,
+                clip=training.clip,
+                backward=accelerator.backward,
+                autocast=_autocast(training.precision, accelerator.device),
+            )
+
+        return network
+
+
+def _accelerator(training: Training, folder: RunFolder | None) -> Accelerator:
+    if not training.tensorboard:
+        return Accelerator(cpu=training.device == "cpu")
+    if folder is None:
+        raise ValueError("training.tensorboard needs a run folder to write to: set --out.")
+    tracker = Accelerator(
+        cpu=training.device == "cpu", log_with="tensorboard", project_dir=folder.path
+    )
+    tracker.init_trackers("tensorboard")
+    return tracker
+
+
+def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if precision == "float32":
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextmanager
+def _bar(label: str, loop: _Loop, *, show: bool) -> Iterator[Callable[[], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("epoch {task.fields[epoch]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[accuracy]}"),
+    )
+    steps, epochs = loop.feed.steps, loop.training.epochs
+    with Progress(*columns, transient=True, disable=not show) as progress:
+        done = len(loop.history) * steps
+        task = progress.add_task(label, total=epochs * steps, completed=done, epoch="", accuracy="")
+
+        def advance() -> None:
+            row = loop.history[-1] if loop.history else {}
+            accuracy = row.get("test_accuracy", row.get("validation_accuracy"))
+            progress.update(
+                task,
+                advance=1,
+                epoch=f"{len(loop.history) + 1}/{epochs}",
+                accuracy="" if accuracy is None else f"accuracy {accuracy:.1%}",
+            )
+
+        yield advance

@@ -1,0 +1,142 @@
+"""The drop-in: a model, a noisy batch, a clean batch → a weight for every label."""
+
+import torch
+from torch import Tensor, nn, optim
+
+from l2b.engines import Engine, forward
+from l2b.functional import Functional, functional, untouched_random_state
+from l2b.lookahead import Ahead, LookAhead, Paper
+from l2b.losses import cross_entropy
+from l2b.normalise import Normaliser, PositiveShare
+from l2b.pseudo import Source, hard_self
+from l2b.scores import bootstrap_scores
+from l2b.types import Inputs, Params, Probe, Weights
+
+PAPER = Paper()
+POSITIVE_SHARE = PositiveShare()
+
+
+def weigh(
+    model: nn.Module,
+    inputs: Inputs,
+    observed: Tensor,
+    clean_inputs: Inputs,
+    clean_labels: Tensor,
+    *,
+    engine: Engine = forward,
+    normalise: Normaliser = POSITIVE_SHARE,
+    pseudo: Source = hard_self,
+    lookahead: LookAhead = PAPER,
+    optimiser: optim.Optimizer | None = None,
+    index: Tensor | None = None,
+) -> Weights:
+    """Learn how far to trust every observed label and every pseudo-label of a batch.
+
+    One virtual step on weighted losses, then one step on the weights from zero, down the
+    clean loss (L2B, Eqs. 15–24), then normalisation (Eq. 9). The model, its running
+    statistics, its gradients and the random state are left as they were, so a training
+    pass that follows draws the same dropout masks as the weights were computed for.
+
+    Args:
+        model: any module that returns logits [n, classes, *pixels]; used in its current
+            mode (train or eval).
+        inputs: the training batch.
+        observed: labels as given, class indices [n, *pixels] or probabilities.
+        clean_inputs: a batch of trusted samples.
+        clean_labels: their labels, class indices [m, *pixels] or probabilities.
+        engine: how logits are differentiated; see `l2b.engines`.
+        normalise: how scores become weights; see `l2b.normalise`.
+        pseudo: where pseudo-labels come from; see `l2b.pseudo`.
+        lookahead: where the clean gradient is taken; see `l2b.lookahead`.
+        optimiser: what will take the step, if its step sizes or momentum should count.
+        index: positions of the samples in the training set, for pseudo-labels that
+            remember each sample.
+
+    Returns:
+        Weights α and β, [n, *pixels], which sum to 1 together or are all 0.
+
+    Raises:
+        ValueError: if no parameter is trainable, labels do not fit the logits in shape or
+            range, or a batch is empty.
+        TypeError: if class indices are not integers, or the model returns no logits.
+    """
+    with untouched_random_state(observed.device):
+        net = functional(model, engine.scope(model))
+        ahead = lookahead(model, net.params, optimiser)
+        direction = clean_direction(net, ahead, clean_inputs, clean_labels)
+    with untouched_random_state(observed.device):
+        probe = engine(net.apply, net.params, inputs, direction)
+    return weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
+
+
+def clean_direction(
+    net: Functional, ahead: Ahead, clean_inputs: Inputs, clean_labels: Tensor
+) -> Params:
+    """The gradient of the mean clean loss at the look-ahead point, times the step sizes.
+
+    Args:
+        net: the model taken apart.
+        ahead: where to take the gradient, and how far each parameter moves per gradient.
+        clean_inputs: a batch of trusted samples.
+        clean_labels: their labels.
+
+    Returns:
+        v of SPEC's ż = J v: a tangent for every parameter, by name.
+    """
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in ahead.params.items()}
+        z = net.apply(leaves, clean_inputs)
+        check_labels(z, clean_labels, "clean_labels")
+        loss = cross_entropy(z, clean_labels).mean()
+        gradient = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
+    return {name: ahead.rates[name] * g for name, g in zip(leaves, gradient, strict=True)}
+
+
+def weights_from(
+    probe: Probe,
+    inputs: Inputs,
+    observed: Tensor,
+    *,
+    normalise: Normaliser,
+    pseudo: Source,
+    index: Tensor | None,
+) -> Weights:
+    """Score both candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
+    check_labels(probe.z, observed, "observed")
+    predicted = pseudo(probe.z, inputs, index)
+    scores = bootstrap_scores(probe.z, probe.dz, observed, predicted)
+    alpha, beta = normalise(scores)
+    return Weights(alpha=alpha, beta=beta, pseudo=predicted, scores=scores)
+
+
+def check_labels(z: Tensor, target: Tensor, name: str) -> None:
+    """Refuse labels that do not fit the logits.
+
+    Raises:
+        ValueError: on a wrong shape, an empty batch, or a class out of range.
+        TypeError: on class indices that are not int64.
+    """
+    classes, expected = z.shape[1], (z.shape[0], *z.shape[2:])
+    if target.is_floating_point():
+        expected = tuple(z.shape)
+    elif target.dtype != torch.int64:
+        raise TypeError(
+            f"`{name}` must hold class indices as int64 or probabilities as floats, got "
+            f"{target.dtype}: call .long() on it."
+        )
+    if tuple(target.shape) != expected:
+        raise ValueError(
+            f"`{name}` must have the shape {expected} to fit logits of shape "
+            f"{tuple(z.shape)}, got {tuple(target.shape)}."
+        )
+    if target.numel() == 0:
+        raise ValueError(f"`{name}` is empty: a gradient needs at least one sample.")
+    # Looking at values would make a GPU wait; there, the loss kernel itself refuses.
+    if target.device.type == "cpu" and not target.is_floating_point():
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= classes:
+            wrong = low if low < 0 else high
+            raise ValueError(
+                f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
+                f"{wrong}."
+            )

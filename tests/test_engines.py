@@ -1,0 +1,209 @@
+"""Contract of every engine: (z, ż) as the unrolled definition has them."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim import SGD, Adam
+
+import l2b
+from conftest import Problem, Tied
+from l2b.catalog import find, names
+from l2b.engines import Engine, FiniteDifference, Forward, LastLayer
+from l2b.lookahead import OptimiserStep, Paper
+from oracles import momentum_step, plain_step, same_draws, unrolled_scores
+
+EXACT = [name for name in names(Engine) if name not in ("finite_difference", "last_layer")]
+SEED = 3
+
+
+def hard(z):
+    return z.argmax(dim=1)
+
+
+def relative(found, expected):
+    return ((found - expected).norm() / expected.norm().clamp_min(1e-12)).item()
+
+
+def weighed(problem, engine, **options):
+    with same_draws(SEED):
+        return l2b.weigh(problem.model, *problem.batches(), engine=engine, **options)
+
+
+def unrolled(problem, step, pseudo=hard, model=None):
+    model = model or problem.model
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        scores = unrolled_scores(model, *problem.batches(), pseudo, step, SEED)
+    return torch.stack(scores)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_exact_engines_equal_the_unrolled_definition(problem, name, soft):
+    if soft:
+        problem.observed = torch.softmax(
+            torch.randn(*problem.observed.shape, 5, dtype=torch.float64).movedim(-1, 1), dim=1
+        )
+    found = weighed(problem, find(Engine, name)())
+    assert relative(found.scores, unrolled(problem, plain_step(1.0))) < 1e-9
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_step_sizes_count_per_parameter_group(name):
+    problem = Problem("conv_batchnorm")
+    model = problem.model
+    groups = [
+        {"params": [*model.conv.parameters(), *model.norm.parameters()], "lr": 0.3},
+        {"params": model.head.parameters(), "lr": 0.01},
+    ]
+    optimiser = SGD(groups, lr=1.0)
+    rates = {n: 0.01 if n.startswith("head") else 0.3 for n, _ in model.named_parameters()}
+    expected = unrolled(problem, lambda p, g: {k: p[k] - rates[k] * g[k] for k in p})
+    found = weighed(problem, find(Engine, name)(), optimiser=optimiser)
+    assert relative(found.scores, expected) < 1e-9
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("steps_before", [0, 3])
+def test_optimiser_look_ahead_equals_the_unrolled_optimiser(name, nesterov, steps_before):
+    problem = Problem("conv_batchnorm")
+    options = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.02, "nesterov": nesterov}
+    optimiser = SGD(problem.model.parameters(), **options)
+    for _ in range(steps_before):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(problem.model(problem.inputs), problem.observed).backward()
+        optimiser.step()
+    expected = unrolled(problem, momentum_step(problem.model, optimiser))
+    found = weighed(problem, find(Engine, name)(), lookahead=OptimiserStep(), optimiser=optimiser)
+    assert relative(found.scores, expected) < 1e-9
+    paper = weighed(problem, find(Engine, name)(), lookahead=Paper(), optimiser=optimiser)
+    assert relative(paper.scores, expected) > 1e-3  # the two points do differ
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_look_ahead_equals_higher(momentum):
+    higher = pytest.importorskip("higher")
+    problem = Problem("mlp")
+    model = problem.model
+    optimiser = SGD(model.parameters(), lr=0.1, momentum=momentum, weight_decay=0.02)
+    nn.functional.cross_entropy(model(problem.inputs), problem.observed).backward()
+    optimiser.step()
+    with higher.innerloop_ctx(model, optimiser) as (unrolled_model, unrolled_optimiser):
+        z = unrolled_model(problem.inputs)
+        losses = nn.functional.cross_entropy(z, problem.observed, reduction="none")
+        epsilon = torch.zeros_like(losses, requires_grad=True)
+        unrolled_optimiser.step((epsilon * losses).sum())
+        clean = nn.functional.cross_entropy(
+            unrolled_model(problem.clean_inputs), problem.clean_labels
+        )
+        (gradient,) = torch.autograd.grad(clean, epsilon)
+    found = weighed(problem, Forward(), lookahead=OptimiserStep(), optimiser=optimiser)
+    assert relative(found.scores[0], -gradient) < 1e-9
+
+
+def test_look_ahead_refuses_what_it_cannot_follow():
+    problem = Problem("mlp")
+    adam = Adam(problem.model.parameters())
+    with pytest.raises(ValueError, match=r"knows the step of torch\.optim\.SGD only, got Adam"):
+        weighed(problem, Forward(), lookahead=OptimiserStep(), optimiser=adam)
+    with pytest.raises(ValueError, match="needs the optimiser whose step"):
+        weighed(problem, Forward(), lookahead=OptimiserStep())
+    part = SGD(problem.model[1].parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"does not hold the parameter '3\.weight'"):
+        weighed(problem, Forward(), optimiser=part)
+    assert weighed(problem, Forward(), optimiser=adam).alpha.shape == (7,)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [(torch.float64, 1e-5), (torch.float32, 0.02)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("name", ["mlp", "conv_batchnorm", "conv_dropout", "pixels", "tied"])
+def test_finite_difference_is_close(name, dtype, bound):
+    exact = weighed(Problem(name), Forward()).scores
+    found = weighed(Problem(name, dtype=dtype), FiniteDifference()).scores
+    assert relative(found.double(), exact) < bound
+
+
+def test_finite_difference_of_nothing_is_nothing():
+    probe = FiniteDifference()(
+        lambda p, x: x * p["w"], {"w": torch.ones(1)}, torch.ones(2, 3), {"w": torch.zeros(1)}
+    )
+    assert torch.equal(probe.dz, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv_batchnorm", "conv_dropout", "pixels", "attention"])
+def test_last_layer_is_exact_for_that_layer(name):
+    problem = Problem(name)
+    _, head = LastLayer().head(problem.model)
+    alone = copy.deepcopy(problem.model)
+    kept = {id(p) for p in head.parameters()}
+    for original, copied in zip(problem.model.parameters(), alone.parameters(), strict=True):
+        copied.requires_grad_(id(original) in kept)
+    expected = unrolled(problem, plain_step(1.0), model=alone)
+    assert relative(weighed(problem, LastLayer()).scores, expected) < 1e-9
+
+
+def test_last_layer_by_name_and_its_refusals():
+    problem = Problem("mlp")
+    assert LastLayer(layer="1").scope(problem.model) == {"1.weight", "1.bias"}
+    with pytest.raises(ValueError, match=r"found no '9'.*it has '1', '3'"):
+        LastLayer(layer="9").scope(problem.model)
+    with pytest.raises(ValueError, match="found no a linear"):
+        LastLayer().scope(nn.Sequential(nn.ReLU()))
+    tied = Tied()
+    with pytest.raises(ValueError, match=r"shares its weights with 'first\.weight'"):
+        LastLayer(layer="second").scope(tied)
+    with pytest.raises(ValueError, match=r"shares its weights with 'second\.weight'"):
+        LastLayer(layer="first").scope(tied)
+
+
+@pytest.mark.parametrize("name", names(Engine))
+def test_extra_passes_leave_no_trace(problem, name):
+    model = problem.model
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.5)
+    before, random_state = copy.deepcopy(model), torch.get_rng_state()
+    l2b.weigh(model, *problem.batches(), engine=find(Engine, name)())
+    assert torch.equal(random_state, torch.get_rng_state())
+    for (key, old), new in zip(
+        before.state_dict().items(), model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(old, new), key
+    for parameter in model.parameters():
+        assert torch.equal(parameter.grad, torch.full_like(parameter, 0.5))
+    assert model.training == before.training
+
+
+def test_no_gradient_history_escapes(problem):
+    for name in names(Engine):
+        found = l2b.weigh(problem.model, *problem.batches(), engine=find(Engine, name)())
+        assert not found.alpha.requires_grad
+        assert not found.scores.requires_grad
+
+
+def test_weights_are_for_the_masks_that_training_will_draw():
+    problem = Problem("conv_dropout")
+    torch.manual_seed(SEED)
+    found = l2b.weigh(problem.model, *problem.batches())
+    z = problem.model(problem.inputs)
+    assert torch.equal(found.pseudo, z.argmax(dim=1))
+
+
+def test_a_model_without_trainable_parameters_is_refused():
+    problem = Problem("mlp")
+    problem.model.requires_grad_(False)
+    with pytest.raises(ValueError, match="has no trainable parameter"):
+        weighed(problem, Forward())
+
+
+def test_a_model_without_logits_is_refused():
+    class Lost(nn.Linear):
+        def forward(self, x):
+            return {"scores": super().forward(x)}
+
+    with pytest.raises(TypeError, match="must return logits"):
+        l2b.weigh(Lost(4, 2), torch.ones(3, 4), torch.ones(3).long(), torch.ones(2, 4),
+                  torch.ones(2).long())  # fmt: skip

@@ -1,0 +1,236 @@
+"""The loop: every method learns, resumes bit for bit, and records what happened."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from l2b.catalog import find, names
+from l2b.engines import LastLayer
+from l2b.experiment import Run
+from l2b.files import read_tree, write_tree
+from l2b.folder import RunFolder
+from l2b.methods import Method
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.methods.fine_tune import FineTune
+from l2b.methods.l2b import L2B
+from l2b.models.conv_net import ConvNet
+from l2b.models.mlp import Mlp
+from l2b.normalise import ObservedOnly
+from l2b.optimise import Constant, Cosine, Hyperbolic, Optimiser, Schedule, Steps
+from l2b.pseudo import MovingAverage, SelfLabels, Temporal
+from l2b.train import Training, chosen_epoch
+
+SHORT = Run(training=Training(epochs=4, batch=256, clean_batch=40), model=Mlp(hidden=(16,)))
+VARIANTS = {
+    **{name: find(Method, name)() for name in names(Method)},
+    "l2b_temporal": L2B(pseudo=Temporal(), engine=LastLayer()),
+    "l2b_moving_average": L2B(pseudo=MovingAverage()),
+    "l2b_self": L2B(pseudo=SelfLabels()),
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return SHORT.prepare()
+
+
+def stop_after(monkeypatch, epochs):
+    """Die right after the checkpoint of this many epochs."""
+    written = RunFolder.write_metrics
+
+    def dying(self, history):
+        written(self, history)
+        if len(history) == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_metrics", dying)
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_resumed_equals_uninterrupted_bit_for_bit(name, data, tmp_path, monkeypatch):
+    run = replace(SHORT, method=VARIANTS[name], model=Mlp(hidden=(16,), dropout=0.2))
+    whole = run.execute(tmp_path / "whole", progress=False, data=data)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run.execute(tmp_path / "parts", progress=False, data=data)
+    torch.manual_seed(12345)  # whatever else the process did meanwhile
+    parts = run.execute(tmp_path / "parts", progress=False, data=data, resume=True)
+    assert parts.outcome.history == whole.outcome.history
+    for file in ("model.safetensors", "ledger.safetensors", "metrics.jsonl", "run.yaml"):
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    left, right = (read_tree(tmp_path / d / "checkpoint.safetensors") for d in ("parts", "whole"))
+    assert str(left) == str(right)
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_every_method_learns_and_leaves_global_state_alone(name, data):
+    random_state = torch.get_rng_state()
+    training = replace(SHORT.training, epochs=8)
+    result = replace(SHORT, method=VARIANTS[name], training=training).execute(
+        progress=False, data=data
+    )
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert result.record["last_accuracy"] > 0.3  # chance: 0.1
+    assert result.record["method"] in names(Method)
+    assert result.outcome.ledger.alpha.shape == (8, len(data.train))
+
+
+def test_a_folder_holds_everything(data, tmp_path):
+    result = SHORT.execute(tmp_path / "run", progress=False, data=data)
+    found = {p.name for p in (tmp_path / "run").iterdir()}
+    assert found == {
+        "run.yaml", "metrics.jsonl", "result.json", "model.safetensors", "chosen.safetensors",
+        "ledger.safetensors", "checkpoint.safetensors", "figures",
+    }  # fmt: skip
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record == result.record
+    rows = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    curve = [row["test_accuracy"] for row in rows]
+    assert record["last_accuracy"] == curve[-1]
+    assert record["best_accuracy"] == max(curve)
+    assert record["chosen_accuracy"] == curve[record["chosen_epoch"] - 1]
+    assert {"alpha_share", "beta_share", "effective_samples", "silent_batches",
+            "weight_on_wrong", "pseudo_accuracy"} <= set(rows[0])  # fmt: skip
+    ledger = read_tree(tmp_path / "run" / "ledger.safetensors")
+    assert torch.equal(ledger["observed"], data.train.labels)
+    assert torch.equal(ledger["index"], data.train.index)
+    module = SHORT.model.build((1, 8, 8), 10)
+    module.load_state_dict(load_file(tmp_path / "run" / "model.safetensors"))
+
+
+def test_epochs_are_chosen_on_validation_never_on_test():
+    rows = [
+        {"epoch": 0, "validation_accuracy": 0.5, "validation_loss": 1.0, "test_accuracy": 0.9},
+        {"epoch": 1, "validation_accuracy": 0.6, "validation_loss": 1.0, "test_accuracy": 0.1},
+        {"epoch": 2, "validation_accuracy": 0.6, "validation_loss": 0.9, "test_accuracy": 0.0},
+        {"epoch": 3, "validation_accuracy": 0.6, "validation_loss": 0.9, "test_accuracy": 1.0},
+    ]
+    assert chosen_epoch(rows) == 2
+    assert chosen_epoch([{"epoch": 0, "test_accuracy": 1.0}]) is None
+
+
+def test_wrong_labels_lose_weight(data):
+    run = replace(SHORT, training=Training(epochs=12), method=L2B(engine=LastLayer()))
+    last = run.execute(progress=False, data=data).outcome.history[-1]
+    assert last["weight_on_wrong"] < data.noise_rate / 2
+    assert last["pseudo_accuracy"] > 0.85
+
+
+def test_l2rw_is_l2b_without_pseudo_labels(data):
+    l2rw = replace(SHORT, method=find(Method, "l2rw")()).execute(progress=False, data=data)
+    same = replace(SHORT, method=L2B(engine=l2rw.run.method.engine, pseudo=SelfLabels(),
+                                     normalise=ObservedOnly()))  # fmt: skip
+    other = same.execute(progress=False, data=data)
+    assert l2rw.outcome.history == other.outcome.history
+    assert (l2rw.outcome.ledger.beta[1:].nan_to_num(0) == 0).all()
+
+
+def test_warm_up_is_plain_cross_entropy(data):
+    warm = replace(SHORT, method=L2B(warmup=4)).execute(progress=False, data=data)
+    plain = replace(SHORT, method=CrossEntropy()).execute(progress=False, data=data)
+    assert warm.outcome.history == plain.outcome.history
+
+
+def test_fine_tuning_starts_from_the_best_noisy_epoch(data):
+    plain = replace(SHORT, method=CrossEntropy()).execute(progress=False, data=data)
+    tuned = replace(SHORT, method=FineTune(noisy_share=0.5)).execute(progress=False, data=data)
+    assert tuned.outcome.history[:2] == plain.outcome.history[:2]
+    assert tuned.outcome.history[2] != plain.outcome.history[2]
+    assert tuned.outcome.history[2]["alpha_share"] == 0
+
+
+def test_mixed_precision_and_images(data):
+    training = replace(SHORT.training, epochs=2, precision="bfloat16", batch=128)
+    run = replace(SHORT, training=training, model=ConvNet(width=8))
+    assert run.execute(progress=False, data=data).record["last_accuracy"] > 0.15
+
+
+def test_a_diverging_run_stops_with_advice(data, tmp_path):
+    training = Training(epochs=3, optimiser=Optimiser(lr=1e30), clip=None)
+    run = replace(SHORT, training=training, method=CrossEntropy())
+    with pytest.raises(FloatingPointError, match=r"loss became .* lower training.optimiser.lr"):
+        run.execute(tmp_path / "run", progress=False, data=data)
+
+
+def test_tensorboard_is_written_when_asked_for(data, tmp_path):
+    training = replace(SHORT.training, epochs=1, tensorboard=True)
+    replace(SHORT, training=training).execute(tmp_path / "run", progress=False, data=data)
+    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+    with pytest.raises(ValueError, match="needs a run folder"):
+        replace(SHORT, training=training).execute(progress=False, data=data)
+
+
+def test_resuming_refuses_another_run_and_other_data(data, tmp_path):
+    SHORT.execute(tmp_path / "run", progress=False, data=data)
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        replace(SHORT, seed=1).execute(tmp_path / "run", progress=False, resume=True)
+    with pytest.raises(ValueError, match="made with other labels"):
+        SHORT.execute(
+            tmp_path / "run", progress=False, resume=True, data=replace(data, noise_hash="0")
+        )
+
+
+def test_folders_are_not_overwritten_unasked(data, tmp_path):
+    out = tmp_path / "run"
+    SHORT.execute(out, progress=False, data=data)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"is not empty.*--resume.*--overwrite"):
+        SHORT.execute(out, progress=False, data=data)
+    SHORT.execute(out, progress=False, data=data, overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_checkpoints_hold_trees_exactly_and_refuse_damage(tmp_path):
+    path = tmp_path / "x.safetensors"
+    tree = {"a": [1, 2.5, None, True, "x"], 3: {"t": torch.arange(4), "e": torch.zeros(0)}}
+    write_tree(path, tree)
+    back = read_tree(path)
+    assert back["a"] == tree["a"]
+    assert torch.equal(back[3]["t"], tree[3]["t"])
+    assert back[3]["e"].numel() == 0
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ValueError, match="is damaged"):
+        read_tree(path)
+    with pytest.raises(TypeError, match="cannot hold a set"):
+        write_tree(path, {"x": {1}})
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    write_tree(path, {"x": 1})
+    monkeypatch.setattr("l2b.files.save_file", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_tree(path, {"x": 2})
+    assert read_tree(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.parametrize("name", names(Schedule))
+def test_schedules_stay_between_zero_and_one(name):
+    schedule = find(Schedule, name)()
+    factors = [schedule(epoch, 40) for epoch in range(40)]
+    assert factors[0] == 1
+    assert all(0 < later <= sooner for sooner, later in itertools.pairwise(factors))
+
+
+def test_schedules_by_hand():
+    assert Constant()(39, 40) == 1
+    assert abs(Cosine()(20, 40) - 0.5) < 1e-12
+    assert Steps()(30, 40) == pytest.approx(0.01)
+    assert Hyperbolic()(20, 100) == 0.5
+
+
+def test_optimisers_are_checked_before_use():
+    with pytest.raises(ValueError, match=r"No optimiser is called 'sdg'; did you mean 'SGD'"):
+        Optimiser(kind="sdg")
+    with pytest.raises(ValueError, match=r"No SGD option is called 'momentun'.*'momentum'"):
+        Optimiser(options={"momentun": 0.9})
+    with pytest.raises(ValueError, match="lr must be positive"):
+        Optimiser(lr=-1)
+    assert Optimiser(kind="AdamW", lr=1e-3).build(Mlp().build((2,), 2).parameters())
