@@ -187,6 +187,31 @@ def test_list_shows_everything_with_a_line_each(capsys):
             assert name in said
 
 
+def test_theory_passes_and_fails_by_its_status(monkeypatch, capsys, tmp_path):
+    from l2b import theory
+
+    quick = theory.run
+    monkeypatch.setattr(theory, "run", lambda out, seed: quick(out, seed, effort=theory.QUICK))
+    assert main(["theory", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "theory.json").exists()
+    monkeypatch.setattr("l2b.scores.candidate_score", lambda z, dz, target: dz.sum(dim=1))
+    assert main(["theory"]) == 1
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_theory_advises_on_a_step_size(tmp_path, capsys):
+    words = ["theory", "--data", "digits", "--model", "mlp", "--lr", "0.2"]
+    assert main(words) == 0
+    assert "lambda = 0.2 is" in capsys.readouterr().out
+    assert run("--model", "mlp", *QUICK, "--out", tmp_path / "run") == 0
+    weights = str(tmp_path / "run" / "model.safetensors")
+    assert main([*words, "--weights", weights]) == 0
+    assert "times the guarantee" in capsys.readouterr().out
+    assert main(["theory", "--data", "digits", "--model", "conv_net", "--weights", weights]) == 2
+    assert "does not hold the parameters of this" in capsys.readouterr().err
+    assert main([*words, "--weights", "nowhere.safetensors"]) == 2
+
+
 def test_settings_survive_the_round_trip():
     made = Run(
         method=L2B(

@@ -137,3 +137,24 @@ def test_mlp_refuses_what_it_cannot_build():
         Mlp(hidden=(8, 0))
     with pytest.raises(ValueError, match=r"0 <= dropout < 1, got 1\.0"):
         Mlp(dropout=1.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 8, 8), ConvNet()),
+        ((3, 32, 32), ConvNet()),
+        ((3, 4, 4), Mlp()),
+        ((5, 32, 32), Mlp()),
+        ((30,), Mlp()),
+    ],
+    ids=str,
+)
+def test_auto_takes_a_conv_net_for_images_only(shape, expected):
+    torch.manual_seed(0)
+    found = find(Model, "auto")().build(shape, 3)
+    torch.manual_seed(0)
+    same = expected.build(shape, 3)
+    assert str(found) == str(same)
+    for a, b in zip(found.parameters(), same.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -166,6 +166,21 @@ def test_tensorboard_is_written_when_asked_for(data, tmp_path):
         replace(SHORT, training=training).execute(progress=False, data=data)
 
 
+def test_monitoring_descent_counts_rises_and_changes_nothing(data, tmp_path):
+    watched = replace(SHORT, training=replace(SHORT.training, monitor="descent"))
+    found = watched.execute(tmp_path / "run", progress=False, data=data).outcome.history
+    plain = SHORT.execute(progress=False, data=data).outcome.history
+    for row, same in zip(found, plain, strict=True):
+        assert 0 <= row.pop("clean_loss_rose") <= 1
+        assert row.pop("largest_rise") >= 0
+        assert row == same
+    assert (tmp_path / "run" / "figures" / "descent.png").exists()
+    wild = replace(watched, training=Training(
+        epochs=1, batch=256, monitor="descent", optimiser=Optimiser(lr=3.0), clip=None),
+        method=CrossEntropy())  # fmt: skip
+    assert wild.execute(progress=False, data=data).outcome.history[0]["clean_loss_rose"] > 0
+
+
 def test_resuming_refuses_another_run_and_other_data(data, tmp_path):
     SHORT.execute(tmp_path / "run", progress=False, data=data)
     with pytest.raises(ValueError, match="holds a run with other settings"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from l2b import engines, lookahead, normalise, pseudo
+    from l2b.advise import StepAdvice, advise_step_size
     from l2b.experiment import Run
     from l2b.losses import bootstrapped_loss
     from l2b.types import Weights
@@ -23,7 +24,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Run",
+    "StepAdvice",
     "Weights",
+    "advise_step_size",
     "bootstrapped_loss",
     "engines",
     "lookahead",
@@ -34,6 +37,8 @@ __all__ = [
 
 _HOMES = {
     "Run": "l2b.experiment",
+    "StepAdvice": "l2b.advise",
+    "advise_step_size": "l2b.advise",
     "Weights": "l2b.types",
     "bootstrapped_loss": "l2b.losses",
     "weigh": "l2b.weighing",

@@ -41,6 +41,15 @@ def find(base: type[T], name: str) -> type[T]:
     return next(found for found in _classes(module, base) if _snake(found.__name__) == name)
 
 
+def default(base: type[T], name: str) -> T:
+    """The extension under this name, with its default settings.
+
+    Raises:
+        ValueError: if there is none; the message holds the nearest right name.
+    """
+    return find(base, name)()
+
+
 def name_of(extension: object) -> str:
     """The name under which an extension, or its class, is found."""
     cls = extension if isinstance(extension, type) else type(extension)

@@ -1,4 +1,4 @@
-"""The command line: run, demo, list.
+"""The command line: run, demo, theory, list.
 
 Nothing heavy is imported before it is needed, so that help comes at once.
 """
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: words after the program's name; those of the process if None.
 
     Returns:
-        The exit status: 0 done, 2 refused, 130 interrupted.
+        The exit status: 0 done, 1 a claim failed, 2 refused, 130 interrupted.
     """
     options, rest = _parser().parse_known_args(argv)
     try:
@@ -59,10 +59,22 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="of every random draw")
     demo.set_defaults(command=_demo)
 
+    theory = commands.add_parser(
+        "theory",
+        help="check the paper's claims by computation, or advise on a step size",
+        description=THEORY_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    theory.add_argument("--out", type=Path, help="folder for theory.json and the figures")
+    theory.add_argument("--seed", type=int, default=0, help="of every random draw")
+    theory.add_argument("--weights", type=Path, help="model.safetensors of a run, to advise on")
+    theory.set_defaults(command=_theory)
+
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
-    for command in (run, demo, listing):
+    for command in (run, demo, theory, listing):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
@@ -92,6 +104,19 @@ def _demo(options: argparse.Namespace, rest: list[str]) -> int:
 
     demo(options.out, seed=options.seed, progress=_progress(options))
     return 0
+
+
+def _theory(options: argparse.Namespace, rest: list[str]) -> int:
+    if rest or options.weights:
+        from l2b.config import parse
+        from l2b.experiment import Run, step_size_advice
+
+        run = parse(Run, [*rest, f"--seed={options.seed}"])
+        print(step_size_advice(run, options.weights))
+        return 0
+    from l2b.theory import run as check
+
+    return 0 if check(options.out, options.seed) else 1
 
 
 def _list(options: argparse.Namespace, rest: list[str]) -> int:
@@ -172,6 +197,14 @@ def _refuse(rest: list[str]) -> None:
 def _progress(options: argparse.Namespace) -> bool:
     return not options.quiet and sys.stderr.isatty() and "CI" not in os.environ
 
+
+THEORY_HELP = """Check the paper's claims by computation: equivalence, gradients, convergence.
+Exit status 1 if a claim fails.
+
+With settings of a run (l2b theory --data digits --model mlp --lr 0.2), measure instead how far
+that step size is from the one that provably never raises the clean loss, at the start of
+training or at the parameters of a former run (--weights DIR/model.safetensors).
+"""
 
 RUN_HELP = """usage: l2b run [--out DIR] [--config FILE] [--resume | --overwrite] [settings]
 

@@ -133,7 +133,7 @@ def _leaves(cls: type, prefix: str, default: Any, chosen: dict[str, str]) -> Ite
         text = " ".join((documented.get(field.name) or "").split())
         if _is_family(hint):
             yield from _family_leaves(hint, path, value, text, chosen)
-        elif dataclasses.is_dataclass(hint):
+        elif isinstance(hint, type) and dataclasses.is_dataclass(hint):
             yield from _leaves(hint, f"{path}.", value, chosen)
         else:
             yield Leaf(path, hint, value, text)
@@ -227,7 +227,7 @@ def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             plain = isinstance(value, str) and not value.strip().startswith(("{", "["))
-            yield f"{prefix}{key}", value if plain else _scalar(value)
+            yield f"{prefix}{key}", str(value) if plain else _scalar(value)
 
 
 def _scalar(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The demonstration: seven ways to learn from digits of which two in five are mislabelled."""
+"""The demonstration: six ways to learn from digits of which two in five are mislabelled."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from l2b.catalog import find
+from l2b.catalog import default
 from l2b.experiment import Result, Run
 from l2b.files import write_json
 from l2b.methods import Method
@@ -35,10 +35,10 @@ def demo(out: Path, *, seed: int = 0, progress: bool = True) -> dict[str, Result
         f"Digits: {len(data.train)} training samples, {data.noise_rate:.0%} of their labels "
         f"wrong; {base.clean} checked samples; {len(data.test or ())} test samples."
     )
-    results = {
-        name: replace(base, method=find(Method, name)()).execute(data=data, progress=progress)
-        for name in METHODS
-    }
+    results = {}
+    for name in METHODS:
+        run = replace(base, method=default(Method, name))
+        results[name] = run.execute(data=data, progress=progress)
     console.print(result_table(results))
     write_json(out / "summary.json", summary(results))
     for path in _pictures(out, results):

@@ -9,19 +9,21 @@ from typing import Any
 
 import torch
 
+from l2b.advise import StepAdvice, advise_step_size
 from l2b.catalog import name_of
 from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset
 from l2b.datasets.digits import Digits
-from l2b.folder import RunFolder
+from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.models import Model
-from l2b.models.mlp import Mlp
+from l2b.models.auto import Auto
 from l2b.noise import Noise
 from l2b.noise.symmetric import Symmetric
 from l2b.report import run_figures
+from l2b.streams import stream_seed
 from l2b.train import Outcome, Training, fit
 
 
@@ -42,7 +44,7 @@ class Run:
 
     data: Dataset = field(default_factory=Digits)
     noise: Noise = field(default_factory=lambda: Symmetric(rate=0.4))
-    model: Model = field(default_factory=Mlp)
+    model: Model = field(default_factory=Auto)
     method: Method = field(default_factory=L2B)
     training: Training = field(default_factory=Training)
     clean: int = 50
@@ -164,6 +166,31 @@ def accuracies(outcome: Outcome) -> dict[str, Any]:
         found[f"best_{key}"] = max(curve) if curve else None
         found[f"chosen_{key}"] = curve[chosen] if curve and chosen is not None else None
     return found
+
+
+def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
+    """How far a run's learning rate is from the one that provably never hurts.
+
+    Args:
+        run: gives the data, the model, the batch size and the learning rate.
+        weights: parameters of a former run; None takes the start of training.
+
+    Raises:
+        ValueError: if the parameters are not of this model.
+    """
+    data = run.prepare()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(run.seed, "initialise", "main"))
+        module = run.model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))
+    if weights is not None:
+        read_module(module, weights)
+    return advise_step_size(
+        module,
+        (data.standardise(data.train.inputs), data.train.labels),
+        (data.standardise(data.clean.inputs), data.clean.labels),
+        step=run.training.optimiser.lr,
+        batch=run.training.batch,
+    )
 
 
 def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_model
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
 from torch import nn
 
 from l2b.files import read_tree, write_atomically, write_json, write_text, write_tree
@@ -113,3 +114,20 @@ class RunFolder:
         """The content of ``result.json``, or None if the run has not ended."""
         path = self.path / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def read_module(module: nn.Module, path: Path) -> None:
+    """Load a module's parameters and buffers from a file that a run wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged or of another model.
+    """
+    try:
+        load_model(module, path)
+    except (RuntimeError, SafetensorError) as error:
+        line = " ".join(str(error).split())
+        raise ValueError(
+            f"{path} does not hold the parameters of this {type(module).__name__} ({line[:200]}): "
+            "give the settings of the run that wrote it."
+        ) from error

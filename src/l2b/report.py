@@ -64,6 +64,8 @@ def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
         accuracy_figure(folder / "accuracy.png", curves, "Accuracy by epoch")
     if data.train.true is not None:
         weights_figure(folder / "weights.png", data, outcome)
+    if "clean_loss_rose" in outcome.history[0]:
+        descent_figure(folder / "descent.png", outcome)
     if _drawable(data):
         suspects_figure(folder / "suspects.png", data, suspects(outcome, 24))
 
@@ -128,6 +130,28 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
             axes.set(xlabel="epoch", title=title)
         panels[0].set_ylabel("mean weight (1 = standard training)")
         panels[0].legend()
+        _save(figure, path)
+
+
+def descent_figure(path: Path, outcome: Outcome) -> None:
+    """How often a step raised the loss on the whole clean set, by epoch.
+
+    Args:
+        path: the PNG file.
+        outcome: of a run with ``training.monitor="descent"``.
+    """
+    shares = [100 * row["clean_loss_rose"] for row in outcome.history]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.bar(range(1, len(shares) + 1), shares, color=COLOURS["l2b"], width=0.8)
+        axes.set(
+            xlabel="epoch",
+            ylabel="steps (%)",
+            ylim=(0, 100),
+            title="Steps that raised the clean loss (the theorem promises none)",
+        )
+        axes.grid(axis="y", alpha=0.25)
         _save(figure, path)
 
 

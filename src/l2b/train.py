@@ -1,5 +1,6 @@
 """The loop: the only writer of the ledger."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,9 +40,11 @@ class Training:
         precision: "float32", or "bfloat16" for mixed precision.
         device: "auto" (a GPU if there is one) or "cpu".
         tensorboard: also write metrics for TensorBoard.
+        monitor: "descent" also records how often a step raised the loss on the whole clean
+            set (evaluation mode), at the price of one pass over it per step.
     """
 
-    epochs: int = 40
+    epochs: int = 60
     batch: int = 64
     clean_batch: int = 64
     optimiser: Optimiser = field(default_factory=Optimiser)
@@ -51,6 +54,7 @@ class Training:
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu"] = "auto"
     tensorboard: bool = False
+    monitor: Literal["none", "descent"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse lengths and limits that have no meaning."""
@@ -165,16 +169,25 @@ class _Loop:
     def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
         """One pass over the noisy samples, then judgement and record."""
         self.learner.begin_epoch(epoch)
-        records = []
+        records, clean_losses = [], self._clean_loss()
         for step, (batch, clean) in enumerate(self.feed.epoch(epoch)):
             torch.manual_seed(stream_seed(self.seed, "step", epoch, step))
             records.append(self.learner.step(batch, clean))
+            clean_losses += self._clean_loss()
             advance()
         self.ledger.write(epoch, records)
-        self.history.append(self._row(epoch, records))
+        self.history.append(self._row(epoch, records) | _rises(clean_losses))
         self.tracker.log(self.history[-1], step=epoch)
         if self.folder is not None:
             self._save(self.folder, epoch)
+
+    def _clean_loss(self) -> list[float]:
+        """The mean loss of the whole clean set, if it is monitored."""
+        if self.training.monitor == "none":
+            return []
+        loss = evaluate(self.learner.predict, self.data.clean, self.data)["loss"]
+        self.learner.network.module.train()
+        return [loss]
 
     def _row(self, epoch: int, records: list[StepRecord]) -> dict[str, Any]:
         loss = torch.cat([r.loss for r in records]).mean().item()
@@ -245,6 +258,15 @@ class _Loop:
             )
 
         return network
+
+
+def _rises(losses: list[float]) -> dict[str, float]:
+    """Share of steps after which the clean loss was higher, and the largest rise in nats."""
+    if not losses:
+        return {}
+    changes = [after - before for before, after in itertools.pairwise(losses)]
+    share = sum(change > 0 for change in changes) / len(changes)
+    return {"clean_loss_rose": share, "largest_rise": max(0.0, *changes)}
 
 
 def _accelerator(training: Training, folder: RunFolder | None) -> Accelerator:

@@ -12,7 +12,7 @@ from l2b.lookahead import LookAhead, Paper
 from l2b.losses import bootstrapped_loss, cross_entropy
 from l2b.methods.base import Learner, Method, Task, plain_record
 from l2b.normalise import Normaliser, PositiveShare
-from l2b.pseudo import PseudoLabels, SelfLabels
+from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Weights
 from l2b.weighing import weigh
@@ -21,6 +21,9 @@ from l2b.weighing import weigh
 @dataclass(frozen=True, kw_only=True)
 class L2B(Method):
     """Learning to bootstrap: two learned weights per sample, observed and pseudo (Eq. 3).
+
+    The defaults are those that did best on development data (benchmarks/tune_digits.py); the
+    published pseudo-label is ``SelfLabels()``.
 
     Attributes:
         engine: how logits are differentiated along the clean gradient.
@@ -32,7 +35,7 @@ class L2B(Method):
 
     engine: Engine = field(default_factory=Forward)
     normalise: Normaliser = field(default_factory=PositiveShare)
-    pseudo: PseudoLabels = field(default_factory=SelfLabels)
+    pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(soft=False))
     lookahead: LookAhead = field(default_factory=Paper)
     warmup: int = 1
 

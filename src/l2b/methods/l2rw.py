@@ -7,6 +7,7 @@ from l2b.lookahead import LookAhead, Paper
 from l2b.methods.base import Learner, Method, Task
 from l2b.methods.l2b import L2B
 from l2b.normalise import Normaliser, ObservedOnly, PositiveShare
+from l2b.pseudo import SelfLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class L2RW(Method):
         return L2B(
             engine=self.engine,
             normalise=shut_out,
+            pseudo=SelfLabels(),
             lookahead=self.lookahead,
             warmup=self.warmup,
         ).build(task)

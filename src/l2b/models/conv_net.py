@@ -17,7 +17,7 @@ class ConvNet(Model):
         width: channels of the first of three stages; each further one has twice as many.
     """
 
-    width: int = 32
+    width: int = 16
 
     def __post_init__(self) -> None:
         """Refuse a network without channels."""

@@ -1,0 +1,20 @@
+"""A model that suits the data, for those who have not chosen one."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from l2b.models.base import Model
+from l2b.models.conv_net import SMALLEST, ConvNet
+from l2b.models.mlp import Mlp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Model):
+    """A small conv net for images from 8×8 pixels on, a perceptron for everything else."""
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """The default `ConvNet` for [channels, height, width], else the default `Mlp`."""
+        image = len(shape) == 3 and min(shape[1:]) >= SMALLEST and shape[0] in (1, 3)
+        model: Model = ConvNet() if image else Mlp()
+        return model.build(shape, classes)
