@@ -1,0 +1,33 @@
+"""What a reader must know to repeat a measurement."""
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def provenance() -> dict[str, object]:
+    """Command, commit, versions and machine of this process."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return {
+        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": described.stdout.strip() or "unknown",
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {name: version(name) for name in ("l2b", "torch", "numpy")}
+        | {"python": platform.python_version()},
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
