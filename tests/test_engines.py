@@ -207,3 +207,35 @@ def test_a_model_without_logits_is_refused():
     with pytest.raises(TypeError, match="must return logits"):
         l2b.weigh(Lost(4, 2), torch.ones(3, 4), torch.ones(3).long(), torch.ones(2, 4),
                   torch.ones(2).long())  # fmt: skip
+
+
+def running(model):
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", names(Engine))
+def test_the_weighed_pass_is_weigh_and_the_training_pass_in_one(problem, name):
+    engine = find(Engine, name)()
+    ordinary = copy.deepcopy(problem.model)
+    torch.manual_seed(SEED)
+    expected = l2b.weigh(ordinary, *problem.batches(), engine=engine)
+    z = ordinary(problem.inputs)
+    z = z["logits"] if isinstance(z, dict) else z
+    drawn = torch.rand(3)
+    loss = l2b.bootstrapped_loss(z, problem.observed, expected)
+    loss.backward()
+
+    torch.manual_seed(SEED)
+    found_z, found = l2b.weighed_pass(problem.model, *problem.batches(), engine=engine)
+    assert torch.equal(torch.rand(3), drawn)  # as much drawn as in an ordinary pass
+    l2b.bootstrapped_loss(found_z, problem.observed, found).backward()
+    tolerance = 1e-5 if name == "finite_difference" else 1e-9
+    torch.testing.assert_close(found_z, z, rtol=1e-12, atol=1e-12)
+    assert relative(found.scores, expected.scores) < tolerance
+    assert not found.scores.requires_grad
+    for key, value in running(ordinary).items():
+        torch.testing.assert_close(running(problem.model)[key], value, rtol=1e-12, atol=1e-12)
+    for p, q in zip(problem.model.parameters(), ordinary.parameters(), strict=True):
+        assert (p.grad is None) == (q.grad is None)
+        if p.grad is not None:
+            torch.testing.assert_close(p.grad, q.grad, rtol=1e-5, atol=1e-7)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from l2b.experiment import Run
     from l2b.losses import bootstrapped_loss
     from l2b.types import Weights
-    from l2b.weighing import weigh
+    from l2b.weighing import weigh, weighed_pass
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "normalise",
     "pseudo",
     "weigh",
+    "weighed_pass",
 ]
 
 _HOMES = {
@@ -42,6 +43,7 @@ _HOMES = {
     "Weights": "l2b.types",
     "bootstrapped_loss": "l2b.losses",
     "weigh": "l2b.weighing",
+    "weighed_pass": "l2b.weighing",
 }
 _MODULES = ("engines", "lookahead", "normalise", "pseudo")
 

@@ -28,8 +28,8 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
     """Take a module apart into a pure function and its trainable parameters.
 
     Frozen parameters stay inside the function. Tied parameters appear once, under their
-    first name, and move together. Every call works on copies of the buffers, so running
-    statistics never move.
+    first name, and move together. Every call works on fresh copies of the buffers as they are
+    now, so running statistics never move.
 
     Args:
         module: any module that returns logits (a tensor, or an output with ``logits``).
@@ -58,8 +58,10 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
         if name not in params
     }
 
+    start = {name: buffer.clone() for name, buffer in module.named_buffers()}
+
     def apply(values: Params, inputs: Inputs) -> Tensor:
-        buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        buffers = {name: buffer.clone() for name, buffer in start.items()}
         return logits(functional_call(module, {**fixed, **values, **buffers}, *_call(inputs)))
 
     return Functional(apply, params)
@@ -86,6 +88,11 @@ def forward(module: nn.Module, inputs: Inputs) -> Tensor:
     """Call a module the ordinary way and return its logits, [n, classes, *pixels]."""
     args, kwargs = _call(inputs)
     return logits(module(*args, **kwargs))
+
+
+def full_precision(z: Tensor) -> Tensor:
+    """Logits in at least float32, for losses."""
+    return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
 
 
 @contextmanager

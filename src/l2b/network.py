@@ -5,10 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn, optim
 
-from l2b.functional import forward
+from l2b.functional import forward, full_precision
 from l2b.optimise import Schedule
 from l2b.types import Inputs
 
@@ -50,7 +49,7 @@ class Network:
         """One ordinary pass in the run's precision; logits come back as float32."""
         with self.autocast():
             z = forward(self.module, inputs)
-        return z.float() if z.dtype in (torch.float16, torch.bfloat16) else z
+        return full_precision(z)
 
     def descend(self, loss: Tensor) -> None:
         """One optimiser step down a loss, its gradient clipped."""

@@ -24,7 +24,7 @@ class Optimiser:
     """
 
     kind: str = "SGD"
-    lr: float = 0.2
+    lr: float = 0.1
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

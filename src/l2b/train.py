@@ -44,7 +44,7 @@ class Training:
             set (evaluation mode), at the price of one pass over it per step.
     """
 
-    epochs: int = 60
+    epochs: int = 40
     batch: int = 64
     clean_batch: int = 64
     optimiser: Optimiser = field(default_factory=Optimiser)

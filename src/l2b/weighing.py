@@ -69,6 +69,56 @@ def weigh(
     return weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
 
 
+def weighed_pass(
+    model: nn.Module,
+    inputs: Inputs,
+    observed: Tensor,
+    clean_inputs: Inputs,
+    clean_labels: Tensor,
+    *,
+    engine: Engine = forward,
+    normalise: Normaliser = POSITIVE_SHARE,
+    pseudo: Source = hard_self,
+    lookahead: LookAhead = PAPER,
+    optimiser: optim.Optimizer | None = None,
+    index: Tensor | None = None,
+) -> tuple[Tensor, Weights]:
+    """Weigh a batch and run its training pass in one go, which saves a pass over `weigh`.
+
+    The weights are those of `weigh`. The training pass is the ordinary one: autograd records
+    it, running statistics move once, random numbers are drawn once.
+
+    Args:
+        model: as for `weigh`.
+        inputs: the training batch.
+        observed: labels as given, class indices [n, *pixels] or probabilities.
+        clean_inputs: a batch of trusted samples.
+        clean_labels: their labels.
+        engine: how logits are differentiated.
+        normalise: how scores become weights.
+        pseudo: where pseudo-labels come from.
+        lookahead: where the clean gradient is taken.
+        optimiser: what will take the step, if its step sizes or momentum should count.
+        index: positions of the samples in the training set.
+
+    Returns:
+        Logits of the batch with their autograd history, [n, classes, *pixels], and the
+        weights, for `bootstrapped_loss`.
+
+    Raises:
+        ValueError: as `weigh`.
+        TypeError: as `weigh`.
+    """
+    with untouched_random_state(observed.device):
+        net = functional(model, engine.scope(model))
+        ahead = lookahead(model, net.params, optimiser)
+        direction = clean_direction(net, ahead, clean_inputs, clean_labels)
+    z, dz = engine.beside(model, inputs, direction)
+    probe = Probe(z.detach(), dz)
+    weights = weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
+    return z, weights
+
+
 def clean_direction(
     net: Functional, ahead: Ahead, clean_inputs: Inputs, clean_labels: Tensor
 ) -> Params:

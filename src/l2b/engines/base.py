@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from l2b.functional import forward, functional, untouched_random_state
 from l2b.types import Apply, Inputs, Params, Probe
 
 
@@ -35,3 +36,22 @@ class Engine(ABC):
             Logits at ``params`` and their derivative along ``direction``, both without
             autograd history.
         """
+
+    def beside(self, module: nn.Module, inputs: Inputs, direction: Params) -> Probe:
+        """Run the ordinary training pass, and differentiate it along a direction beside.
+
+        Running statistics move once and random numbers are drawn once, as in training; the
+        derivative is for the very dropout masks that the pass draws.
+
+        Args:
+            module: the model itself.
+            inputs: the training batch.
+            direction: tangents of trainable parameters by name; the others stand still.
+
+        Returns:
+            Logits with their autograd history, and their derivative without.
+        """
+        net = functional(module, frozenset(direction))
+        with untouched_random_state(next(iter(direction.values())).device):
+            dz = self(net.apply, net.params, inputs, direction).dz
+        return Probe(forward(module, inputs), dz)

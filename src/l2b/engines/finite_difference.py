@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from l2b.engines.base import Engine
+from l2b.functional import forward, functional
 from l2b.types import Apply, Inputs, Params, Probe
 
 LENGTHS = {torch.float64: 1e-6, torch.float32: 3e-4}  # where kinks and rounding balance
@@ -35,14 +36,30 @@ class FiniteDifference(Engine):
         with torch.no_grad():
             random_state = _random_state(params)
             z = apply(params, inputs)
-            norm = torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
-            if norm == 0:
-                return Probe(z, torch.zeros_like(z))
-            length = self.length or LENGTHS.get(z.dtype, 1e-1)
-            step = (length / norm).item()
             _restore(random_state)  # the same dropout masks, or the difference is noise
-            ahead = {name: value + step * direction[name] for name, value in params.items()}
-            return Probe(z, (apply(ahead, inputs) - z) / step)
+            return Probe(z, self._difference(z, apply, params, inputs, direction))
+
+    def beside(self, module: nn.Module, inputs: Inputs, direction: Params) -> Probe:
+        """One more pass, a short step away; the training pass is the other end."""
+        net = functional(module, frozenset(direction))
+        random_state = _random_state(net.params)
+        z = forward(module, inputs)
+        after = _random_state(net.params)
+        _restore(random_state)
+        with torch.no_grad():
+            dz = self._difference(z.detach(), net.apply, net.params, inputs, direction)
+        _restore(after)
+        return Probe(z, dz)
+
+    def _difference(
+        self, z: Tensor, apply: Apply, params: Params, inputs: Inputs, direction: Params
+    ) -> Tensor:
+        norm = torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
+        if norm == 0:
+            return torch.zeros_like(z)
+        step = ((self.length or LENGTHS.get(z.dtype, 1e-1)) / norm).item()
+        ahead = {name: value + step * direction[name] for name, value in params.items()}
+        return (apply(ahead, inputs) - z) / step
 
 
 def _random_state(params: Params) -> tuple[Tensor, Tensor | None, torch.device]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from l2b.engines.base import Engine
 from l2b.engines.forward import Forward
+from l2b.tangents import with_tangents
 from l2b.types import Apply, Inputs, Params, Probe
 
 HEADS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -68,3 +69,7 @@ class LastLayer(Engine):
     def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
         """Dual numbers that start at the final layer, so the trunk runs once, plainly."""
         return Forward()(apply, params, inputs, direction)
+
+    def beside(self, module: nn.Module, inputs: Inputs, direction: Params) -> Probe:
+        """Tangents next to the training pass; nothing moves before the final layer."""
+        return with_tangents(module, inputs, direction)

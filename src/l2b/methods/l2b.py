@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from l2b.engines import Engine, Forward
+from l2b.functional import full_precision
 from l2b.ledger import StepRecord
 from l2b.lookahead import LookAhead, Paper
 from l2b.losses import bootstrapped_loss, cross_entropy
@@ -15,7 +16,7 @@ from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Weights
-from l2b.weighing import weigh
+from l2b.weighing import weighed_pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +67,13 @@ class L2BLearner(Learner):
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """Weigh the batch by the clean batch, then one step on the weighted losses."""
-        weights = None if self.warming else self._weights(batch, clean)
-        z = self.network.logits(batch.inputs)
-        losses = cross_entropy(z, batch.labels)
-        if weights is None:
+        if self.warming:
+            z, weights = self.network.logits(batch.inputs), None
+            losses = cross_entropy(z, batch.labels)
             self.network.descend(losses.mean())
         else:
+            z, weights = self._weighed_pass(batch, clean)
+            losses = cross_entropy(z, batch.labels)
             self.network.descend(bootstrapped_loss(z, batch.labels, weights))
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = plain_record(batch, z, losses)
@@ -86,9 +88,9 @@ class L2BLearner(Learner):
         super().load_state_dict(state)
         self.pseudo.load_state_dict(state["pseudo"])
 
-    def _weights(self, batch: Batch, clean: Batch) -> Weights:
+    def _weighed_pass(self, batch: Batch, clean: Batch) -> tuple[Tensor, Weights]:
         with self.network.autocast():
-            return weigh(
+            z, weights = weighed_pass(
                 self.network.module,
                 batch.inputs,
                 batch.labels,
@@ -101,6 +103,7 @@ class L2BLearner(Learner):
                 optimiser=self.network.optimiser,
                 index=batch.index,
             )
+        return full_precision(z), weights
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
