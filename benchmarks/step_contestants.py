@@ -18,9 +18,7 @@ from torch.nn.functional import cross_entropy
 from l2b import engines
 from l2b.engines import Engine
 from l2b.normalise import PositiveShare
-from l2b.scores import bootstrap_scores
-from l2b.tangents import with_tangents
-from l2b.weighing import weigh
+from l2b.weighing import weigh, weighed_pass
 
 LR, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
 Step = Callable[[], object]
@@ -93,6 +91,12 @@ def plain(s: Setup) -> Step:
     return step
 
 
+def plain_channels_last(s: Setup) -> Step:
+    """Cross-entropy on channels-last images, which our engines arrange for themselves."""
+    x = s.x.contiguous(memory_format=torch.channels_last) if s.x.ndim == 4 else s.x
+    return plain(s._replace(x=x))
+
+
 def with_higher(s: Setup) -> Step:
     """The authors' algorithm: one optimiser step unrolled with its graph."""
 
@@ -151,66 +155,13 @@ def separate(engine: Engine) -> Callable[[Setup], Step]:
     return build
 
 
-def clean_gradient(
-    s: Setup, names: frozenset[str] | None, channels_last: bool = False
-) -> dict[str, Tensor]:
-    """∇ of the mean clean loss on the model's own parameters; its buffers are put back."""
-    clean = s.clean
-    if channels_last and clean.ndim == 4:
-        clean = clean.contiguous(memory_format=torch.channels_last)
-    wanted = {n: p for n, p in s.model.named_parameters() if names is None or n in names}
-    buffers = list(s.model.buffers())
-    kept = [b.clone() for b in buffers]
-    others = [p for n, p in s.model.named_parameters() if n not in wanted]
-    for p in others:
-        p.requires_grad_(False)
-    loss = cross_entropy(s.model(clean), s.clean_labels)
-    for p in others:
-        p.requires_grad_(True)
-    grads = torch.autograd.grad(loss, list(wanted.values()))
-    with torch.no_grad():
-        for b, value in zip(buffers, kept, strict=True):
-            b.copy_(value)
-    return dict(zip(wanted, grads, strict=True))
-
-
-def shared(engine: Engine, channels_last: bool = False) -> Callable[[Setup], Step]:
-    """One primal pass for tangents and training; the engine only picks the parameters."""
-
-    def build(s: Setup) -> Step:
-        names = engine.scope(s.model)
-
-        def step() -> None:
-            direction = clean_gradient(s, names, channels_last)
-            z, dz = with_tangents(s.model, s.x, direction)
-            pseudo = z.detach().argmax(1)
-            s.weighted(z, bootstrap_scores(z.detach(), dz, s.labels, pseudo), pseudo)
-
-        return step
-
-    return build
-
-
-def shared_difference(channels_last: bool = False) -> Callable[[Setup], Step]:
-    """A forward difference whose unperturbed pass is the training pass."""
+def shared(engine: Engine) -> Callable[[Setup], Step]:
+    """`l2b.weighed_pass`: weights and the training pass in one."""
 
     def build(s: Setup) -> Step:
         def step() -> None:
-            direction = clean_gradient(s, None, channels_last)
-            z = s.model(s.x)
-            v = list(direction.values())
-            epsilon = 1e-2 / float(torch.nn.utils.get_total_norm(v))
-            with torch.no_grad():
-                params = [p.detach() for p in s.model.parameters()]
-                ahead = [p + epsilon * d for p, d in zip(params, v, strict=True)]
-                state = dict(zip(direction, ahead, strict=True))
-                state |= {n: b.clone() for n, b in s.model.named_buffers()}
-                x = s.x
-                if channels_last and x.ndim == 4:
-                    x = x.contiguous(memory_format=torch.channels_last)
-                dz = (functional_call(s.model, state, (x,)) - z) / epsilon
-            pseudo = z.detach().argmax(1)
-            s.weighted(z, bootstrap_scores(z.detach(), dz, s.labels, pseudo), pseudo)
+            z, w = weighed_pass(s.model, s.x, s.labels, s.clean, s.clean_labels, engine=engine)
+            s.finish(z, w.alpha, w.beta, w.pseudo)
 
         return step
 
@@ -219,6 +170,7 @@ def shared_difference(channels_last: bool = False) -> Callable[[Setup], Step]:
 
 CONTESTANTS: dict[str, Callable[[Setup], Step]] = {
     "plain": plain,
+    "plain, channels-last images": plain_channels_last,
     "higher": twice_differentiable(with_higher),
     "torchopt": twice_differentiable(with_torchopt),
     "by hand": twice_differentiable(by_hand),
@@ -227,9 +179,6 @@ CONTESTANTS: dict[str, Callable[[Setup], Step]] = {
     "finite_difference": separate(engines.finite_difference),
     "last_layer": separate(engines.last_layer),
     "forward, shared": shared(engines.forward),
-    "finite_difference, shared": shared_difference(),
+    "finite_difference, shared": shared(engines.finite_difference),
     "last_layer, shared": shared(engines.last_layer),
-    "forward, shared, extra passes channels-last": shared(engines.forward, True),
-    "finite_difference, shared, extra passes channels-last": shared_difference(True),
-    "last_layer, shared, extra passes channels-last": shared(engines.last_layer, True),
 }

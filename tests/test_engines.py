@@ -239,3 +239,33 @@ def test_the_weighed_pass_is_weigh_and_the_training_pass_in_one(problem, name):
         assert (p.grad is None) == (q.grad is None)
         if p.grad is not None:
             torch.testing.assert_close(p.grad, q.grad, rtol=1e-5, atol=1e-7)
+
+
+class Viewing(nn.Module):
+    """Views its activations by shape, which channels-last memory does not allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.3)
+        self.head = nn.Linear(144, 5)
+
+    def forward(self, x):
+        h = self.drop(torch.relu(self.norm(self.conv(x))))
+        return self.head(h.view(len(h), -1))
+
+
+def test_models_that_refuse_channels_last_are_served_as_they_are():
+    torch.manual_seed(0)
+    viewing, problem = Viewing().double(), Problem("conv_dropout")
+    flat = copy.deepcopy(problem.model)
+    flat.load_state_dict(viewing.state_dict())
+    for _ in range(2):  # the second time nothing is tried in vain
+        torch.manual_seed(SEED)
+        expected_z, expected = l2b.weighed_pass(flat, *problem.batches())
+        torch.manual_seed(SEED)
+        z, found = l2b.weighed_pass(viewing, *problem.batches())
+        torch.testing.assert_close(z, expected_z, rtol=1e-12, atol=1e-12)
+        assert relative(found.scores, expected.scores) < 1e-12
+        torch.testing.assert_close(viewing.norm.running_mean, flat.norm.running_mean)

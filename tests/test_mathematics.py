@@ -28,7 +28,9 @@ from l2b.targets import labels, probabilities
 from l2b.types import Weights
 
 SCORES = st.lists(
-    st.one_of(st.floats(-1e6, 1e6), st.floats(-1e-30, 1e-30), st.just(0.0)),
+    st.one_of(
+        st.floats(1e-30, 1e6), st.floats(-1e6, -1e-30), st.floats(1e-30, 1e-25), st.just(0.0)
+    ),
     min_size=2,
     max_size=24,
 ).filter(lambda x: len(x) % 2 == 0)

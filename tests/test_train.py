@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.catalog import find, names
 from l2b.engines import LastLayer
 from l2b.experiment import Run
@@ -30,6 +31,8 @@ VARIANTS = {
     "l2b_temporal": L2B(pseudo=Temporal(), engine=LastLayer()),
     "l2b_moving_average": L2B(pseudo=MovingAverage()),
     "l2b_self": L2B(pseudo=SelfLabels()),
+    "l2b_amortised": L2B(amortise=Amortisation(gradient_every=3, gradient_memory=0.5)),
+    "l2b_seldom": L2B(amortise=Amortisation(weights_every=2)),
 }
 
 
@@ -113,6 +116,36 @@ def test_epochs_are_chosen_on_validation_never_on_test():
     ]
     assert chosen_epoch(rows) == 2
     assert chosen_epoch([{"epoch": 0, "test_accuracy": 1.0}]) is None
+
+
+def test_clean_gradients_are_taken_when_due_and_averaged():
+    taken = iter(range(1, 100))
+
+    def take():
+        return {"w": torch.tensor(float(next(taken)))}
+
+    reused = CleanGradient(Amortisation(gradient_every=3))
+    assert [reused(take)["w"].item() for _ in range(7)] == [1, 1, 1, 2, 2, 2, 3]
+    reused.forget()
+    assert reused(take)["w"].item() == 4
+    averaged = CleanGradient(Amortisation(gradient_memory=0.5))
+    assert [averaged(take)["w"].item() for _ in range(3)] == [5, 5.5, 6.25]
+    with pytest.raises(ValueError, match=r"at least 1 step, got 0 and 1"):
+        Amortisation(gradient_every=0)
+    with pytest.raises(ValueError, match=r"gradient_memory must lie in \[0, 1\), got 1"):
+        Amortisation(gradient_memory=1.0)
+
+
+def test_remembered_weights_are_those_last_given():
+    memory, index = WeightMemory(4), torch.tensor([2, 0])
+    fresh = memory.recall(index, index)
+    assert fresh.alpha.tolist() == [0.5, 0.5]
+    memory.keep(index, torch.tensor([0.0, 1.0]), torch.tensor([3.0, 0.0]))
+    again = memory.recall(torch.tensor([0, 2]), index)
+    assert again.alpha.tolist() == [0.25, 0.0]
+    assert again.beta.tolist() == [0.0, 0.75]
+    memory.keep(index, torch.zeros(2), torch.zeros(2))
+    assert memory.recall(index, index).alpha.sum() == 0
 
 
 def test_wrong_labels_lose_weight(data):

@@ -5,6 +5,7 @@ from torch import Tensor, nn, optim
 
 from l2b.engines import Engine, forward
 from l2b.functional import Functional, functional, untouched_random_state
+from l2b.layout import best_layout, in_best_layout
 from l2b.lookahead import Ahead, LookAhead, Paper
 from l2b.losses import cross_entropy
 from l2b.normalise import Normaliser, PositiveShare
@@ -60,10 +61,10 @@ def weigh(
             range, or a batch is empty.
         TypeError: if class indices are not integers, or the model returns no logits.
     """
-    with untouched_random_state(observed.device):
-        net = functional(model, engine.scope(model))
-        ahead = lookahead(model, net.params, optimiser)
-        direction = clean_direction(net, ahead, clean_inputs, clean_labels)
+    direction = look_ahead_gradient(
+        model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
+    )
+    net = functional(model, frozenset(direction))
     with untouched_random_state(observed.device):
         probe = engine(net.apply, net.params, inputs, direction)
     return weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
@@ -109,14 +110,43 @@ def weighed_pass(
         ValueError: as `weigh`.
         TypeError: as `weigh`.
     """
-    with untouched_random_state(observed.device):
-        net = functional(model, engine.scope(model))
-        ahead = lookahead(model, net.params, optimiser)
-        direction = clean_direction(net, ahead, clean_inputs, clean_labels)
-    z, dz = engine.beside(model, inputs, direction)
+    direction = look_ahead_gradient(
+        model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
+    )
+    z, dz = engine.beside(model, best_layout(model, inputs), direction)
     probe = Probe(z.detach(), dz)
     weights = weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
     return z, weights
+
+
+def look_ahead_gradient(
+    model: nn.Module,
+    clean_inputs: Inputs,
+    clean_labels: Tensor,
+    *,
+    engine: Engine,
+    lookahead: LookAhead,
+    optimiser: optim.Optimizer | None,
+) -> Params:
+    """The direction along which an engine has to differentiate; changes nothing.
+
+    Args:
+        model: any module that returns logits.
+        clean_inputs: a batch of trusted samples.
+        clean_labels: their labels.
+        engine: names the parameters that the direction may move.
+        lookahead: where the clean gradient is taken.
+        optimiser: what will take the step, or None.
+
+    Returns:
+        A tangent for every parameter in the engine's scope, by name.
+    """
+    with untouched_random_state(clean_labels.device):
+        net = functional(model, engine.scope(model))
+        ahead = lookahead(model, net.params, optimiser)
+        return in_best_layout(
+            model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels)
+        )
 
 
 def clean_direction(

@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
+from l2b.layout import best_layout
 from l2b.ledger import StepRecord
 from l2b.lookahead import LookAhead, Paper
 from l2b.losses import bootstrapped_loss, cross_entropy
@@ -15,8 +17,8 @@ from l2b.methods.base import Learner, Method, Task, plain_record
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
-from l2b.types import Batch, Weights
-from l2b.weighing import weighed_pass
+from l2b.types import Batch, Probe, Weights
+from l2b.weighing import look_ahead_gradient, weights_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class L2B(Method):
         pseudo: where pseudo-labels come from.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned.
+        amortise: what may be used again for a few steps, to save time.
     """
 
     engine: Engine = field(default_factory=Forward)
@@ -39,6 +42,7 @@ class L2B(Method):
     pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(soft=False))
     lookahead: LookAhead = field(default_factory=Paper)
     warmup: int = 1
+    amortise: Amortisation = field(default_factory=Amortisation)
 
     def __post_init__(self) -> None:
         """Refuse a negative warm-up."""
@@ -58,49 +62,74 @@ class L2BLearner(Learner):
         self.method = method
         self.network = task.network("main")
         self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
-        self.warming = method.warmup > 0
+        self.gradient = CleanGradient(method.amortise)
+        self.memory = WeightMemory(len(task.data.train))
+        self.warming, self.number = method.warmup > 0, 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
         super().begin_epoch(epoch)
-        self.warming = epoch < self.method.warmup
+        self.warming, self.number = epoch < self.method.warmup, 0
+        self.gradient.forget()
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """Weigh the batch by the clean batch, then one step on the weighted losses."""
+        due = self.number % self.method.amortise.weights_every == 0
+        self.number += 1
         if self.warming:
-            z, weights = self.network.logits(batch.inputs), None
-            losses = cross_entropy(z, batch.labels)
-            self.network.descend(losses.mean())
-        else:
-            z, weights = self._weighed_pass(batch, clean)
-            losses = cross_entropy(z, batch.labels)
-            self.network.descend(bootstrapped_loss(z, batch.labels, weights))
+            return self._plain_step(batch)
+        z, weights = self._weighed_pass(batch, clean) if due else self._recalled_pass(batch)
+        losses = cross_entropy(z, batch.labels)
+        self.network.descend(bootstrapped_loss(z, batch.labels, weights))
         self.pseudo.update(self.network.module, z.detach(), batch.index)
-        record = plain_record(batch, z, losses)
-        return record if weights is None else _weighed(record, weights)
+        record = _weighed(plain_record(batch, z, losses), weights)
+        if due and self.method.amortise.weights_every > 1:
+            self.memory.keep(batch.index, record.alpha, record.beta)
+        return record
 
     def state_dict(self) -> dict[str, Any]:
-        """The network and the pseudo-labels' past."""
-        return {**super().state_dict(), "pseudo": self.pseudo.state_dict()}
+        """The network, the pseudo-labels' past and the remembered weights."""
+        past = {"pseudo": self.pseudo.state_dict(), "memory": self.memory.state_dict()}
+        return {**super().state_dict(), **past}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore both."""
+        """Restore all three."""
         super().load_state_dict(state)
         self.pseudo.load_state_dict(state["pseudo"])
+        self.memory.load_state_dict(state["memory"])
+
+    def _plain_step(self, batch: Batch) -> StepRecord:
+        z = self.network.logits(batch.inputs)
+        losses = cross_entropy(z, batch.labels)
+        self.network.descend(losses.mean())
+        self.pseudo.update(self.network.module, z.detach(), batch.index)
+        return plain_record(batch, z, losses)
+
+    def _recalled_pass(self, batch: Batch) -> tuple[Tensor, Weights]:
+        z = self.network.logits(batch.inputs)
+        pseudo = self.pseudo(z.detach(), batch.inputs, batch.index)
+        return z, self.memory.recall(batch.index, pseudo)
 
     def _weighed_pass(self, batch: Batch, clean: Batch) -> tuple[Tensor, Weights]:
+        module, method = self.network.module, self.method
         with self.network.autocast():
-            z, weights = weighed_pass(
-                self.network.module,
+            direction = self.gradient(
+                lambda: look_ahead_gradient(
+                    module,
+                    clean.inputs,
+                    clean.labels,
+                    engine=method.engine,
+                    lookahead=method.lookahead,
+                    optimiser=self.network.optimiser,
+                )
+            )
+            z, dz = method.engine.beside(module, best_layout(module, batch.inputs), direction)
+            weights = weights_from(
+                Probe(z.detach(), dz),
                 batch.inputs,
                 batch.labels,
-                clean.inputs,
-                clean.labels,
-                engine=self.method.engine,
-                normalise=self.method.normalise,
+                normalise=method.normalise,
                 pseudo=self.pseudo,
-                lookahead=self.method.lookahead,
-                optimiser=self.network.optimiser,
                 index=batch.index,
             )
         return full_precision(z), weights

@@ -1,0 +1,99 @@
+"""Doing the dear parts of a weighed step less often than every step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2b.types import Params, Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amortisation:
+    """What may be used again for a while; the defaults use nothing again.
+
+    Attributes:
+        gradient_every: steps from one clean gradient to the next; in between the last one
+            stands in. Saves the clean batch's forward and backward pass.
+        gradient_memory: share of the former clean gradient that is mixed into a new one, in
+            [0, 1): an average over about 1 / (1 − share) clean batches. Starts anew with
+            every epoch.
+        weights_every: steps from one weighing to the next; in between every sample keeps
+            the weights that it was last given (trust in its label before that).
+    """
+
+    gradient_every: int = 1
+    gradient_memory: float = 0.0
+    weights_every: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse intervals and shares that have no meaning."""
+        if self.gradient_every < 1 or self.weights_every < 1:
+            raise ValueError(
+                "gradient_every and weights_every must be at least 1 step, got "
+                f"{self.gradient_every} and {self.weights_every}."
+            )
+        if not 0 <= self.gradient_memory < 1:
+            raise ValueError(
+                f"gradient_memory must lie in [0, 1), got {self.gradient_memory}: it is the "
+                "share of the former clean gradient that is kept."
+            )
+
+
+class CleanGradient:
+    """The clean gradient, taken anew when it is due."""
+
+    def __init__(self, settings: Amortisation) -> None:
+        """Start without one."""
+        self.settings = settings
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew, as at the beginning of an epoch."""
+        self.direction: Params = {}
+        self.age = 0
+
+    def __call__(self, take: Callable[[], Params]) -> Params:
+        """The direction for this step.
+
+        Args:
+            take: takes a new one; called only when it is due.
+        """
+        if self.direction and self.age < self.settings.gradient_every:
+            self.age += 1
+            return self.direction
+        new, keep = take(), self.settings.gradient_memory
+        if self.direction and keep:
+            new = {n: torch.lerp(v, self.direction[n], keep) for n, v in new.items()}
+        self.direction, self.age = new, 1
+        return new
+
+
+class WeightMemory:
+    """The weights that every sample was last given, in units of 1/n."""
+
+    def __init__(self, samples: int) -> None:
+        """Trust every observed label."""
+        self.table = torch.zeros(2, samples)
+        self.table[0] = 1.0
+
+    def keep(self, index: Tensor, alpha: Tensor, beta: Tensor) -> None:
+        """Remember the weights of a batch; ``alpha`` and ``beta`` are times n, [n]."""
+        self.table[:, index.cpu()] = torch.stack([alpha, beta]).detach().cpu()
+
+    def recall(self, index: Tensor, pseudo: Tensor) -> Weights:
+        """Remembered weights of a batch, with a sum of 1 again (or of 0)."""
+        scores = self.table[:, index.cpu()].to(index.device)
+        total = scores.sum()
+        alpha, beta = scores / torch.where(total > 0, total, 1.0)
+        return Weights(alpha=alpha, beta=beta, pseudo=pseudo, scores=scores)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The table."""
+        return {"table": self.table}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the table."""
+        self.table = state["table"].clone()
