@@ -23,7 +23,7 @@ from l2b.methods import Method
 from l2b.methods.fine_tune import FineTune
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
-from l2b.models.mlp import Mlp
+from l2b.models import ConvNet, Mlp, Model
 from l2b.optimise import Optimiser
 from l2b.pseudo import MovingAverage, PseudoLabels, SelfLabels, Temporal
 from l2b.train import Training, fit
@@ -35,6 +35,7 @@ PSEUDO: dict[str, PseudoLabels] = {
     "temporal, soft": Temporal(),
     "temporal, hard": Temporal(soft=False),
 }
+MODELS: dict[str, Model] = {"mlp": Mlp(), "conv_net": ConvNet()}
 ENGINES: dict[str, Engine] = {"forward": Forward(), "last_layer": LastLayer()}
 TRIALS = {
     "lr 0.1": Training(epochs=40, optimiser=Optimiser(lr=0.1)),
@@ -62,38 +63,42 @@ def development(source: Source) -> Source:
     )
 
 
-def trial(name: str, source: Source, method: Method, training: Training, seeds: int) -> None:
+def trial(
+    name: str, source: Source, method: Method, training: Training, model: Model, seeds: int
+) -> None:
     """Print one line: mean last-epoch accuracy for each noise."""
     means = []
     for noise in NOISES.values():
         found = []
         for seed in range(seeds):
             data = prepare(source, noise, clean=50, validation=0.2, seed=seed)
-            outcome = fit(data, Mlp(), method, training, seed=seed, progress=False)
+            outcome = fit(data, model, method, training, seed=seed, progress=False)
             found.append(100 * outcome.history[-1]["test_accuracy"])
         means.append(sum(found) / seeds)
     cells = "  ".join(f"{mean:5.1f}" for mean in means)
-    print(f"{name:<44}{cells}   mean {sum(means) / len(means):.2f}", flush=True)
+    print(f"{name:<52}{cells}   mean {sum(means) / len(means):.2f}", flush=True)
 
 
 def main() -> None:
-    """Vary the pseudo-label and the engine, then the training."""
+    """Vary the model, the engine and the pseudo-label, then the training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
     source = development(Digits().load())
     print(provenance())
-    print(f"{'':<44}{', '.join(NOISES)}")
+    print(f"{'':<52}{', '.join(NOISES)}")
     usual = TRIALS["lr 0.1"]
-    trial("fine_tune", source, FineTune(), usual, options.seeds)
-    for engine_name, engine in ENGINES.items():
-        trial(f"l2rw, {engine_name}", source, L2RW(engine=engine), usual, options.seeds)
-        for pseudo_name, pseudo in PSEUDO.items():
-            method = L2B(engine=engine, pseudo=pseudo)
-            trial(f"l2b, {engine_name}, {pseudo_name}", source, method, usual, options.seeds)
-    for name, training in TRIALS.items():
-        trial(f"l2b as shipped, {name}", source, L2B(), training, options.seeds)
+    for model_name, model in MODELS.items():
+        trial(f"{model_name}: fine_tune", source, FineTune(), usual, model, options.seeds)
+        for engine_name, engine in ENGINES.items():
+            prefix = f"{model_name}, {engine_name}"
+            trial(f"{prefix}: l2rw", source, L2RW(engine=engine), usual, model, options.seeds)
+            for pseudo_name, pseudo in PSEUDO.items():
+                method = L2B(engine=engine, pseudo=pseudo)
+                trial(f"{prefix}: l2b, {pseudo_name}", source, method, usual, model, options.seeds)
+        for name, training in TRIALS.items():
+            trial(f"{model_name}: l2b, {name}", source, L2B(), training, model, options.seeds)
 
 
 if __name__ == "__main__":
