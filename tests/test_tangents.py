@@ -566,3 +566,22 @@ def test_memory_that_is_freed_takes_its_tangent_along():
     z, _ = with_tangents(model, torch.randn(2, 4), some_direction(model))
     z.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("mode", ["autocast", "all bfloat16"])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_in_half_precision_is_close_to_full(no_second_pass, mode, training):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 5, 3)
+    ).train(training)
+    x = torch.randn(6, 3, 8, 8)
+    direction = {n: torch.randn_like(p) for n, p in net.named_parameters()}
+    full = with_tangents(copy.deepcopy(net), x, direction).dz
+    if mode == "autocast":
+        with torch.autocast("cpu", torch.bfloat16):
+            half = with_tangents(net, x, direction).dz
+    else:
+        low = {n: d.bfloat16() for n, d in direction.items()}
+        half = with_tangents(net.bfloat16(), x.bfloat16(), low).dz
+    assert ((half - full).norm() / full.norm()).item() < 0.03

@@ -179,9 +179,9 @@ def test_fine_tuning_starts_from_the_best_noisy_epoch(data):
 
 
 def test_mixed_precision_and_images(data):
-    training = replace(SHORT.training, epochs=2, precision="bfloat16", batch=128)
+    training = replace(SHORT.training, epochs=8, precision="bfloat16", batch=64)
     run = replace(SHORT, training=training, model=ConvNet(width=8))
-    assert run.execute(progress=False, data=data).record["last_accuracy"] > 0.15
+    assert run.execute(progress=False, data=data).record["last_accuracy"] > 0.6
 
 
 def test_a_diverging_run_stops_with_advice(data, tmp_path):

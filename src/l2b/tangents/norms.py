@@ -38,9 +38,11 @@ def batch_norm(call: Call) -> Tensor | None:
     per_channel = (-1, *[1] * (x.ndim - 2))
     if dx is not None and not training and dweight is None and dbias is None:
         return dx * a.view(per_channel)
-    # The kernel that normalises by given statistics is the fastest way to bx + c.
+    # The kernel that normalises by given statistics is the fastest way to bx + c; beside
+    # half-precision images it takes its per-channel numbers in the statistics' own type.
+    b, c = b.to(mean.dtype), c.to(mean.dtype)
     none, one = torch.zeros_like(mean), torch.ones_like(mean)
-    dy = aten.native_batch_norm(x, b.to(x.dtype), c.to(x.dtype), none, one, False, 0.0, 0.0)[0]
+    dy = aten.native_batch_norm(x, b, c, none, one, False, 0.0, 0.0)[0]
     return dy if dx is None else dy.addcmul_(dx, a.to(x.dtype).view(per_channel))
 
 
