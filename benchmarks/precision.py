@@ -1,6 +1,6 @@
 """How far are scores in bfloat16 from those in float32? Every engine, and step lengths.
 
-PreAct ResNet-18 (width 16) after a few training steps on digits enlarged to 32×32, batch 128.
+PreAct ResNet-18 (width 16) after a few training steps on digits enlarged to 32×32, batch 64.
 Prints, against float64 scores: relative error, and the share of samples whose positive scores
 keep their sign.
 
@@ -21,7 +21,7 @@ from l2b.files import write_json
 from l2b.models.preact_resnet import PreactResnet
 from l2b.weighing import weigh
 
-BATCH = 128
+BATCH = 64
 ENGINES: dict[str, Engine] = {
     "forward": Forward(),
     "double_backward": DoubleBackward(),

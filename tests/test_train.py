@@ -191,6 +191,22 @@ def test_a_diverging_run_stops_with_advice(data, tmp_path):
         run.execute(tmp_path / "run", progress=False, data=data)
 
 
+def test_threads_suit_the_work_and_are_put_back(data, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "set_num_threads", seen.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    one = replace(SHORT, training=replace(SHORT.training, epochs=1))
+    one.execute(progress=False, data=data)
+    assert seen == [1, 8]
+    replace(one, training=replace(one.training, threads=3)).execute(progress=False, data=data)
+    assert seen[2:] == [3, 8]
+    monkeypatch.setattr("l2b.train.SMALL_BATCH", 1)
+    one.execute(progress=False, data=data)
+    assert seen[4:] == [8, 8]
+    with pytest.raises(ValueError, match="threads must be at least 1"):
+        Training(threads=0)
+
+
 def test_tensorboard_is_written_when_asked_for(data, tmp_path):
     training = replace(SHORT.training, epochs=1, tensorboard=True)
     replace(SHORT, training=training).execute(tmp_path / "run", progress=False, data=data)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from l2b import engines, lookahead, normalise, pseudo
     from l2b.advise import StepAdvice, advise_step_size
+    from l2b.audit import apply_decisions, audit_own, audit_run
+    from l2b.estimator import L2BClassifier
     from l2b.experiment import Run
     from l2b.losses import bootstrapped_loss
     from l2b.types import Weights
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "L2BClassifier",
     "Run",
     "StepAdvice",
     "Weights",
     "advise_step_size",
+    "apply_decisions",
+    "audit_own",
+    "audit_run",
     "bootstrapped_loss",
     "engines",
     "lookahead",
@@ -37,9 +43,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "L2BClassifier": "l2b.estimator",
     "Run": "l2b.experiment",
     "StepAdvice": "l2b.advise",
     "advise_step_size": "l2b.advise",
+    "apply_decisions": "l2b.audit",
+    "audit_own": "l2b.audit",
+    "audit_run": "l2b.audit",
     "Weights": "l2b.types",
     "bootstrapped_loss": "l2b.losses",
     "weigh": "l2b.weighing",

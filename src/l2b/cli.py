@@ -1,4 +1,4 @@
-"""The command line: run, demo, theory, list.
+"""The command line: run, demo, audit, theory, list.
 
 Nothing heavy is imported before it is needed, so that help comes at once.
 """
@@ -8,8 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 DEFAULT_OUT = Path("runs")
+# Read when torch is loaded: threads that spin while they wait starve each other when
+# another program takes one of the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="of every random draw")
     demo.set_defaults(command=_demo)
 
+    audit = _audit_parser(commands)
+
     theory = commands.add_parser(
         "theory",
         help="check the paper's claims by computation, or advise on a step size",
@@ -74,10 +80,37 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
-    for command in (run, demo, theory, listing):
+    for command in (run, demo, audit, theory, listing):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
+
+
+def _audit_parser(commands: Any) -> argparse.ArgumentParser:
+    audit = commands.add_parser(
+        "audit",
+        usage="l2b audit [RUN | --csv FILE --label COLUMN] [options] [settings of l2b run]",
+        help="find the labels that are wrong, and correct them",
+        description=AUDIT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    audit.add_argument("--csv", type=Path, metavar="FILE", help="your own CSV or Parquet file")
+    audit.add_argument("--label", metavar="COLUMN", help="its column of labels")
+    audit.add_argument("--text", default="", metavar="COLUMN", help="its column of texts")
+    audit.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
+    audit.add_argument("--image", default="", metavar="COLUMN", help="its column of image paths")
+    audit.add_argument("--id", default="", metavar="COLUMN", help="its column of ids")
+    audit.add_argument(
+        "--clean", action="append", default=[], metavar="COLUMN|FILE",
+        help="what was checked: a column (yes/no, or the right label), or exported decisions",
+    )  # fmt: skip
+    audit.add_argument("--out", type=Path, metavar="DIR", help="folder for the run and its audit")
+    audit.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
+    audit.add_argument("--next", type=int, metavar="N", help="propose N labels to check next")
+    audit.add_argument("--apply", type=Path, metavar="FILE", help="decisions to correct labels by")
+    audit.set_defaults(command=_audit)
+    return audit
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> int:
@@ -103,6 +136,16 @@ def _demo(options: argparse.Namespace, rest: list[str]) -> int:
     from l2b.demo import demo
 
     demo(options.out, seed=options.seed, progress=_progress(options))
+    return 0
+
+
+def _audit(options: argparse.Namespace, rest: list[str]) -> int:
+    from l2b.audit.command import audit
+
+    # Not a positional of the parser, which would take the value of a setting for it.
+    named = bool(rest) and not rest[0].startswith("-")
+    options.run = Path(rest.pop(0)) if named else None
+    print(audit(options, rest, progress=_progress(options)))
     return 0
 
 
@@ -204,6 +247,20 @@ Exit status 1 if a claim fails.
 With settings of a run (l2b theory --data digits --model mlp --lr 0.2), measure instead how far
 that step size is from the one that provably never raises the clean loss, at the start of
 training or at the parameters of a former run (--weights DIR/model.safetensors).
+"""
+
+AUDIT_HELP = """Find the labels that are wrong: a table, a summary, and a page to review them.
+
+  l2b audit runs/first                                 labels that a run learned from
+  l2b audit --csv news.csv --label topic --text title --clean checked
+                                                       your own file: train and audit in one go
+  l2b audit runs/first --next 50                       which labels to check next
+  l2b audit runs/first --apply decisions.csv           write the corrected labels
+  l2b audit runs/news --clean decisions.csv --out runs/again
+                                                       learn from what you checked, audit again
+
+With --csv, give --text or --images, or neither to use all other columns. Settings of `l2b run`
+such as --epochs 30 or --seed 1 may follow. All files go into the folder `audit` of the run.
 """
 
 RUN_HELP = """usage: l2b run [--out DIR] [--config FILE] [--resume | --overwrite] [settings]

@@ -23,6 +23,8 @@ from l2b.network import Network
 from l2b.optimise import Cosine, Optimiser, Schedule
 from l2b.streams import stream_seed
 
+SMALL_BATCH = 200_000  # input numbers per batch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -39,6 +41,9 @@ class Training:
         augment: what is done to each batch of inputs.
         precision: "float32", or "bfloat16" for mixed precision.
         device: "auto" (a GPU if there is one) or "cpu".
+        threads: CPU threads; None takes one where batches are small, because threads that
+            wait for each other then cost more than they save (on a busy machine twenty
+            times more), and all that torch may use elsewhere.
         tensorboard: also write metrics for TensorBoard.
         monitor: "descent" also records how often a step raised the loss on the whole clean
             set (evaluation mode), at the price of one pass over it per step.
@@ -53,6 +58,7 @@ class Training:
     augment: Augmentation = field(default_factory=Identity)
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu"] = "auto"
+    threads: int | None = None
     tensorboard: bool = False
     monitor: Literal["none", "descent"] = "none"
 
@@ -60,6 +66,8 @@ class Training:
         """Refuse lengths and limits that have no meaning."""
         if self.epochs < 1:
             raise ValueError(f"training.epochs must be at least 1, got {self.epochs}.")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"training.threads must be at least 1 or none, got {self.threads}.")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(
                 f"training.clip must be positive or none, got {self.clip}: it is the largest "
@@ -115,7 +123,8 @@ def fit(
         ValueError: if a batch cannot be filled.
         FloatingPointError: if a loss stops being finite.
     """
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices), _threads(training, data):
         loop = _Loop(data, model, method, training, seed, folder)
         with _bar(label, loop, show=progress) as advance:
             for epoch in range(len(loop.history), training.epochs):
@@ -285,6 +294,18 @@ def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractCont
     if precision == "float32":
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextmanager
+def _threads(training: Training, data: Data) -> Iterator[None]:
+    """As many CPU threads as the work deserves; what was set before comes back."""
+    before = torch.get_num_threads()
+    numbers = training.batch * math.prod(data.train.inputs.shape[1:])
+    torch.set_num_threads(training.threads or (1 if numbers < SMALL_BATCH else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,0 +1,240 @@
+"""Finding wrong labels: one bootstrapped run against cleanlab and against small loss.
+
+python benchmarks/detection.py [--seeds 5] [--sets digits-symmetric-40 …] [--out FILE]
+
+All use the same network and training settings. cleanlab: 5-fold cross-validated probabilities
+(5 trainings), ``get_label_quality_scores`` by self-confidence. It gets the checked samples as
+further training data in every fold, so that all know the same. Small loss: the mean loss of
+the first half of the epochs of one standard training, on noisy and checked samples together.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cleanlab.rank import get_label_quality_scores
+from provenance import RESULTS, provenance
+from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+
+from l2b.audit.opinion import second_opinion
+from l2b.audit.summary import wrong_probability
+from l2b.audit.table import audit_table
+from l2b.data import Data, Pool
+from l2b.datasets import Dataset
+from l2b.datasets.cifar10 import Cifar10
+from l2b.datasets.digits import Digits
+from l2b.datasets.trec import Trec
+from l2b.datasets.yoruba import Yoruba
+from l2b.experiment import Run, ledger_state
+from l2b.files import write_json
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.models.mlp import Mlp
+from l2b.noise import Noise
+from l2b.noise.existing import Existing
+from l2b.noise.pair_flip import PairFlip
+from l2b.noise.symmetric import Symmetric
+from l2b.train import fit
+
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One data set with wrong labels: what to run, and how many samples are checked."""
+
+    data: Dataset
+    noise: Noise
+    clean: int
+    words: bool = False
+    epochs: int = 60
+
+    def run(self, seed: int) -> Run:
+        """The run whose settings all contestants share."""
+        run = Run(data=self.data, noise=self.noise, clean=self.clean, validation=0.0, seed=seed)
+        model = {"model": Mlp(hidden=(128,))} if self.words else {}
+        return replace(run, training=replace(run.training, epochs=self.epochs), **model)
+
+
+CASES = {
+    "digits-symmetric-40": Case(data=Digits(), noise=Symmetric(rate=0.4), clean=50),
+    "digits-symmetric-80": Case(data=Digits(), noise=Symmetric(rate=0.8), clean=50),
+    "digits-pair-flip-40": Case(data=Digits(), noise=PairFlip(rate=0.4), clean=50),
+    "yoruba-weak": Case(
+        data=Yoruba(), noise=Existing(annotation="weak"), clean=189, words=True, epochs=30
+    ),
+    "trec-weak": Case(
+        data=Trec(), noise=Existing(annotation="weak"), clean=603, words=True, epochs=20
+    ),
+    "cifar10n-worst": Case(
+        data=Cifar10(limit=10_000), noise=Existing(annotation="worst"), clean=1000, epochs=20
+    ),
+}
+DIGITS = ("digits-symmetric-40", "digits-symmetric-80", "digits-pair-flip-40")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What one contestant says: quality and suggestion per sample, and training seconds."""
+
+    quality: np.ndarray
+    suggested: np.ndarray
+    seconds: float
+
+
+def bootstrapped(run: Run, data: Data) -> dict[str, Found]:
+    """The audit of one run of L2B, without and with the checked samples' second opinion."""
+    start = time.perf_counter()
+    result = run.execute(progress=False, data=data)
+    ledger = ledger_state(data, result.outcome)
+    ledger = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in ledger.items()}
+    table = audit_table(ledger)
+    middle = time.perf_counter()
+    revised = second_opinion(table, data, result.outcome.learner.network.module)
+    end = time.perf_counter()
+    return {
+        "l2b run alone": Found(
+            quality=table.quality, suggested=table.suggested, seconds=middle - start
+        ),
+        "l2b audit": Found(
+            quality=revised.quality, suggested=revised.suggested, seconds=end - start
+        ),
+    }
+
+
+def cross_validated(run: Run, data: Data) -> Found:
+    """Score by cleanlab on out-of-fold probabilities of the same network."""
+    start = time.perf_counter()
+    labels = data.train.labels.numpy()
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=run.seed)
+    given = np.zeros((len(labels), len(data.classes)))
+    for inside, outside in folds.split(labels, labels):
+        part = replace(data, train=_joined(_part(data.train, inside), data.clean), test=None)
+        learner = fit(
+            part, run.model, CrossEntropy(), run.training, seed=run.seed, progress=False
+        ).learner
+        with torch.no_grad():
+            z = learner.predict(data.standardise(data.train.inputs[outside]))
+        given[outside] = torch.softmax(z.double(), dim=1).numpy()
+    quality = get_label_quality_scores(labels, given, method="self_confidence")
+    return Found(
+        quality=quality, suggested=given.argmax(axis=1), seconds=time.perf_counter() - start
+    )
+
+
+def small_loss(run: Run, data: Data) -> Found:
+    """Samples that standard training learns late."""
+    start = time.perf_counter()
+    part = replace(data, train=_joined(data.train, data.clean), test=None)
+    outcome = fit(part, run.model, CrossEntropy(), run.training, seed=run.seed, progress=False)
+    early = slice(0, max(1, run.training.epochs // 2))
+    count = len(data.train)
+    loss = outcome.ledger.loss[early, :count].float().nanmean(dim=0).nan_to_num(0.0).numpy()
+    pseudo = outcome.ledger.pseudo[early, :count].long()
+    suggested = torch.mode(pseudo, dim=0).values.clamp_min(0).numpy()
+    return Found(quality=-loss, suggested=suggested, seconds=time.perf_counter() - start)
+
+
+def one(name: str, seed: int) -> list[dict[str, Any]]:
+    """Every contestant on one case with one seed."""
+    run = CASES[name].run(seed)
+    data = run.prepare()
+    true = data.train.true
+    if true is None:
+        raise ValueError(f"{name} has no known truth.")
+    contestants: dict[str, Callable[[Run, Data], Found]] = {
+        "cleanlab, 5 folds": cross_validated,
+        "small loss": small_loss,
+    }
+    found = bootstrapped(run, data) | {n: call(run, data) for n, call in contestants.items()}
+    observed, right = data.train.labels.numpy(), true.numpy()
+    wrong = observed != right
+    return [
+        {
+            "set": name, "seed": seed, "contestant": contestant, "seconds": made.seconds,
+            "auroc": 100 * roc_auc_score(wrong, -made.quality),
+            "average_precision": 100 * average_precision_score(wrong, -made.quality),
+            **_audit_figures(made, observed, right),
+        }
+        for contestant, made in found.items()
+    ]  # fmt: skip
+
+
+def _audit_figures(made: Found, observed: np.ndarray, right: np.ndarray) -> dict[str, float]:
+    """How good suggestions are, and how close what the page promises is to the truth."""
+    wrong = observed != right
+    suspect = made.suggested != observed
+    figures = {
+        "suggestions_right": 100 * float((made.suggested == right)[suspect].mean()),
+        "noise_rate": 100 * float(wrong.mean()),
+        "suspects": 100 * float(suspect.mean()),
+    }
+    flagged = made.quality < 0.5
+    if made.quality.min() >= 0 and flagged.any():
+        promised = wrong_probability(made.quality[flagged]).mean()
+        figures |= {
+            "promised": 100 * float(promised),
+            "precision": 100 * float(wrong[flagged].mean()),
+        }
+    return figures
+
+
+def _part(pool: Pool, rows: np.ndarray) -> Pool:
+    true = None if pool.true is None else pool.true[rows]
+    return Pool(
+        inputs=pool.inputs[rows], labels=pool.labels[rows], index=pool.index[rows], true=true
+    )
+
+
+def _joined(first: Pool, second: Pool) -> Pool:
+    return Pool(
+        inputs=torch.cat([first.inputs, second.inputs]),
+        labels=torch.cat([first.labels, second.labels]),
+        index=torch.cat([first.index, second.index]),
+        true=None,
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Mean ± standard deviation over seeds, as Markdown."""
+    names = ("auroc", "average_precision", "suggestions_right", "suspects", "promised",
+             "precision", "seconds")  # fmt: skip
+    lines = ["| set | contestant | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    for key in dict.fromkeys((r["set"], r["contestant"]) for r in rows):
+        chosen = [r for r in rows if (r["set"], r["contestant"]) == key]
+        cells = [_cell([r[name] for r in chosen if name in r]) for name in names]
+        lines.append(f"| {key[0]} | {key[1]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "–"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.1f} ± {spread:.1f}"
+
+
+def main() -> None:
+    """Run the cases one after the other, print the table, keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--sets", nargs="+", choices=sorted(CASES), default=list(DIGITS))
+    parser.add_argument("--out", type=Path, default=RESULTS / "detection.json")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for name in options.sets:
+        for seed in range(options.seeds):
+            rows += one(name, seed)
+            write_json(options.out, {**provenance(), "rows": rows})
+        print(table([r for r in rows if r["set"] == name]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

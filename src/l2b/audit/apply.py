@@ -1,0 +1,145 @@
+"""Decisions of a person → a corrected label file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from l2b.audit.run import FOLDER
+from l2b.audit.subject import Subject, read_subject
+from l2b.catalog import unknown
+from l2b.datasets.table import Table
+from l2b.decisions import Decision, read_decisions
+from l2b.files import write_atomically
+from l2b.tables import TableFile, write_csv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected:
+    """What `apply_decisions` did.
+
+    Attributes:
+        path: the corrected file.
+        changed: number of labels that differ from those as given.
+        confirmed: number of labels that a person found to be right.
+    """
+
+    path: Path
+    changed: int
+    confirmed: int
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        return f"{self.changed:,} labels changed, {self.confirmed:,} confirmed: {self.path}"
+
+
+def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = None) -> Corrected:
+    """Write the labels of an audited run, corrected by what a person decided.
+
+    A run on a user's own table gives a copy of that table with other labels in it; any other
+    run gives a CSV of index and label.
+
+    Args:
+        path: the run's folder.
+        decisions: the export of ``audit.html``.
+        out: the file to write; by default ``corrected.csv`` (or .parquet) in the audit.
+
+    Raises:
+        FileNotFoundError: if the run, its table, or the decisions are missing.
+        ValueError: if a decision does not fit the labels that were audited.
+    """
+    subject = read_subject(Path(path))
+    if isinstance(subject.run.data, Table) and subject.own is None:
+        raise FileNotFoundError(subject.notes[-1])
+    given = _labels(subject)
+    chosen = _fitting(subject, given, read_decisions(Path(decisions)), Path(decisions))
+    suffix = ".parquet" if subject.own and TableFile(Path(subject.own.path)).is_parquet else ".csv"
+    target = out or Path(path) / FOLDER / f"corrected{suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _write(subject, target, chosen)
+    changed = sum(given[key] != label for key, label in chosen.items())
+    return Corrected(path=target, changed=changed, confirmed=len(chosen) - changed)
+
+
+def _labels(subject: Subject) -> dict[int, str]:
+    """The label as given of every sample that can be decided, by its index."""
+    if subject.labels is not None:
+        labels = subject.labels
+        return {
+            int(row): labels.classes[k] for row, k in zip(labels.rows, labels.observed, strict=True)
+        }
+    classes = subject.ledger["classes"]
+    observed = subject.ledger["observed"].tolist()
+    return {int(k): classes[c] for k, c in zip(subject.index, observed, strict=True)}
+
+
+def _fitting(
+    subject: Subject, given: dict[int, str], decisions: list[Decision], file: Path
+) -> dict[int, str]:
+    """Decided label by index, after a check that it is about the audited labels."""
+    place = {str(index): index for index in given}
+    by_id = {}
+    if subject.labels is not None and subject.labels.ids:
+        by_id = dict(zip(subject.labels.ids, subject.labels.rows.tolist(), strict=True))
+    classes = list(subject.ledger["classes"])
+    found = {}
+    for decision in decisions:
+        index = by_id.get(decision.id) if decision.id else place.get(decision.index)
+        if index is None:
+            raise ValueError(
+                f"{file} decides sample {decision.key!r}, which {subject.path} did not audit: are "
+                "the decisions of another run?"
+            )
+        if decision.observed and decision.observed != given[index]:
+            raise ValueError(
+                f"{file} saw sample {decision.key!r} labelled {decision.observed!r}, but it is "
+                f"labelled {given[index]!r}: are the decisions of another run?"
+            )
+        if decision.label not in classes:
+            raise ValueError(f"In {file}: {unknown('label', decision.label, classes)}")
+        found[index] = decision.label
+    return found
+
+
+def _write(subject: Subject, target: Path, chosen: dict[int, str]) -> None:
+    if subject.own is None:
+        labels = _labels(subject) | chosen
+        write_csv(target, ("index", "label"), iter(sorted(labels.items())))
+        return
+    table = TableFile(Path(subject.own.path))
+    if table.is_parquet:
+        _write_parquet(table, subject.own.label, target, chosen)
+    else:
+        columns = table.columns
+        rows = _corrected(table.rows(columns), columns.index(subject.own.label), chosen)
+        write_csv(target, columns, rows)
+
+
+def _corrected(
+    rows: Iterator[tuple[str, ...]], column: int, chosen: dict[int, str]
+) -> Iterator[tuple[str, ...]]:
+    for index, row in enumerate(rows):
+        label = chosen.get(index, row[column])
+        yield (*row[:column], label, *row[column + 1 :])
+
+
+def _write_parquet(table: TableFile, label: str, target: Path, chosen: dict[int, str]) -> None:
+    """The same columns and types, a batch at a time."""
+    import pyarrow as arrow
+    from pyarrow.parquet import ParquetFile, ParquetWriter
+
+    source = ParquetFile(table.path)
+    schema = source.schema_arrow
+    column = schema.get_field_index(label)
+
+    def write(temporary: Path) -> None:
+        start = 0
+        with ParquetWriter(temporary, schema) as writer:
+            for batch in source.iter_batches():
+                cells = batch.column(column).to_pylist()
+                fixed = [chosen.get(start + k, cell) for k, cell in enumerate(cells)]
+                texts = arrow.array([None if c is None else str(c) for c in fixed], arrow.string())
+                values = texts.cast(schema.field(column).type)
+                writer.write_batch(batch.set_column(column, schema.field(column), values))
+                start += len(batch)
+
+    write_atomically(target, write)

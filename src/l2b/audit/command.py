@@ -1,0 +1,117 @@
+"""What the words of ``l2b audit`` mean."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from l2b.audit.active import next_to_check, write_next
+from l2b.audit.apply import apply_decisions
+from l2b.audit.own import audit_own, image_column
+from l2b.audit.run import Audit, audit_run
+from l2b.audit.subject import read_subject
+from l2b.datasets.table import Table
+from l2b.tables import TableFile
+
+
+def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: bool) -> str:
+    """Do what was asked for, and say what came out.
+
+    Args:
+        options: parsed by the command line.
+        settings: words of ``l2b run`` for a training.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: if words contradict each other, or files do not fit.
+    """
+    _check(options, settings)
+    if options.apply is not None:
+        return str(apply_decisions(options.run, options.apply, options.out))
+    found = _audited(options, settings, progress=progress)
+    if options.next is None:
+        return str(found)
+    path = found.folder / "next.csv"
+    write_next(path, found.table, next_to_check(found.table, options.next))
+    return (
+        f"{found}\n  Fill in the column label of {path}, then: l2b audit "
+        f"{found.folder.parent} --clean {path} --out NEW"
+    )
+
+
+def _audited(options: argparse.Namespace, settings: Sequence[str], *, progress: bool) -> Audit:
+    if options.csv is None and not options.clean:
+        return audit_run(options.run)
+    table = _checked_further(options) if options.csv is None else _table(options)
+    usual = options.run or Path("runs") / f"audit-{Path(table.path).stem}"
+    return audit_own(
+        table,
+        options.out or usual,
+        settings=settings,
+        overwrite=options.overwrite,
+        progress=progress,
+    )
+
+
+def _table(options: argparse.Namespace) -> Table:
+    """The user's table, with absolute paths, so that its run can be read from anywhere."""
+    image = options.image
+    if options.images is not None and not image:
+        image = image_column(options.csv, options.images)
+    column, files = _clean(options.clean, TableFile(options.csv).columns)
+    return Table(
+        path=str(options.csv.resolve()),
+        label=options.label,
+        text=options.text,
+        image=image,
+        folder=str(options.images.resolve()) if options.images is not None else "",
+        clean=column,
+        checked=files,
+        id=options.id,
+    )
+
+
+def _checked_further(options: argparse.Namespace) -> Table:
+    """The table of a former run, with more labels checked."""
+    subject = read_subject(options.run)
+    if subject.own is None:
+        raise ValueError(
+            f"--clean takes checked labels back into an audit of your own file (--csv), and "
+            f"{options.run} is a run on other data."
+        )
+    column, files = _clean(options.clean, TableFile(Path(subject.own.path)).columns)
+    own = subject.own
+    return replace(own, clean=column or own.clean, checked=(*own.checked, *files))
+
+
+def _clean(words: Sequence[str], columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The column and the files that ``--clean`` names."""
+    named = [word for word in words if word in columns]
+    files = [word for word in words if word not in columns]
+    for word in files:
+        if not Path(word).is_file():
+            raise ValueError(
+                f"--clean {word} is neither a column ({', '.join(columns[:20])}) nor a file."
+            )
+    if len(named) > 1:
+        raise ValueError(f"--clean takes one column, got {' and '.join(named)}.")
+    return "".join(named), tuple(str(Path(word).resolve()) for word in files)
+
+
+def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
+    if (options.run is None) == (options.csv is None):
+        raise ValueError(
+            "l2b audit needs the folder of a run or --csv FILE, one of the two: see "
+            "`l2b audit --help`."
+        )
+    if options.csv is not None and not options.label:
+        raise ValueError(f"--label is required with --csv: which column of {options.csv} is it?")
+    if options.csv is not None and options.apply is not None:
+        raise ValueError("--apply needs the folder of the audited run, not --csv.")
+    trains = options.csv is not None or options.clean
+    if settings and not trains:
+        raise ValueError(f"Nothing is trained here, so {settings[0]!r} has no meaning.")
+    if options.csv is None:
+        given = [n for n in ("label", "text", "images", "image", "id") if getattr(options, n)]
+        if given:
+            raise ValueError(f"--{given[0]} describes a file: give it with --csv.")

@@ -1,0 +1,128 @@
+"""Train on a user's own table and audit it, in one go."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from l2b.audit.run import Audit, audit_run
+from l2b.audit.subject import STAND_INS
+from l2b.config import parse
+from l2b.data import Data, prepare
+from l2b.datasets import Source
+from l2b.datasets.table import Table
+from l2b.estimation.defaults import sized_training
+from l2b.estimation.trusted import stand_in
+from l2b.experiment import Run, ledger_state
+from l2b.folder import RunFolder
+from l2b.noise.none import NoNoise
+from l2b.tables import TableFile
+
+SETTLED = ("data", "noise", "clean", "validation")  # by the table itself
+STEPS = 60_000  # that the default training takes at most
+FEWEST_EPOCHS = 5
+RATE = 0.1
+
+
+def audit_own(
+    table: Table,
+    out: Path | str,
+    *,
+    settings: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Audit:
+    """Train on a table, then audit its labels.
+
+    Without checked labels, those that a cross-fitted linear model confirms with most
+    confidence stand in for them, and the audit says so.
+
+    Args:
+        table: the file and its columns.
+        out: folder for the run, which can be resumed, repeated and audited again.
+        settings: words of ``l2b run`` such as ``--epochs 30``, over defaults that suit the
+            size of the table.
+        overwrite: replace the run that is in the folder.
+        progress: show a progress bar on a terminal.
+
+    Raises:
+        FileExistsError: if the folder is not empty, and not to be overwritten.
+        FileNotFoundError: if the file, or an image that it names, is missing.
+        ValueError: if the file cannot be audited; the message says what to change.
+    """
+    source = table.load()
+    seed = parse(Run, [*_model_words(table, settings), *settings]).seed
+    data, stand_ins = _prepared(source, seed)
+    run = _run(table, data, settings)
+    result = run.execute(Path(out), overwrite=overwrite, progress=progress, data=data)
+    if stand_ins:
+        state = ledger_state(data, result.outcome) | {STAND_INS: stand_ins}
+        RunFolder(Path(out)).write_ledger(state)
+    return audit_run(out, source=source)
+
+
+def image_column(path: Path, folder: Path) -> str:
+    """The first column whose first cell names a file in the folder.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    table = TableFile(path)
+    columns = table.columns
+    for row in table.rows(columns):
+        for name, cell in zip(columns, row, strict=True):
+            if cell.strip() and (folder / cell.strip()).is_file():
+                return name
+        break
+    raise ValueError(
+        f"No column of {path} names a file in {folder}: paths must begin in that folder. Or name "
+        "the column with --image."
+    )
+
+
+def _prepared(source: Source, seed: int) -> tuple[Data, int]:
+    """Everything the run learns from, and how many samples stand in for checked ones."""
+    if source.trusted is not None:
+        clean = len(source.trusted)
+        return prepare(source, NoNoise(), clean=clean, validation=0.0, seed=seed), 0
+    inputs = ((source.train.inputs.float() - source.mean) / source.std).flatten(1)
+    rows = torch.from_numpy(stand_in(inputs.numpy(), source.train.labels.numpy(), seed))
+    marked = replace(source, trusted=rows)
+    data = prepare(marked, NoNoise(), clean=len(rows), validation=0.0, seed=seed)
+    # They stay among the samples to be audited.
+    everything = replace(
+        data.train,
+        inputs=source.train.inputs,
+        labels=source.train.labels,
+        index=torch.arange(len(source.train.labels)),
+    )
+    return replace(data, train=everything), len(rows)
+
+
+def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
+    """Settings that suit the table, and the user's own words over them."""
+    samples = len(data.train)
+    sized = sized_training(samples, epochs=None, batch=64, lr=RATE, device="auto")
+    epochs = max(FEWEST_EPOCHS, min(sized.epochs, STEPS * sized.batch // samples))
+    words = [
+        f"--training.epochs={epochs}",
+        f"--training.batch={sized.batch}",
+        f"--training.clean_batch={sized.clean_batch}",
+        f"--training.optimiser.lr={RATE}",
+    ]
+    chosen = parse(Run, [*_model_words(table, settings), *words, *settings])
+    usual = Run()
+    said = {word.removeprefix("--").split("=")[0].split(".")[0] for word in settings}
+    settled = [
+        name for name in SETTLED if name in said or getattr(chosen, name) != getattr(usual, name)
+    ]
+    if settled:
+        raise ValueError(f"--{settled[0]} is settled by the table: leave it out.")
+    return replace(chosen, data=table, noise=NoNoise(), clean=len(data.clean), validation=0.0)
+
+
+def _model_words(table: Table, settings: Sequence[str]) -> list[str]:
+    """One hidden layer for words, unless the user chooses a model."""
+    chosen = any(word.partition("=")[0] in ("--model", "--model.name") for word in settings)
+    return ["--model=mlp", "--model.hidden=[128]"] if table.text and not chosen else []

@@ -1,0 +1,164 @@
+"""What is audited: a finished run, with its samples where they can still be found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from l2b.audit.neighbours import neighbour_agreement
+from l2b.audit.opinion import second_opinion
+from l2b.audit.table import AuditTable, audit_table
+from l2b.catalog import name_of
+from l2b.config import load
+from l2b.data import Data, prepare
+from l2b.datasets import Source
+from l2b.datasets.table import Table, TableLabels
+from l2b.experiment import Run
+from l2b.folder import RunFolder, read_module
+
+STEERED = ("l2b", "l2rw", "cross_entropy", "bootstrap")  # never trained on checked samples
+STAND_INS = "stand_ins"  # in the ledger of a run that had no checked labels: their number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A finished run.
+
+    Attributes:
+        path: its folder.
+        run: its settings.
+        ledger: its record of every sample in every epoch.
+        source: its data set; None if that is gone or has changed.
+        labels: those of the user's own table, if it learned from one.
+        notes: what a reader must know.
+    """
+
+    path: Path
+    run: Run
+    ledger: dict[str, Any]
+    source: Source | None
+    labels: TableLabels | None
+    notes: tuple[str, ...]
+
+    @property
+    def own(self) -> Table | None:
+        """The user's own table, if the run learned from one that can still be read."""
+        found = self.run.data
+        return found if isinstance(found, Table) and self.source is not None else None
+
+    @property
+    def index(self) -> np.ndarray:
+        """Position of each audited sample in the data set, [N]."""
+        return self.ledger["index"].numpy()
+
+    @property
+    def checked(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Observed and right labels of the checked samples, if these tell how many are wrong.
+
+        Marks of yes and no do not, and neither do samples that were picked for checking.
+        """
+        if self.labels is None or self.own is None or self.own.checked:
+            return None
+        known = self.labels.checked >= 0
+        pair = self.labels.observed[known], self.labels.checked[known]
+        return pair if (pair[0] != pair[1]).any() else None
+
+    def table(self) -> AuditTable:
+        """One entry per sample, with the checked samples' second opinion where there is one."""
+        table, data = self._own_judgement(), self._data()
+        weights = self.path / "model.safetensors"
+        if data is None or not weights.is_file():
+            return table
+        with torch.random.fork_rng(devices=[]):
+            module = self.run.model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))
+        read_module(module, weights)
+        return second_opinion(table, data, module)
+
+    def _data(self) -> Data | None:
+        """What the run learned from, if its checked samples can judge it.
+
+        They cannot if there are none, or if the method was trained on them.
+        """
+        run = self.run
+        if self.source is None or self.ledger.get(STAND_INS) or name_of(run.method) not in STEERED:
+            return None
+        data = prepare(
+            self.source, run.noise, clean=run.clean, validation=run.validation, seed=run.seed
+        )
+        return data if torch.equal(data.train.index, self.ledger["index"]) else None
+
+    def _own_judgement(self) -> AuditTable:
+        if self.source is None:
+            return audit_table(self.ledger)
+        inputs = self.source.train.inputs[self.ledger["index"]]
+        scaled = (inputs.float() - self.source.mean) / self.source.std
+        near = neighbour_agreement(scaled, self.ledger["observed"].numpy())
+        if self.labels is None:
+            return audit_table(self.ledger, neighbours=near)
+        every, index = self.labels.ids, self.index
+        ids = tuple(every[k] for k in index) if every else ()
+        return audit_table(self.ledger, ids=ids, index=self.labels.rows[index], neighbours=near)
+
+
+def read_subject(path: Path, source: Source | None = None) -> Subject:
+    """A finished run and, if they can be found, its samples.
+
+    Args:
+        path: the run's folder.
+        source: its data set, if it is at hand.
+
+    Raises:
+        FileNotFoundError: if there is no finished run in the folder.
+        ValueError: if its files are damaged.
+    """
+    folder = RunFolder(path)
+    text = folder.read_config() if path.is_dir() else None
+    if text is None or not (path / "ledger.safetensors").is_file():
+        raise FileNotFoundError(
+            f"{path} holds no finished run (run.yaml and ledger.safetensors): name the folder of "
+            "an `l2b run`, or audit your own file with --csv."
+        )
+    run, ledger = load(Run, text), folder.read_ledger()
+    notes = _stand_in_notes(ledger)
+    if source is None:
+        source, problem = _load(run, ledger)
+        notes += problem
+    if source is not None and source.remark:
+        notes.append(source.remark)
+    labels = run.data.labels() if isinstance(run.data, Table) and source is not None else None
+    return Subject(
+        path=path, run=run, ledger=ledger, source=source, labels=labels, notes=tuple(notes)
+    )
+
+
+def _load(run: Run, ledger: dict[str, Any]) -> tuple[Source | None, list[str]]:
+    try:
+        source = run.data.load()
+    except FileNotFoundError as error:
+        return None, [f"The samples cannot be shown: {error}"]
+    if _same(source, ledger):
+        return source, []
+    return None, ["The samples cannot be shown: the data set has changed since the run."]
+
+
+def _same(source: Source, ledger: dict[str, Any]) -> bool:
+    """Whether the run can have learned from this data set."""
+    index = ledger["index"]
+    if len(index) and int(index.max()) >= len(source.train.labels):
+        return False
+    labels = source.train.labels[index]
+    if "true" in ledger and not bool((labels == ledger["true"]).all()):
+        return False
+    return tuple(ledger["classes"]) == source.classes
+
+
+def _stand_in_notes(ledger: dict[str, Any]) -> list[str]:
+    if not ledger.get(STAND_INS):
+        return []
+    return [
+        f"No label was checked: {ledger[STAND_INS]} that a cross-fitted linear model confirms "
+        "stood in. That works where labels are wrong at random, less where they are wrong by "
+        "rule: check some (--next 50) and audit again with --clean."
+    ]

@@ -1,0 +1,281 @@
+"""Your own CSV or Parquet file of texts, table columns or image paths."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from l2b.catalog import unknown
+from l2b.datasets.base import Dataset, Source, Split, moments
+from l2b.decisions import Decision, read_decisions
+from l2b.decode import decode_images
+from l2b.features import column_features, scale_of, text_features
+from l2b.tables import TableFile
+
+MOST_CLASSES = 1000
+YES, NO = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLabels:
+    """The labels of a table, and which of them were checked; rows without one are left out.
+
+    Attributes:
+        rows: position of each sample in the file, from 0, [N].
+        ids: the samples' ids; empty if the table has none.
+        observed: labels as given, class indices, [N].
+        checked: right label where a person checked it, −1 elsewhere, [N].
+        classes: names of the classes, sorted.
+        skipped: number of rows without a label.
+    """
+
+    rows: np.ndarray
+    ids: tuple[str, ...]
+    observed: np.ndarray
+    checked: np.ndarray
+    classes: tuple[str, ...]
+    skipped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Dataset):
+    """Your own CSV or Parquet file: a column of texts, of image paths, or plain columns.
+
+    Texts become TF-IDF features; without ``text`` and ``image``, all other columns are used:
+    numbers as they are, categories one-hot, gaps filled and marked. Files are read a few rows
+    at a time.
+
+    Attributes:
+        path: the file, with a header line; UTF-8.
+        label: column of the observed labels; rows without one are left out.
+        text: column of texts.
+        image: column of image paths.
+        folder: where image paths begin; the file's own folder if empty.
+        clean: column that tells checked samples: either yes or no (1/0, true/false), or the
+            checked label itself, empty where nobody checked.
+        checked: CSV files of checked labels, such as exports of ``audit.html``; later ones win.
+        id: column of ids, each used once.
+        size: height and width to which images are brought, in pixels.
+    """
+
+    path: Path | str
+    label: str
+    text: str = ""
+    image: str = ""
+    folder: Path | str = ""
+    clean: str = ""
+    checked: tuple[str, ...] = ()
+    id: str = ""
+    size: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse two kinds of input at once, and images without pixels."""
+        if self.text and self.image:
+            raise ValueError(
+                f"Table needs text or image, got both ({self.text!r}, {self.image!r}): a model "
+                "reads one kind of input."
+            )
+        if self.size < 1:
+            raise ValueError(f"Table needs size >= 1, got {self.size}: it is in pixels.")
+
+    def load(self) -> Source:
+        """Read labels and features; checked labels replace those as given."""
+        found = self.labels()
+        known = found.checked >= 0
+        labels = torch.from_numpy(np.where(known, found.checked, found.observed))
+        inputs, mean, std, remark = self._inputs(found.rows)
+        if found.skipped:
+            remark = f"{found.skipped} rows without a label were left out. {remark}".strip()
+        return Source(
+            train=Split(inputs, labels),
+            test=None,
+            classes=found.classes,
+            mean=mean,
+            std=std,
+            truth_known=False,
+            trusted=torch.from_numpy(known.nonzero()[0]) if known.any() else None,
+            remark=remark,
+        )
+
+    def labels(self) -> TableLabels:
+        """Read the labels only.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: on unknown columns, repeated ids, or labels that are no classes.
+        """
+        names = [self.label, *filter(None, (self.clean, self.id))]
+        rows, ids, given, marks = [], [], [], []
+        position = -1
+        for position, (label, *rest) in enumerate(self._file.rows(names)):
+            label = label.strip()
+            if label:
+                rows.append(position)
+                given.append(label)
+                ids += [rest[-1].strip()] if self.id else []
+                marks += [rest[0].strip()] if self.clean else []
+        self._check(ids, given)
+        checked = self._checked(rows, ids, given, marks)
+        classes = tuple(sorted(set(given) | set(checked.values()), key=_order))
+        code = {name: k for k, name in enumerate(classes)}
+        truth = np.full(len(rows), -1, dtype=np.int64)
+        for place, name in checked.items():
+            truth[place] = code[name]
+        return TableLabels(
+            rows=np.array(rows),
+            ids=tuple(ids),
+            observed=np.array([code[name] for name in given]),
+            checked=truth,
+            classes=classes,
+            skipped=position + 1 - len(rows),
+        )
+
+    def previews(self, rows: np.ndarray, characters: int = 240) -> Iterator[str]:
+        """What a person needs to see of each sample: its text, path, or first columns."""
+        names = [self.text or self.image] if self.text or self.image else list(self._features())
+        for cells in self._kept(names, rows):
+            shown = cells[0] if self.text or self.image else _pairs(names, cells)
+            yield shown if len(shown) <= characters else f"{shown[:characters]}…"
+
+    def images(self, rows: np.ndarray) -> list[Path]:
+        """The image file of each sample.
+
+        Raises:
+            FileNotFoundError: if one is missing.
+        """
+        base = Path(self.folder) if self.folder else Path(self.path).parent
+        paths = [base / cells[0].strip() for cells in self._kept([self.image], rows)]
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of the images that {self.path} names do not exist, such as "
+                f"{missing[0]}: set the folder in which the paths begin, or remove those rows."
+            )
+        return paths
+
+    @property
+    def _file(self) -> TableFile:
+        return TableFile(Path(self.path))
+
+    def _features(self) -> tuple[str, ...]:
+        own = {self.label, self.clean, self.id}
+        return tuple(name for name in self._file.columns if name not in own)
+
+    def _kept(self, names: Sequence[str], rows: np.ndarray) -> Iterator[tuple[str, ...]]:
+        """Cells of the samples at these positions, which must be sorted."""
+        wanted = iter(rows.tolist())
+        following = next(wanted, None)
+        for position, cells in enumerate(self._file.rows(names)):
+            if following is None:
+                return
+            if position == following:
+                yield cells
+                following = next(wanted, None)
+
+    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, str]:
+        if self.image:
+            paths = self.images(rows)
+            pixels = decode_images(paths, self.size, name=self.path, resize=True)
+            return pixels, *moments(pixels), ""
+        if self.text:
+            words = text_features(lambda: (cells[0] for cells in self._kept([self.text], rows)))
+            # Not centred, so that absent words stay zero.
+            return torch.from_numpy(words), torch.tensor(0.0), torch.tensor(scale_of(words)), ""
+        names = list(self._features())
+        columns = column_features(names, lambda: self._kept(names, rows))
+        values = torch.from_numpy(columns.values)
+        remark = f"Columns not used: {', '.join(columns.ignored)}." if columns.ignored else ""
+        return values, *moments(values), remark
+
+    def _check(self, ids: list[str], given: list[str]) -> None:
+        classes = len(set(given))
+        if classes < 2:
+            raise ValueError(
+                f"Column {self.label!r} of {self.path} must hold at least 2 different labels, got "
+                f"{classes} in {len(given)} rows: there is nothing to tell apart."
+            )
+        if classes > max(2, min(MOST_CLASSES, len(given) // 2)):
+            raise ValueError(
+                f"Column {self.label!r} of {self.path} must hold classes, got {classes:,} "
+                f"different values in {len(given):,} rows: name the column of the labels."
+            )
+        seen: dict[str, int] = {}
+        for position, name in enumerate(ids):
+            if not name or seen.setdefault(name, position) != position:
+                what = f"{name!r} twice" if name else "an empty one"
+                raise ValueError(
+                    f"Column {self.id!r} of {self.path} must hold a different id in every row, got "
+                    f"{what}: decisions could not be told apart. Leave id away to count rows."
+                )
+
+    def _checked(
+        self, rows: list[int], ids: list[str], given: list[str], marks: list[str]
+    ) -> dict[int, str]:
+        """Checked label of the samples that have one, by their place among the samples."""
+        found = self._marked(given, marks) if self.clean else {}
+        keys = ids or [str(row) for row in rows]
+        place = {key: k for k, key in enumerate(keys)} if self.checked else {}
+        for file in map(Path, self.checked):
+            found |= self._checked_in(file, place, set(given), by_id=bool(ids))
+        return found
+
+    def _checked_in(
+        self, file: Path, place: dict[str, int], known: set[str], *, by_id: bool
+    ) -> dict[int, str]:
+        found = {}
+        for decision in read_decisions(file):
+            key = _key(decision, file, by_id=by_id)
+            if key not in place:
+                raise ValueError(
+                    f"{file} names sample {key!r}, which {self.path} does not have: is it of "
+                    "another file?"
+                )
+            if decision.label not in known:
+                raise ValueError(f"In {file}: {unknown('label', decision.label, sorted(known))}")
+            found[place[key]] = decision.label
+        return found
+
+    def _marked(self, given: list[str], marks: list[str]) -> dict[int, str]:
+        known, said = set(given), set(marks)
+        as_labels = said - {""} <= known
+        as_flags = {mark.lower() for mark in said} <= YES | NO
+        if as_labels and as_flags and "" in said:
+            raise ValueError(
+                f"Column {self.clean!r} of {self.path} could hold checked labels or yes and no: "
+                "write true and false where it tells which samples were checked."
+            )
+        if as_flags:
+            return {k: given[k] for k, mark in enumerate(marks) if mark.lower() in YES}
+        if as_labels:
+            return {k: mark for k, mark in enumerate(marks) if mark}
+        strange = sorted(said - {""} - known, key=lambda mark: (mark.lower() in YES | NO, mark))
+        raise ValueError(
+            f"Column {self.clean!r} of {self.path} must hold yes or no (1/0, true/false), or "
+            f"checked labels that also occur in {self.label!r}, got {strange[0]!r}."
+        )
+
+
+def _key(decision: Decision, file: Path, *, by_id: bool) -> str:
+    key = decision.id if by_id else decision.index
+    if not key:
+        raise ValueError(
+            f"{file} must name samples in the column {'id' if by_id else 'index'}, got an empty "
+            "cell there: it could be any sample."
+        )
+    return key
+
+
+def _pairs(names: Sequence[str], cells: Sequence[str]) -> str:
+    pairs = zip(names, cells, strict=True)
+    return " · ".join(f"{name} {cell.strip() or '–'}" for name, cell in pairs)
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Numbers by size, then words by letter."""
+    try:
+        return 0, float(name), name
+    except ValueError:
+        return 1, 0.0, name

@@ -1,0 +1,1 @@
+"""What lies behind the scikit-learn estimator: inputs, defaults, clean sets, selection."""

@@ -1,0 +1,100 @@
+"""One training on what the user gave."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from l2b.catalog import name_of
+from l2b.estimation.chosen import Chosen, ChosenLearner
+from l2b.estimation.rows import Features, SparseRows
+from l2b.estimation.scaling import Scale
+from l2b.estimation.task import Given
+from l2b.estimation.weighted import Weighted
+from l2b.functional import forward
+from l2b.methods import Method
+from l2b.models import Model
+from l2b.train import Outcome, Training, fit
+
+ROWS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What all trainings of one estimator share.
+
+    Attributes:
+        model: what to train.
+        training: how long and how fast.
+        validation: share of the checked samples to choose an epoch by, in [0, 1).
+        progress: show progress bars on a terminal.
+        class_weights: how often each class is seen, in proportion; None for as it comes.
+    """
+
+    model: Model
+    training: Training
+    validation: float
+    progress: bool
+    class_weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What one training left.
+
+    Attributes:
+        module: the network, on the CPU, in evaluation mode.
+        outcome: ledger and history.
+        epoch: the epoch whose parameters were kept, from 0.
+    """
+
+    module: nn.Module
+    outcome: Outcome
+    epoch: int
+
+
+def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
+    """Train once; keep the last epoch, or the best one on the checked samples kept aside."""
+    data = given.data(plan.validation, seed)
+    used = method
+    if plan.class_weights is not None:
+        used = Weighted(method=used, weights=plan.class_weights)
+    if data.validation is not None:
+        used = Chosen(method=used, validation=data.validation)
+    outcome = fit(
+        data,
+        plan.model,
+        used,
+        plan.training,
+        seed=seed,
+        progress=plan.progress,
+        label=name_of(method),
+    )
+    learner = outcome.learner
+    if isinstance(learner, ChosenLearner):
+        learner.finish()
+    module = learner.network.module.to("cpu").eval()
+    last = plan.training.epochs - 1
+    return Learned(module=module, outcome=outcome, epoch=_first(outcome.chosen_epoch, last))
+
+
+def logits(module: nn.Module, x: Tensor | SparseRows) -> Tensor:
+    """Logits of scaled samples, [N, classes], a block at a time."""
+    with torch.no_grad():
+        return torch.cat([forward(module, block) for block in x.split(ROWS_AT_ONCE)])
+
+
+def raw_logits(module: nn.Module, scale: Scale, x: Features) -> Tensor:
+    """Logits of raw samples, scaled a block at a time."""
+    return torch.cat([logits(module, scale(block)) for block in _blocks(x)])
+
+
+def _blocks(x: Features) -> Iterator[Features]:
+    for block in range(math.ceil(x.shape[0] / ROWS_AT_ONCE)):
+        yield x[block * ROWS_AT_ONCE : (block + 1) * ROWS_AT_ONCE]
+
+
+def _first(chosen: int | None, otherwise: int) -> int:
+    return otherwise if chosen is None else chosen

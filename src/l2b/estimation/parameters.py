@@ -1,0 +1,50 @@
+"""Parameters of the estimator that must make sense, checked as scikit-learn does: in fit."""
+
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from l2b.methods import Method
+
+RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "method": (
+        "'auto', the name of a method, or a method of l2b.methods",
+        lambda v: isinstance(v, str | Method),
+    ),
+    "epochs": ("None or an integer of at least 1", lambda v: v is None or (_whole(v) and v >= 1)),
+    "batch_size": ("an integer of at least 1", lambda v: _whole(v) and v >= 1),
+    "learning_rate": ("a positive number", lambda v: _real(v) and v > 0),
+    "validation": ("a number in [0, 1)", lambda v: _real(v) and 0 <= v < 1),
+    "time_budget": ("a positive number of seconds", lambda v: _real(v) and v > 0),
+    "n_jobs": (
+        "None or an integer other than 0",
+        lambda v: v is None or (_whole(v) and v != 0),
+    ),
+    "device": ("'cpu' or 'auto'", lambda v: v in ("cpu", "auto")),
+    "verbose": ("an integer of at least 0", lambda v: _whole(v) and v >= 0),
+}
+
+
+def check_parameters(estimator: BaseEstimator) -> None:
+    """Refuse parameters that have no meaning.
+
+    Raises:
+        ValueError: naming the parameter, what it must be and what it is.
+    """
+    found = estimator.get_params(deep=False)
+    for name, (expected, holds) in RULES.items():
+        if not holds(found[name]):
+            raise ValueError(
+                f"Parameter {name} of {type(estimator).__name__} must be {expected}, got "
+                f"{found[name]!r}."
+            )
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, Real)

@@ -1,0 +1,152 @@
+"""Compare methods on the checked samples, within a time budget."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from sklearn.model_selection import KFold, StratifiedKFold
+from torch import Tensor
+
+from l2b.estimation.committee import elected
+from l2b.estimation.learn import Plan, learn, logits
+from l2b.estimation.task import Given
+from l2b.methods import Method
+from l2b.methods.clean_only import CleanOnly
+from l2b.methods.fine_tune import FineTune
+from l2b.methods.gold_correction import GoldCorrection
+from l2b.methods.gold_posterior import GoldPosterior
+from l2b.methods.l2b import L2B
+from l2b.methods.pooled import Pooled
+
+FOLDS = 3
+WITHOUT = "clean_only"
+
+
+def candidates() -> dict[str, Method]:
+    """What "auto" chooses from; the first wins ties."""
+    return {
+        "gold_posterior": GoldPosterior(),
+        "l2b": L2B(),
+        "fine_tune": FineTune(),
+        "gold_correction": GoldCorrection(),
+        "pooled": Pooled(),
+        WITHOUT: CleanOnly(),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How well each method did on checked samples that it had not seen.
+
+    Attributes:
+        correct: for each method, whether each judged sample was right, [judged].
+        members: weights of the methods that vote in the final model, the heaviest first.
+        seconds: that the comparison took.
+        folds: rounds that fitted into the time budget.
+    """
+
+    correct: dict[str, Tensor]
+    members: dict[str, float]
+    seconds: float
+    folds: int
+
+    @property
+    def chosen(self) -> str:
+        """The method with the most weight."""
+        return next(iter(self.members))
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Share of right predictions, by method."""
+        return {name: right.float().mean().item() for name, right in self.correct.items()}
+
+    @property
+    def noisy_labels_help(self) -> bool:
+        """Whether the best use of the noisy labels beats doing without by two standard errors.
+
+        Two, since it is the best of several, which flatters it.
+        """
+        gain, error = self.gain
+        return gain > 2 * error
+
+    @property
+    def gain(self) -> tuple[float, float]:
+        """Accuracy that the best use of the noisy labels adds, and its standard error."""
+        others = [name for name in self.correct if name != WITHOUT]
+        best = max(others, key=self.accuracy.__getitem__)
+        change = self.correct[best].float() - self.correct[WITHOUT].float()
+        error = change.std().item() / math.sqrt(len(change)) if len(change) > 1 else math.inf
+        return change.mean().item(), error
+
+    def summary(self) -> str:
+        """What was found, for a person."""
+        ranked = sorted(self.accuracy.items(), key=lambda item: -item[1])
+        table = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ranked)
+        gain, error = self.gain
+        verdict = (
+            f"The noisy labels help: {gain:+.1%} ± {error:.1%}."
+            if self.noisy_labels_help
+            else f"The noisy labels do not help beyond doubt: {gain:+.1%} ± {error:.1%} against "
+            "the checked samples alone. More checked samples would tell, or do more."
+        )
+        members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
+        judged = len(next(iter(self.correct.values())))
+        return (
+            f"{verdict} Accuracy on {judged} checked samples, held out in {self.folds} of "
+            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s)."
+        )
+
+
+def compare(
+    given: Given, methods: dict[str, Method], plan: Plan, *, budget: float, seed: int
+) -> Comparison:
+    """Cross-validate every method on the checked samples.
+
+    Every round trains all methods without one fold of the checked samples and judges all by
+    it. A round starts only if it should end within the budget; the first always runs.
+
+    Args:
+        given: noisy and checked samples.
+        methods: what to compare, by name.
+        plan: how to train.
+        budget: seconds.
+        seed: of folds and trainings.
+    """
+    start = time.perf_counter()
+    found: list[tuple[Tensor, dict[str, Tensor]]] = []
+    for number, held in enumerate(_folds(given.y_clean, seed)):
+        spent = time.perf_counter() - start
+        if number and spent * (number + 1) / number > budget:
+            break
+        found.append((held, _round(given, methods, plan, held, seed + number)))
+    labels = given.y_clean[torch.cat([held for held, _ in found])]
+    p = {name: torch.cat([each[name] for _, each in found]) for name in methods}
+    return Comparison(
+        correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
+        members=elected(p, labels),
+        seconds=time.perf_counter() - start,
+        folds=len(found),
+    )
+
+
+def _round(
+    given: Given, methods: dict[str, Method], plan: Plan, held: Tensor, seed: int
+) -> dict[str, Tensor]:
+    """Probabilities that each method gives the held-out samples, [held, classes]."""
+    kept = torch.ones(len(given.y_clean), dtype=torch.bool)
+    kept[held] = False
+    part, judged = given.learn_from(kept), given.checked(held)
+    return {
+        name: torch.softmax(logits(learn(part, method, plan, seed).module, judged.inputs), dim=1)
+        for name, method in methods.items()
+    }
+
+
+def _folds(labels: Tensor, seed: int) -> list[Tensor]:
+    """Stratified folds of the checked samples, as positions."""
+    count = min(FOLDS, len(labels))
+    smallest = int(torch.bincount(labels)[labels.unique()].min())
+    kind = StratifiedKFold if smallest >= count else KFold
+    folds = kind(count, shuffle=True, random_state=seed)
+    return [torch.from_numpy(held) for _, held in folds.split(labels.numpy(), labels.numpy())]

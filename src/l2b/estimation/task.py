@@ -1,0 +1,90 @@
+"""What the user gave, as the data that training takes."""
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from l2b.data import Data, Pool
+from l2b.estimation.rows import Features, SparseRows
+from l2b.estimation.scaling import Scale
+from l2b.streams import stream_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """Noisy and checked samples, labels as class indices.
+
+    Attributes:
+        x: noisy samples, scaled.
+        y: their observed labels, [N].
+        index: their rows in the user's X, [N].
+        x_clean: checked samples, scaled.
+        y_clean: their labels, [M].
+        classes: names of the classes.
+    """
+
+    x: Tensor | SparseRows
+    y: Tensor
+    index: Tensor
+    x_clean: Tensor
+    y_clean: Tensor
+    classes: tuple[str, ...]
+
+    def data(self, validation: float, seed: int) -> Data:
+        """Everything as training data, a part of the checked samples kept for validation.
+
+        Args:
+            validation: share of the checked samples of each class, in [0, 1).
+            seed: of the draw.
+        """
+        aside = held_out(self.y_clean, validation, seed)
+        return Data(
+            train=Pool(inputs=cast(Tensor, self.x), labels=self.y, index=self.index, true=None),
+            clean=self.checked(~aside),
+            validation=self.checked(aside) if aside.any() else None,
+            test=None,
+            classes=self.classes,
+            mean=torch.tensor(0.0),
+            std=torch.tensor(1.0),
+            noise_rate=None,
+            noise_hash="",
+        )
+
+    def checked(self, chosen: Tensor) -> Pool:
+        """Some of the checked samples.
+
+        Args:
+            chosen: mask or positions.
+        """
+        labels = self.y_clean[chosen]
+        return Pool(
+            inputs=self.x_clean[chosen], labels=labels, index=torch.arange(len(labels)), true=labels
+        )
+
+    def learn_from(self, chosen: Tensor) -> "Given":
+        """The same with only some of the checked samples.
+
+        Args:
+            chosen: mask or positions.
+        """
+        return replace(self, x_clean=self.x_clean[chosen], y_clean=self.y_clean[chosen])
+
+
+def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
+    """A stratified mask of about this share of the samples; single samples are never taken."""
+    generator = np.random.default_rng(stream_seed(seed, "validation"))
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for c in labels.unique():
+        rows = (labels == c).nonzero().flatten().numpy()
+        count = int(share * len(rows) + 1e-9)
+        mask[torch.from_numpy(generator.permutation(rows)[:count])] = True
+    return mask
+
+
+def scaled(scale: Scale, x: Features) -> Tensor:
+    """Scaled samples, dense."""
+    found = scale(x)
+    return found.float() if isinstance(found, SparseRows) else found

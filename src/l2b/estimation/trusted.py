@@ -1,0 +1,77 @@
+"""Which samples are checked, and a stand-in where nobody checked any."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from l2b.estimation.rows import Features
+
+FOLDS = 3
+ENOUGH = 5_000  # samples that the stand-in looks at
+SHARE = 0.2  # of each class that become trusted
+
+
+def checked_rows(clean: Any, samples: int) -> np.ndarray:
+    """Positions of checked samples, from positions or a mask.
+
+    Raises:
+        ValueError: if they are no different positions in [0, samples), or there are none.
+    """
+    rows = np.asarray(clean)
+    if rows.dtype == bool and rows.shape == (samples,):
+        rows = np.flatnonzero(rows)
+    whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
+    if whole and rows.min() >= 0 and rows.max() < samples and len(np.unique(rows)) == len(rows):
+        return np.sort(rows)
+    raise ValueError(
+        f"clean must hold different positions in [0, {samples}), or be a mask of {samples} "
+        f"booleans with at least one True: the rows of X whose label was checked. Got "
+        f"{rows.dtype} of shape {rows.shape}"
+        f"{f' from {rows.min()} to {rows.max()}' if whole else ''}."
+    )
+
+
+def stand_in(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
+    """Samples whose label a cross-fitted linear model confirms with most confidence.
+
+    They stand in for checked samples: a fifth of each class, at least one. What is wrong in a
+    systematic way is confirmed too, so this is no replacement for checking labels.
+
+    Args:
+        x: scaled features, one row per sample.
+        y: class indices, [N].
+        seed: of the folds.
+
+    Returns:
+        Positions, sorted.
+    """
+    looked_at = np.arange(len(y))
+    if len(y) > ENOUGH:
+        looked_at = np.sort(np.random.default_rng(seed).permutation(len(y))[:ENOUGH])
+    belief = _belief(x[looked_at], y[looked_at], seed)
+    chosen = []
+    for c in np.unique(y[looked_at]):
+        rows = np.flatnonzero(y[looked_at] == c)
+        count = max(1, round(SHARE * len(rows)))
+        chosen.append(rows[np.argsort(-belief[rows], kind="stable")[:count]])
+    return np.sort(looked_at[np.concatenate(chosen)])
+
+
+def _belief(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
+    """Out-of-fold probability of each label; equal where a class is too small for folds."""
+    counts = np.bincount(y)
+    if counts[counts > 0].min() < FOLDS or (counts > 0).sum() < 2:
+        return np.ones(len(y))
+    flat = x if x.ndim == 2 else np.reshape(x, (len(y), -1))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A rough ranking is all that is needed.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        p: Any = cross_val_predict(
+            LogisticRegression(max_iter=50), flat, y, cv=folds, method="predict_proba"
+        )
+    return p[np.arange(len(y)), np.searchsorted(np.flatnonzero(counts), y)]

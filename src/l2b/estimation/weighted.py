@@ -1,0 +1,70 @@
+"""Class weights for any method: batches resampled in proportion to them."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from l2b.ledger import StepRecord
+from l2b.methods import Learner, Method, Task
+from l2b.types import Batch, Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighted(Method):
+    """Another method that sees some classes more often.
+
+    Every batch is drawn anew from itself, with replacement, each sample in proportion to the
+    weight of its label as given: in expectation, that is training with weighted losses.
+
+    Attributes:
+        method: what learns.
+        weights: of each class, not negative.
+    """
+
+    method: Method
+    weights: tuple[float, ...]
+
+    def build(self, task: Task) -> "WeightedLearner":
+        """The method's learner behind the draw."""
+        return WeightedLearner(self, task)
+
+
+class WeightedLearner(Learner):
+    """Redraws both batches, then lets the learner work."""
+
+    def __init__(self, method: Weighted, task: Task) -> None:
+        """Build the learner that works."""
+        self.weights = torch.tensor(method.weights, device=task.data.train.labels.device)
+        self.inner = method.method.build(task)
+        self.network = self.inner.network
+
+    def begin_epoch(self, epoch: int) -> None:
+        """The method's epoch."""
+        self.inner.begin_epoch(epoch)
+        self.network = self.inner.network
+
+    def step(self, batch: Batch, clean: Batch) -> StepRecord:
+        """The method's step on redrawn batches; samples that were not drawn stay unseen."""
+        return self.inner.step(self._redrawn(batch), self._redrawn(clean))
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """The method's prediction."""
+        return self.inner.predict(inputs)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The method's state."""
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the method's state."""
+        self.inner.load_state_dict(state)
+
+    def _redrawn(self, batch: Batch) -> Batch:
+        weights = self.weights[batch.labels]
+        if not bool((weights > 0).any()):
+            return batch
+        rows = torch.multinomial(weights, len(weights), replacement=True)
+        inputs = cast(Tensor, batch.inputs)[rows]
+        return Batch(index=batch.index[rows], inputs=inputs, labels=batch.labels[rows])

@@ -1,0 +1,137 @@
+"""Gold loss correction: a transition matrix measured on the clean set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2b.ledger import StepRecord
+from l2b.losses import cross_entropy
+from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.cross_entropy import CrossEntropyLearner
+from l2b.types import Batch
+
+ROWS_AT_ONCE = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldCorrection(Method):
+    """Gold loss correction: noisy labels through a transition matrix, clean labels as they are.
+
+    First a model learns the noisy labels; C[y, ỹ], the mean of its p(ỹ | x) over the clean
+    samples of class y, says how labels go wrong. Then a fresh model p is trained: noisy samples
+    on −log Σ_y p(y | x) C[y, ỹ], clean ones on −log p(y | x) (Hendrycks et al. 2018,
+    arXiv 1802.05300, Algorithm 1).
+
+    Attributes:
+        noisy_share: share of the epochs given to the first model, in (0, 1).
+        clean_weight: weight of the mean clean loss beside the mean corrected loss. The paper
+            sums both over the union of the sets, which a small clean set makes ineffective.
+    """
+
+    noisy_share: float = 0.4
+    clean_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave one of the two parts out."""
+        if not 0 < self.noisy_share < 1:
+            raise ValueError(
+                f"GoldCorrection needs 0 < noisy_share < 1, got {self.noisy_share}: the matrix "
+                "is measured by the first model and used by the second."
+            )
+        if not self.clean_weight >= 0:
+            raise ValueError(
+                f"GoldCorrection needs clean_weight >= 0, got {self.clean_weight}: a negative "
+                "weight would train away from the checked labels."
+            )
+
+    def build(self, task: Task) -> Learner:
+        """A learner with two networks, one after the other."""
+        return GoldCorrectionLearner(self, task)
+
+
+class GoldCorrectionLearner(Learner):
+    """Measures how labels go wrong, then learns what is right."""
+
+    def __init__(self, method: GoldCorrection, task: Task) -> None:
+        """Make both networks; the first is the one in use until the turn."""
+        self.method, self.task = method, task
+        self.turn = max(1, round(method.noisy_share * task.epochs))
+        self.noisy = CrossEntropyLearner(task)
+        self.fresh = task.network("corrected")
+        self.network = self.noisy.network
+        classes = len(task.data.classes)
+        self.matrix = torch.eye(classes, device=task.data.train.labels.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Measure the matrix when the first part is over; each part has the whole schedule."""
+        first, count = (0, self.turn) if epoch < self.turn else (self.turn, self.task.epochs)
+        if epoch == self.turn:
+            self.matrix = transition_matrix(self.noisy, self.task)
+        if epoch >= self.turn:
+            self.network = self.fresh
+        share = (epoch - first) / max(1, count - first)
+        self.network.begin_epoch(int(share * self.task.epochs))
+
+    def step(self, batch: Batch, clean: Batch) -> StepRecord:
+        """One step of the part at hand."""
+        if self.network is self.noisy.network:
+            return self.noisy.step(batch, clean)
+        z = self.network.logits(batch.inputs)
+        corrected = corrected_loss(z, batch.labels, self.matrix).mean()
+        on_clean = cross_entropy(self.network.logits(clean.inputs), clean.labels).mean()
+        self.network.descend(corrected + self.method.clean_weight * on_clean)
+        return plain_record(batch, z, cross_entropy(z, batch.labels))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks and the matrix."""
+        return {
+            "noisy": self.noisy.state_dict(),
+            "network": self.fresh.state_dict(),
+            "matrix": self.matrix,
+            "corrected": self.network is self.fresh,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore all three."""
+        self.noisy.load_state_dict(state["noisy"])
+        self.fresh.load_state_dict(state["network"])
+        self.matrix = state["matrix"].to(self.matrix)
+        self.network = self.fresh if state["corrected"] else self.noisy.network
+
+
+def transition_matrix(learner: Learner, task: Task) -> Tensor:
+    """How labels go wrong: row y, the mean predicted distribution over clean samples of y.
+
+    Args:
+        learner: trained on noisy labels.
+        task: gives the clean set.
+
+    Returns:
+        [classes, classes], true class by observed class; rows sum to 1. A class without a
+        clean sample keeps its label.
+    """
+    data, clean, classes = task.data, task.data.clean, len(task.data.classes)
+    blocks = clean.inputs.split(ROWS_AT_ONCE)
+    z = torch.cat([learner.predict(data.standardise(block)) for block in blocks])
+    p = torch.softmax(z, dim=1)
+    sums = torch.zeros(classes, classes, device=p.device).index_add_(0, clean.labels, p)
+    counts = torch.bincount(clean.labels, minlength=classes).unsqueeze(1)
+    return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))
+
+
+def corrected_loss(z: Tensor, observed: Tensor, matrix: Tensor) -> Tensor:
+    """−log Σ_y softmax(z)_y C[y, ỹ]: how surprising the observed label is (Hendrycks et al.).
+
+    Args:
+        z: logits of the true class, [n, classes].
+        observed: labels as given, [n].
+        matrix: C, true class by observed class.
+
+    Returns:
+        Loss in nats, [n].
+    """
+    # Floored, since a transition that the clean set never showed may still happen.
+    columns = matrix.clamp_min(1e-4).log()[:, observed].T
+    return -torch.logsumexp(torch.log_softmax(z, dim=1) + columns, dim=1)

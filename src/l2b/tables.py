@@ -1,0 +1,192 @@
+"""Rows of a user's own CSV or Parquet file as strings, a few at a time."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l2b.catalog import unknown
+from l2b.files import write_atomically
+
+LONGEST_CELL = 16 * 2**20  # characters; an unclosed quote must not swallow the whole file
+PARQUET_ROWS = 2048  # read at a time
+DELIMITERS = ",;\t|"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table on disk; nothing is kept in memory but the names of its columns.
+
+    Attributes:
+        path: a CSV file (UTF-8, with or without BOM; comma, semicolon, tab or bar) with a
+            header line, or a file that ends in ``.parquet``.
+    """
+
+    path: Path
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, in order.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it has no header, or one with a name twice.
+        """
+        if not self.path.is_file():
+            raise FileNotFoundError(f"There is no file {self.path}: give a CSV or Parquet file.")
+        names = _parquet_columns(self.path) if self.is_parquet else _header(self.path)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"{self.path} has two columns called {twice[0]!r}: rename one, so that it is "
+                "clear which is meant."
+            )
+        return names
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the name says Parquet."""
+        return self.path.suffix.lower() in (".parquet", ".pq")
+
+    def check_columns(self, wanted: Sequence[str]) -> None:
+        """Refuse columns that the file does not have.
+
+        Raises:
+            ValueError: naming the nearest column there is.
+        """
+        columns = self.columns
+        for name in wanted:
+            if name not in columns:
+                raise ValueError(f"In {self.path}: {unknown('column', name, list(columns))}")
+
+    def rows(self, wanted: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The cells of these columns, row by row; a missing value is an empty string.
+
+        Raises:
+            ValueError: if a column is unknown or the file is damaged; the message says where.
+        """
+        self.check_columns(wanted)
+        if self.is_parquet:
+            return _parquet_rows(self.path, list(wanted))
+        columns = self.columns
+        places = [columns.index(name) for name in wanted]
+        return (tuple(row[k] for k in places) for row in _csv_rows(self.path))
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
+    """Write a CSV file, whole or not at all, a row at a time, with exactly these cells."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+
+    write_atomically(path, write)
+
+
+def defused(cell: str) -> str:
+    """A text that no spreadsheet runs as a formula; plain numbers stay as they are."""
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) and not _is_number(cell) else cell
+
+
+def armed(cell: str) -> str:
+    """The text that `defused` was given."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _csv_rows(path: Path) -> Iterator[list[str]]:
+    """Rows below the header, each with as many cells as it."""
+    with _reader(path) as reader:
+        width = len(next(reader))
+        for row in reader:
+            if not row:
+                continue  # an empty line
+            if len(row) != width:
+                raise ValueError(
+                    f"{path}, line {reader.line_num}, must have {width} cells as the header "
+                    f"does, got {len(row)}: quote cells that hold commas, quotes or line breaks."
+                )
+            yield row
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator[Any]:
+    before = csv.field_size_limit(LONGEST_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(file)
+            yield csv.reader(file, strict=True, delimiter=delimiter)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {error.object[error.start]:#x}): save it as CSV UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise ValueError(
+            f"{path} is damaged as CSV ({error}): look for a quote that is never closed."
+        ) from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _delimiter(file: io.TextIOBase) -> str:
+    """The likeliest delimiter of the header line; comma if there is none."""
+    line = file.readline(LONGEST_CELL)
+    file.seek(0)
+    outside = "".join(line.split('"')[::2])
+    return max(DELIMITERS, key=outside.count)
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    with _reader(path) as reader:
+        names = next(reader, None)
+    if not names:
+        raise ValueError(f"{path} is empty: its first line must name the columns.")
+    return tuple(name.strip() for name in names)
+
+
+def _parquet_columns(path: Path) -> tuple[str, ...]:
+    return tuple(_parquet_file(path).schema_arrow.names)
+
+
+def _parquet_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, ...]]:
+    for batch in _parquet_file(path).iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
+        cells = [[_text(value) for value in batch.column(name).to_pylist()] for name in wanted]
+        yield from zip(*cells, strict=True)
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:  # NaN differs from itself
+        return ""
+    if isinstance(value, bytes | dict | list):
+        raise ValueError(
+            f"Cells must hold text, numbers or truth values, got {type(value).__name__}: name "
+            "a column of image paths or of plain text."
+        )
+    return str(value)
+
+
+def _parquet_file(path: Path) -> Any:
+    try:
+        import pyarrow as arrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise ImportError(
+            "Reading Parquet needs pyarrow, which is not installed: pip install 'l2b[vision]'."
+        ) from error
+    try:
+        return ParquetFile(path)
+    except (arrow.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} cannot be read as Parquet ({error}): it is damaged.") from error

@@ -1,0 +1,497 @@
+"""The audit: rows and summary, a user's own file in all its states, decisions, the bridge."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from l2b.audit import (
+    apply_decisions,
+    audit_own,
+    audit_run,
+    audit_table,
+    for_cleanlab,
+    issues_for_cleanlab,
+    next_to_check,
+)
+from l2b.audit.neighbours import neighbour_agreement
+from l2b.audit.summary import joint_counts, summarise, transition, wrong_probability
+from l2b.audit.table import write_table
+from l2b.audit.thumbnails import thumbnails
+from l2b.cli import main
+from l2b.datasets.table import Table
+from l2b.decisions import read_decisions
+from l2b.experiment import Run
+from l2b.features import column_features, text_features
+from l2b.tables import TableFile, armed, defused
+from l2b.train import Training
+
+WORDS = {
+    "sport": "match goal team win player league coach season",
+    "food": "bread soup salt oven cook taste butter recipe",
+    "=law": "court judge law trial appeal lawyer case verdict",
+}
+QUICK = ["--epochs", "25"]
+
+
+def ledger(**changes):
+    """Two epochs of four samples: right, wrong, unseen at first, never seen."""
+    nan = float("nan")
+    made = {
+        "alpha": torch.tensor([[1.0, 0.0, nan, nan], [2.0, 0.0, 1.0, nan]]),
+        "beta": torch.tensor([[0.0, 1.0, nan, nan], [0.0, 3.0, 0.0, nan]]),
+        "pseudo": torch.tensor([[0, 2, -1, -1], [0, 2, 1, -1]], dtype=torch.int16),
+        "loss": torch.tensor([[0.1, 4.0, nan, nan], [0.1, 5.0, 0.2, nan]]),
+        "observed": torch.tensor([0, 1, 1, 2]),
+        "index": torch.tensor([3, 5, 7, 9]),
+        "classes": ["a", "b", "c"],
+    }
+    return {**made, **changes}
+
+
+def texts(path, *, samples=240, wrong=0.25, clean=45, seed=0, ids=True):
+    """A file of short texts, a quarter of them mislabelled; returns which."""
+    draw = np.random.default_rng(seed)
+    names = list(WORDS)
+    true = draw.integers(3, size=samples)
+    given = true.copy()
+    bad = draw.random(samples) < wrong
+    bad[:clean] = False
+    given[bad] = (true[bad] + draw.integers(1, 3, size=bad.sum())) % 3
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["key", "text", "topic", "checked"])
+        for k in range(samples):
+            words = draw.choice(WORDS[names[true[k]]].split(), size=6)
+            text = f'{" ".join(words[:3])},\n"{" ".join(words[3:])}"'
+            writer.writerow([f"n{k}", text, names[given[k]], "yes" if k < clean else ""])
+    return true, given, names
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """A user's own file, audited by the command line."""
+    folder = tmp_path_factory.mktemp("own")
+    true, given, names = texts(folder / "news.csv")
+    words = ["audit", "--csv", folder / "news.csv", "--label", "topic", "--text", "text"]
+    words += ["--clean", "checked", "--id", "key", "--out", folder / "run", "--quiet", *QUICK]
+    assert main(list(map(str, words))) == 0
+    return folder, true, given, names
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---- from a ledger to rows
+
+
+def test_the_reasons_are_those_of_the_ledger():
+    table = audit_table(ledger())
+    assert table.index.tolist() == [3, 5, 7, 9]
+    assert table.suggested.tolist() == [0, 2, 1, 2]
+    assert table.suspect.tolist() == [False, True, False, False]
+    assert table.alpha.tolist() == [1.5, 0, 1, 0]
+    assert table.beta.tolist() == [0, 2, 0, 0]
+    assert table.rejected.tolist() == [0, 1, 0, 0]
+    assert table.first_rejection.tolist() == [0, 1, 0, 0]
+    assert np.isnan(table.neighbours).all()
+    assert table.order()[0] == 1
+    assert table.key(1) == "5"
+
+
+def test_neighbours_are_others_that_look_alike():
+    draw = torch.Generator().manual_seed(0)
+    centres = torch.eye(40)[:2] * 50
+    observed = np.array([0] * 30 + [1] * 30)
+    inputs = torch.randn(60, 40, generator=draw) + centres[observed]
+    observed[4] = 1
+    share = neighbour_agreement(inputs, observed)
+    assert share[4] == 0
+    assert share[np.arange(60) != 4].min() >= 0.9
+    assert np.isnan(neighbour_agreement(inputs[:1], observed[:1])).all()
+    assert neighbour_agreement(inputs[:2], observed[:2]).tolist() == [1, 1]
+
+
+def test_the_summary_counts(tmp_path):
+    table = audit_table(ledger(true=torch.tensor([0, 2, 1, 2])))
+    joint = joint_counts(table)
+    assert joint.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert transition(joint).sum(axis=1).tolist() == [1, 1, 1]
+    assert transition(np.zeros((2, 2), dtype=int)).tolist() == [[1, 0], [0, 1]]
+    found = summarise(table, (np.array([0, 0, 1]), np.array([0, 1, 1])))
+    assert 0.2 < found["noise_rate"] < 0.5  # never seen counts as one half
+    assert wrong_probability(np.array([0.0, 0.5, 1.0])).tolist() == [1, 0.5, 0]
+    assert found["checked"]["share"] == pytest.approx(1 / 3)
+    assert found["checked"]["low"] < 1 / 3 < found["checked"]["high"]
+    assert found["worst_classes"][0] == {"label": "b", "samples": 2, "suspects": 1, "share": 0.5}
+    assert found["frequent_confusions"] == [{"observed": "b", "suggested": "c", "samples": 1}]
+    assert found["against_truth"]["auroc"] == 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_no_cell_is_run_by_a_spreadsheet(tmp_path):
+    nasty = ["=1+1", "+cmd", "-2", "@x", "\tx", "plain"]
+    assert [armed(defused(cell)) for cell in nasty] == nasty
+    assert defused("-2") == "-2"
+    table = audit_table(ledger(classes=["=a", "@b", "-3"]), ids=("+x", "y", "z", "w"))
+    write_table(tmp_path, table)
+    found = {row["id"]: row for row in rows_of(tmp_path / "audit.csv")}
+    assert found["'+x"]["observed"] == "'=a"
+    assert found["y"]["suggested"] == "-3"
+    for row in found.values():
+        for cell in row.values():
+            assert not cell.startswith(("=", "+", "@"))
+    parquet = pytest.importorskip("pyarrow.parquet").read_table(tmp_path / "audit.parquet")
+    assert set(parquet["observed"].to_pylist()) == {"=a", "@b", "-3"}
+
+
+def test_thumbnails_are_pictures():
+    image = pytest.importorskip("PIL.Image")
+    import base64
+    import io
+
+    images = torch.randint(256, (3, 3, 100, 60), dtype=torch.uint8)
+    images[2] = 255
+    found = thumbnails(images, np.array([2, 0]), [0, 1], 0.0, 255.0)
+    opened = image.open(io.BytesIO(base64.b64decode(found[0].partition(",")[2])))
+    assert opened.size == (29, 48)
+    assert opened.getpixel((3, 3)) == (255, 255, 255)
+
+
+# ---- a run
+
+
+def test_a_run_is_audited_against_the_truth(tmp_path):
+    Run(training=Training(epochs=8)).execute(tmp_path / "run", progress=False)
+    found = audit_run(tmp_path / "run")
+    assert found.summary["against_truth"]["auroc"] > 0.95
+    assert "truth" in (tmp_path / "run/audit/audit.html").read_text()
+    rows = rows_of(tmp_path / "run" / "audit" / "audit.csv")
+    assert len(rows) == 1247
+    quality = [float(row["quality"]) for row in rows]
+    assert quality == sorted(quality)
+    assert float(rows[0]["neighbours"]) + 1 > 0
+    decisions = tmp_path / "decisions.csv"
+    decisions.write_text(
+        f"index,decision,label\n{rows[0]['index']},accept,{rows[0]['suggested']}\n"
+    )
+    made = apply_decisions(tmp_path / "run", decisions)
+    assert made.changed == 1
+    corrected = {row["index"]: row["label"] for row in rows_of(made.path)}
+    assert corrected[rows[0]["index"]] == rows[0]["suggested"]
+    assert corrected[rows[1]["index"]] == rows[1]["observed"]
+
+
+def test_a_run_whose_data_is_gone_is_still_audited(tmp_path, capsys):
+    texts(tmp_path / "news.csv")
+    audit_own(
+        Table(path=str(tmp_path / "news.csv"), label="topic", text="text", clean="checked"),
+        tmp_path / "run", settings=["--epochs", "2"], progress=False,
+    )  # fmt: skip
+    (tmp_path / "news.csv").rename(tmp_path / "away.csv")
+    assert main(["audit", str(tmp_path / "run")]) == 0
+    assert "cannot be shown" in capsys.readouterr().out
+    assert main(["audit", str(tmp_path / "run"), "--apply", str(tmp_path / "away.csv")]) == 2
+    assert "There is no file" in capsys.readouterr().err
+
+
+# ---- a user's own file
+
+
+def test_wrong_labels_of_ones_own_texts_are_found(audited):
+    folder, true, given, names = audited
+    rows = rows_of(folder / "run" / "audit" / "audit.csv")
+    assert len(rows) == 240 - 45
+    suspect = {row["id"] for row in rows if row["suspect"] == "True"}
+    wrong = {f"n{k}" for k in (true != given).nonzero()[0]}
+    assert len(suspect & wrong) > 0.9 * len(wrong)
+    assert len(suspect - wrong) < 0.1 * len(wrong)
+    best = {row["id"]: armed(row["suggested"]) for row in rows}
+    assert sum(best[key] == names[true[int(key[1:])]] for key in wrong) > 0.9 * len(wrong)
+    assert (folder / "run/audit/audit.html").stat().st_size > 20_000
+    summary = json.loads((folder / "run/audit/summary.json").read_text())
+    assert abs(summary["noise_rate"] - (true != given)[45:].mean()) < 0.05
+
+
+def test_checked_labels_are_proposed_and_taken_back_in(audited, capsys):
+    folder, true, _, names = audited
+    assert main(["audit", str(folder / "run"), "--next", "12"]) == 0
+    assert "Fill in the column label" in capsys.readouterr().out
+    file = folder / "run" / "audit" / "next.csv"
+    rows = rows_of(file)
+    assert len(rows) == 12
+    assert len({row["suggested"] for row in rows}) == 3
+    for row in rows:
+        row["label"] = defused(names[true[int(row["id"][1:])]])
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    words = ["audit", folder / "run", "--clean", file, "--out", folder / "again", "--quiet", *QUICK]
+    assert main(list(map(str, words))) == 0
+    again = rows_of(folder / "again" / "audit" / "audit.csv")
+    assert len(again) == 240 - 45 - 12
+    assert not {row["id"] for row in rows} & {row["id"] for row in again}
+
+
+def test_decisions_give_a_corrected_file(audited, tmp_path, capsys):
+    folder = audited[0]
+    rows = rows_of(folder / "run" / "audit" / "audit.csv")
+    first, second, third = rows[:3]
+    header = "index,id,decision,label,observed\n"
+    lines = [
+        f"{first['index']},{first['id']},accept,{first['suggested']},{first['observed']}",
+        f"{second['index']},{second['id']},keep,{second['observed']},{second['observed']}",
+        f"{third['index']},{third['id']},skip,,{third['observed']}",
+    ]
+    (tmp_path / "decisions.csv").write_text("\ufeff" + header + "\n".join(lines))
+    words = ["audit", folder / "run", "--apply", tmp_path / "decisions.csv",
+             "--out", tmp_path / "new" / "corrected.csv"]  # fmt: skip
+    assert main(list(map(str, words))) == 0
+    assert "1 labels changed, 1 confirmed" in capsys.readouterr().out
+    before, after = rows_of(folder / "news.csv"), rows_of(tmp_path / "new" / "corrected.csv")
+    for old, new in zip(before, after, strict=True):
+        assert {k: v for k, v in old.items() if k != "topic"} == {
+            k: v for k, v in new.items() if k != "topic"
+        }
+        expected = armed(first["suggested"]) if old["key"] == first["id"] else old["topic"]
+        assert new["topic"] == expected
+    for bad, message in {
+        "n9999,accept,sport,": "did not audit",
+        f"{first['id']},accept,spord,": "did you mean 'sport'",
+        f"{first['id']},accept,sport,nothing": "saw sample",
+        f"{first['id']},acept,sport,": "did you mean 'accept'",
+        f"{first['id']},accept,sport,\n{first['id']},accept,food,": "keep one of the two",
+        ",accept,sport,": "label for no sample",
+    }.items():
+        (tmp_path / "bad.csv").write_text("id,decision,label,observed\n" + bad)
+        words = ["audit", folder / "run", "--apply", tmp_path / "bad.csv"]
+        assert main(list(map(str, words))) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert message in said
+
+
+def test_without_checked_labels_others_stand_in(tmp_path, capsys):
+    true, given, _ = texts(tmp_path / "news.csv", clean=0)
+    words = ["audit", "--csv", tmp_path / "news.csv", "--label", "topic", "--text", "text",
+             "--out", tmp_path / "run", "--quiet", *QUICK]  # fmt: skip
+    assert main(list(map(str, words))) == 0
+    assert "No label was checked" in capsys.readouterr().out
+    rows = rows_of(tmp_path / "run" / "audit" / "audit.csv")
+    assert len(rows) == 240
+    suspect = {int(row["index"]) for row in rows if row["suspect"] == "True"}
+    wrong = set((true != given).nonzero()[0].tolist())
+    assert len(suspect & wrong) > 0.8 * len(wrong)
+
+
+def test_tables_and_images_train_too(tmp_path):
+    draw = np.random.default_rng(0)
+    kinds = draw.integers(2, size=120)
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(["size", "colour", "name", "label", "ok"])
+        for k, kind in enumerate(kinds):
+            size = "" if k % 10 == 0 else f"{draw.normal() + 4 * kind:.3f}"
+            flag = int(k < 30)
+            writer.writerow([size, "red" if kind else "blue", f"nr {k}", f"class {kind}", flag])
+    table = Table(path=str(tmp_path / "t.csv"), label="label", clean="ok")
+    found = audit_own(table, tmp_path / "a", settings=["--epochs", "4"], progress=False)
+    assert found.subject.notes == ("Columns not used: name.",)
+    assert "colour red" in (tmp_path / "a/audit/audit.html").read_text()
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "photos").mkdir()
+    lines = ["file,kind,ok"]
+    for k in range(60):
+        image.new("RGB", (20, 12), (200 * (k % 2), 90, k)).save(tmp_path / f"photos/{k}.png")
+        lines.append(f"{k}.png,{'odd' if k % 2 else 'even'},{int(k < 20)}")
+    (tmp_path / "i.csv").write_text("\n".join(lines))
+    words = ["audit", "--csv", tmp_path / "i.csv", "--images", tmp_path / "photos", "--label",
+             "kind", "--clean", "ok", "--out", tmp_path / "b", "--quiet",
+             "--epochs", "2"]  # fmt: skip
+    assert main(list(map(str, words))) == 0
+    assert "data:image/png" in (tmp_path / "b/audit/audit.html").read_text()
+
+
+def test_parquet_goes_in_and_comes_out(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    kinds = [k % 2 for k in range(40)]
+    made = arrow.table({"x": [k + 0.5 for k in kinds], "kind": arrow.array(kinds, arrow.int8()),
+                        "ok": [k < 20 for k in range(40)]})  # fmt: skip
+    parquet.write_table(made, tmp_path / "t.parquet")
+    table = Table(path=str(tmp_path / "t.parquet"), label="kind", clean="ok")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    (tmp_path / "d.csv").write_text("index,label\n25,0\n")
+    done = apply_decisions(tmp_path / "run", tmp_path / "d.csv")
+    after = parquet.read_table(done.path)
+    assert after.schema == made.schema
+    assert after["kind"][25].as_py() == 0
+    assert after["kind"].to_pylist()[:25] == kinds[:25]
+
+
+BAD_FILES = {
+    "unknown column": ("text,label\na,b\n", "No column is called 'lable'; did you mean", "lable"),
+    "one class": ("text,topic\na,b\nc,b\n", "at least 2 different labels, got 1", "topic"),
+    "no rows": ("text,topic\n", "got 0 in 0 rows", "topic"),
+    "empty": ("", "is empty: its first line must name the columns", "topic"),
+    "ragged": ("text,topic\na,b\nc,d,e\n", "line 3, must have 2 cells", "topic"),
+    "open quote": ('text,topic\n"a,b\nc,d\n', "damaged as CSV", "topic"),
+    "twice": ("text,text\na,b\n", "two columns called 'text'", "text"),
+    "many labels": ("text,topic\n" + "".join(f"a,{k}\n" for k in range(99)), "classes", "topic"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD_FILES))
+def test_bad_files_get_one_clear_line(name, tmp_path, capsys):
+    content, message, label = BAD_FILES[name]
+    (tmp_path / "f.csv").write_text(content)
+    words = ["audit", "--csv", tmp_path / "f.csv", "--label", label, "--out", tmp_path / "run"]
+    assert main(list(map(str, words))) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("l2b: ")
+    assert said.count("\n") == 1
+    assert message in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_repeated_ids_and_odd_bytes_are_refused(tmp_path):
+    (tmp_path / "f.csv").write_text("id,x,y\n1,2,a\n1,3,b\n2,3,b\n4,2,a\n")
+    with pytest.raises(ValueError, match="different id in every row, got '1' twice"):
+        Table(path=tmp_path / "f.csv", label="y", id="id").labels()
+    (tmp_path / "g.csv").write_bytes(b"x,y\n\xe9,a\n")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        Table(path=tmp_path / "g.csv", label="y").labels()
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        Table(path=tmp_path / "h.csv", label="y").labels()
+    (tmp_path / "i.parquet").write_text("no parquet")
+    with pytest.raises(ValueError, match="cannot be read as Parquet"):
+        Table(path=tmp_path / "i.parquet", label="y").labels()
+
+
+MISUSE = {
+    "": "needs the folder of a run or --csv",
+    "RUN --csv f.csv": "one of the two",
+    "--csv f.csv": "--label is required",
+    "--csv f.csv --label y --apply d.csv": "--apply needs the folder",
+    "RUN --epochs 3": "Nothing is trained here",
+    "RUN --label y": "--label describes a file",
+    "RUN": "holds no finished run",
+    "--csv f.csv --label y --clean z": "neither a column (x, y) nor a file",
+    "--csv f.csv --label y --images nowhere": "No column of",
+    "--csv f.csv --label y --noise symmetric": "settled by the table",
+    "--csv f.csv --label y --text x --image x": "text or image, got both",
+    "--csv f.csv --label y --next 0": "--next must lie in [1, 8]",
+}
+
+
+@pytest.mark.parametrize("words", sorted(MISUSE))
+def test_misuse_gets_one_clear_line(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.csv").write_text("x,y\n" + "1,a\n2,b\n" * 4)
+    quick = ["--out", "out", "--quiet"]
+    if "--csv" in words and "--label" in words and "--apply" not in words:
+        quick += ["--epochs", "1"]
+    assert main(["audit", *words.split(), *quick]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert MISUSE[words] in said
+
+
+def test_what_clean_columns_may_hold(tmp_path):
+    def read(cells):
+        lines = [f"{k},{'abc'[k % 3]},{cell}" for k, cell in enumerate(cells)]
+        (tmp_path / "f.csv").write_text("x,y,clean\n" + "\n".join(lines))
+        return Table(path=tmp_path / "f.csv", label="y", clean="clean").labels().checked.tolist()
+
+    assert read(["1", "0", "1", "0", "0", "0"]) == [0, -1, 2, -1, -1, -1]
+    assert read(["True", "", "no", "YES", "", ""]) == [0, -1, -1, 0, -1, -1]
+    assert read(["b", "", "c", "", "", ""]) == [1, -1, 2, -1, -1, -1]
+    with pytest.raises(ValueError, match="got 'maybe'"):
+        read(["1", "0", "maybe", "0", "0", "0"])
+    (tmp_path / "f.csv").write_text("x,y,clean\n1,0,1\n1,1,\n1,0,0\n1,1,1\n")
+    with pytest.raises(ValueError, match="write true and false"):
+        Table(path=tmp_path / "f.csv", label="y", clean="clean").labels()
+
+
+def test_missing_values_are_filled_and_marked():
+    rows = [("1", "a", "x1"), ("", "b", "x2"), ("3", "NA", "x3"), ("5", "a", "")]
+    names = ["number", "kind", "text"]
+    found = column_features(names, lambda: iter(rows))
+    assert found.used == ("number", "kind", "text")
+    assert found.values[:, :2].tolist() == [[1, 0], [3, 1], [3, 0], [5, 0]]
+    assert found.values[:, 2:4].tolist() == [[1, 0], [0, 1], [0, 0], [1, 0]]
+    with pytest.raises(ValueError, match="name the column of texts"):
+        column_features(["t"], lambda: iter([(f"word {k}",) for k in range(60)]))
+
+
+def test_tfidf_is_that_of_scikit_learn():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    documents = [f"{a} {b} {a}" for a in ["aa", "bb", "cc"] for b in ["dd", "ee", "ff"]]
+    expected = TfidfVectorizer(sublinear_tf=True).fit(documents)
+    found = text_features(lambda: iter(documents))
+    usual = np.sort(expected.transform(documents).toarray(), axis=1)
+    assert np.abs(np.sort(found, axis=1) - usual).max() < 1e-3
+    with pytest.raises(ValueError, match="no words"):
+        text_features(lambda: iter(["a", "b"]))
+
+
+def test_a_long_file_is_read_in_little_memory(tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "long.csv"
+    with path.open("w") as file:
+        file.write("text,label\n")
+        for k in range(20_000):
+            file.write(f'"{"word " * 200}{k % 7}",{k % 2}\n')
+    tracemalloc.start()
+    assert sum(1 for _ in TableFile(path).rows(["label", "text"])) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 2e7
+    assert peak < 2e6
+
+
+# ---- what to check next, and cleanlab
+
+
+def test_what_to_check_next_is_doubtful_and_covers_the_classes():
+    table = audit_table(ledger())
+    assert next_to_check(table, 4).tolist()[0] in (2, 3)
+    assert sorted(next_to_check(table, 4).tolist()) == [0, 1, 2, 3]
+    assert len({table.suggested[row] for row in next_to_check(table, 3)}) == 3
+    with pytest.raises(ValueError, match=re.escape("[1, 4]")):
+        next_to_check(table, 5)
+
+
+def test_cleanlab_takes_what_the_bridge_gives():
+    filters = pytest.importorskip("cleanlab.filter")
+    result = Run(training=Training(epochs=8)).execute(progress=False)
+    from l2b.experiment import ledger_state
+
+    state = ledger_state(result.data, result.outcome)
+    given = for_cleanlab(state)
+    assert np.allclose(given.pred_probs.sum(axis=1), 1)
+    assert (given.pred_probs >= 0).all()
+    issues = filters.find_label_issues(given.labels, given.pred_probs, n_jobs=1)
+    wrong = (state["observed"] != state["true"]).numpy()
+    assert wrong[issues].mean() > 0.9
+    assert issues[wrong].mean() > 0.8
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(issues_for_cleanlab(audit_table(state)))
+    assert list(frame) == ["is_label_issue", "label_quality", "given_label", "predicted_label"]
+
+
+def test_decisions_may_come_without_observed_labels(tmp_path):
+    (tmp_path / "d.csv").write_text("index,label\n3,a\n4,\n")
+    assert [(d.index, d.label) for d in read_decisions(tmp_path / "d.csv")] == [("3", "a")]
+    (tmp_path / "e.csv").write_text("row,label\n3,a\n")
+    with pytest.raises(ValueError, match="must have the columns label and index"):
+        read_decisions(tmp_path / "e.csv")

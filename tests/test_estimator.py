@@ -1,0 +1,418 @@
+"""The scikit-learn estimator: its contract, every kind of input, and what it learns."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from l2b import L2BClassifier
+from l2b.estimation.committee import Committee, elected
+from l2b.estimation.rows import SparseRows
+from l2b.estimation.scaling import fitted_scale
+from l2b.estimation.selection import WITHOUT, Comparison, candidates
+from l2b.methods.l2b import L2B
+from l2b.models import Mlp
+
+NAMES = np.array(["ape", "bee", "cat"])
+
+
+@parametrize_with_checks([L2BClassifier()])
+def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
+
+
+class Problem:
+    """Three overlapping blobs, a third of the labels wrong, some of them checked."""
+
+    def __init__(self, samples=240, features=6):
+        draw = np.random.default_rng(0)
+        centres = 3 * draw.normal(size=(3, features))
+        self.true = draw.integers(0, 3, samples)
+        self.x = centres[self.true] + draw.normal(size=(samples, features))
+        self.wrong = draw.random(samples) < 0.35
+        self.wrong[:30] = False  # the first thirty are checked
+        shift = draw.integers(1, 3, samples)
+        self.y = np.where(self.wrong, (self.true + shift) % 3, self.true)
+        self.clean = np.arange(30)
+
+    def separate(self):
+        """X, y, X_clean, y_clean."""
+        return self.x[30:], self.y[30:], self.x[:30], self.y[:30]
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return Problem()
+
+
+def quick(**settings):
+    usual = {"method": "gold_posterior", "epochs": 12, "batch_size": 32, "random_state": 0}
+    return L2BClassifier(**{**usual, **settings})
+
+
+# --- what it learns --------------------------------------------------------------------------
+
+
+def test_it_finds_and_corrects_wrong_labels(problem):
+    model = quick(epochs=25).fit(problem.x, problem.y, clean=problem.clean)
+    assert model.score(problem.x, problem.true) > 0.93
+    quality = model.label_quality_
+    assert quality.shape == problem.y.shape and quality.min() >= 0 and quality.max() <= 1
+    assert roc_auc_score(~problem.wrong, quality) > 0.95
+    suspects = model.is_suspect_
+    assert (problem.wrong == suspects).mean() > 0.9
+    assert (model.suggested_labels_[suspects] == problem.true[suspects]).mean() > 0.9
+    assert (quality[problem.clean] == 1).all() and not suspects[problem.clean].any()
+    assert model.alpha_[problem.wrong].mean() < model.alpha_[~problem.wrong].mean()
+    assert len(model.history_) == 25
+
+
+def test_separate_and_indexed_clean_sets_are_the_same(problem):
+    x, y, x_clean, y_clean = problem.separate()
+    apart = quick().fit(x, y, x_clean, y_clean)
+    mask = np.isin(np.arange(len(problem.y)), problem.clean)
+    for clean in (problem.clean, problem.clean[::-1].tolist(), mask):
+        inside = quick().fit(problem.x, problem.y, clean=clean)
+        np.testing.assert_array_equal(inside.clean_indices_, problem.clean)
+        assert inside.label_quality_.shape == (240,)
+    assert apart.label_quality_.shape == (210,)
+    assert abs(apart.score(problem.x, problem.true) - inside.score(problem.x, problem.true)) < 0.05
+
+
+def test_both_ways_of_giving_clean_samples_add_up(problem):
+    x, y, x_clean, y_clean = problem.separate()
+    both = quick(method="clean_only").fit(x, y, x_clean, y_clean, clean=[0, 1])
+    assert both.label_quality_.shape == y.shape
+    assert both.label_quality_[:2].tolist() == [1, 1]
+
+
+def test_without_checked_samples_confirmed_ones_stand_in(problem):
+    model = quick(epochs=25).fit(problem.x, problem.y)
+    assert 0.15 < len(model.clean_indices_) / len(problem.y) < 0.25
+    assert problem.wrong[model.clean_indices_].mean() < 0.1
+    assert model.score(problem.x, problem.true) > 0.9
+    assert roc_auc_score(~problem.wrong, model.label_quality_) > 0.9
+
+
+def test_equal_seeds_give_equal_models(problem):
+    first, same, other = (
+        quick(random_state=s)
+        .fit(problem.x, problem.y, clean=problem.clean)
+        .predict_proba(problem.x)
+        for s in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+    generator = np.random.RandomState(0)
+    quick(random_state=generator).fit(problem.x, problem.y)
+
+
+# --- what goes in ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [NAMES, NAMES.astype(object), np.array([-5, 0, 70]), np.array([0.0, 1.0, 2.0])],
+    ids=["strings", "objects", "integers", "floats"],
+)
+def test_any_kind_of_label(problem, labels):
+    model = quick().fit(problem.x, labels[problem.y], clean=problem.clean)
+    assert set(model.classes_) == set(labels)
+    assert model.predict(problem.x).dtype == model.suggested_labels_.dtype == model.classes_.dtype
+    assert (model.predict(problem.x) == labels[problem.true]).mean() > 0.8
+
+
+def test_booleans(problem):
+    model = quick().fit(problem.x, problem.y == 1, clean=problem.clean)
+    assert model.predict(problem.x).dtype == bool
+    assert model.predict_proba(problem.x).shape == (240, 2)
+
+
+def test_a_class_that_only_the_checked_samples_know(problem):
+    x, y, x_clean, y_clean = problem.separate()
+    model = quick().fit(x[y < 2], y[y < 2], x_clean, y_clean)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert (model.predict(x)[y == 2] == 2).mean() > 0.3
+
+
+@pytest.mark.parametrize("density", [0.1, 0.8])
+def test_sparse_and_dense_give_the_same(density):
+    draw = np.random.default_rng(0)
+    x = sparse.random(120, 40, density=density, random_state=0, format="csr")
+    y = draw.integers(0, 2, 120)
+    found = [
+        quick().fit(kind(x), y, clean=np.arange(20)).predict_proba(kind(x))
+        for kind in (sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array, lambda a: a.toarray())
+    ]
+    for other in found[1:]:
+        np.testing.assert_allclose(found[0], other, atol=1e-5)
+
+
+def test_sparse_rows_are_made_dense_a_batch_at_a_time():
+    draw = np.random.default_rng(0)
+    entries = (np.ones(100_000), (np.arange(100_000) % 5000, draw.integers(0, 200_000, 100_000)))
+    x = sparse.csr_matrix(entries, shape=(5000, 200_000))  # 4 GB when dense
+    y = draw.integers(0, 2, 5000)
+    model = quick(epochs=1, model=Mlp(hidden=(2,)), method="cross_entropy", batch_size=16)
+    model.fit(x[:64], y[:64], clean=np.arange(8)).predict(x[:8])
+    rows = fitted_scale(x)(x)
+    assert isinstance(rows, SparseRows) and rows.shape == x.shape
+    assert rows[torch.tensor([3, 1])].shape == (2, 200_000)
+
+
+def test_too_much_to_make_dense_is_refused():
+    with pytest.raises(ValueError, match=r"500,000 features, got 600,000"):
+        quick().fit(sparse.csr_matrix((40, 600_000)), np.arange(40) % 2, clean=np.arange(4))
+
+
+def test_tensors_images_and_frames(problem):
+    pandas = pytest.importorskip("pandas")
+    x, y = torch.from_numpy(problem.x), torch.from_numpy(problem.y)
+    tensors = quick().fit(x, y, clean=torch.from_numpy(problem.clean))
+    frame = pandas.DataFrame(problem.x, columns=[f"feature {i}" for i in range(6)])
+    framed = quick().fit(frame, pandas.Series(problem.y), clean=problem.clean)
+    np.testing.assert_array_equal(tensors.predict(x), framed.predict(frame))
+    assert framed.feature_names_in_[0] == "feature 0"
+
+
+def test_images_get_a_convolutional_network():
+    images = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+    y = (images.mean(axis=(1, 2, 3)) > 127).astype(int)
+    model = quick(epochs=2).fit(images, y, clean=np.arange(12))
+    assert any(isinstance(part, nn.Conv2d) for part in model.module_.modules())
+    assert model.predict_proba(images).shape == (60, 2)
+
+
+def test_scaling_follows_the_data_not_its_storage():
+    draw = np.random.default_rng(0)
+    table = 1e6 + draw.normal(size=(50, 3)) * [1, 10, 0]
+    scaled = fitted_scale(table)(table)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(0, correction=0), [1, 1, 0], atol=1e-3)
+    words = TfidfVectorizer().fit_transform(["a tale of two cities", "two cats", "of mice and men"])
+    scale = fitted_scale(sparse.hstack([words, sparse.csr_matrix((3, 40))]).tocsr())
+    assert scale.std.shape == (1,) and not scale.mean.any()
+    counts = sparse.random(50, 20, density=0.1, random_state=0, format="csr") * 9
+    assert fitted_scale(counts).std.shape == (20,)
+
+
+# --- models and methods ----------------------------------------------------------------------
+
+
+def network(shape, classes):
+    return nn.Sequential(nn.Linear(shape[0], 8), nn.Tanh(), nn.Linear(8, classes))
+
+
+@pytest.mark.parametrize(
+    "model", [network, network((6,), 3), Mlp(hidden=(8,))], ids=["function", "module", "l2b model"]
+)
+def test_any_model(problem, model):
+    fitted = quick(model=model).fit(problem.x, problem.y, clean=problem.clean)
+    assert fitted.score(problem.x, problem.true) > 0.6
+    again = clone(fitted).fit(problem.x, problem.y, clean=problem.clean)
+    np.testing.assert_array_equal(fitted.predict(problem.x), again.predict(problem.x))
+
+
+def test_a_given_module_is_not_touched(problem):
+    module = network((6,), 3)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    quick(model=module).fit(problem.x, problem.y, clean=problem.clean)
+    for name, value in module.state_dict().items():
+        assert torch.equal(before[name], value)
+
+
+@pytest.mark.parametrize("method", ["cross_entropy", "fine_tune", "gold_correction", L2B()])
+def test_any_method(problem, method):
+    fitted = quick(method=method, learning_rate=0.05)
+    fitted.fit(problem.x, problem.y, clean=problem.clean)
+    assert fitted.score(problem.x, problem.true) > 0.7
+    assert fitted.comparison_ is None and fitted.noisy_labels_help_ is None
+
+
+def test_an_epoch_is_chosen_on_checked_samples(problem):
+    model = quick(validation=0.3).fit(problem.x, problem.y, clean=problem.clean)
+    best = max(row["validation_accuracy"] for row in model.history_)
+    held = model.history_[0]
+    assert 0 <= held["validation_accuracy"] <= best
+    assert model.chosen_epoch_ == next(
+        row["epoch"]
+        for row in sorted(
+            model.history_, key=lambda r: (-r["validation_accuracy"], r["validation_loss"])
+        )
+    )
+
+
+def test_class_weights_shift_the_balance(problem):
+    plain = quick().fit(problem.x, problem.y, clean=problem.clean)
+    heavy = quick(class_weight={0: 50, 1: 1, 2: 1}).fit(problem.x, problem.y, clean=problem.clean)
+    p, heavier = (model.predict_proba(problem.x)[:, 0].mean() for model in (plain, heavy))
+    assert heavier > p
+    quick(class_weight="balanced", epochs=1).fit(problem.x, problem.y, clean=problem.clean)
+
+
+# --- automatic choice ------------------------------------------------------------------------
+
+
+def test_auto_compares_on_checked_samples_and_says_so(problem, capsys):
+    model = quick(method="auto", epochs=4, verbose=1)
+    model.fit(problem.x, problem.y, clean=problem.clean)
+    found = model.comparison_
+    assert set(found.accuracy) == set(candidates()) and WITHOUT in found.accuracy
+    assert sum(found.members.values()) == pytest.approx(1)
+    assert found.chosen == max(found.members, key=found.members.get)
+    assert type(model.method_) is type(candidates()[found.chosen])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The noisy labels" in said and f"Chosen: {found.chosen}" in said
+
+
+def test_auto_keeps_to_its_time(problem):
+    model = quick(method="auto", epochs=2, time_budget=1e-6)
+    model.fit(problem.x, problem.y, clean=problem.clean)
+    assert model.comparison_.folds == 1
+
+
+def test_auto_tells_when_noisy_labels_do_not_help():
+    draw = np.random.default_rng(0)
+    true = np.arange(300) % 2
+    x = np.stack([true + 0.2 * draw.normal(size=300), draw.normal(size=300)], axis=1)
+    useless = draw.integers(0, 2, 300)
+    model = quick(method="auto", learning_rate=0.05)
+    model.fit(x[:150], useless[:150], x[150:], true[150:])
+    assert model.noisy_labels_help_ is False
+    assert model.score(x[150:], true[150:]) > 0.9
+
+
+def test_a_committee_is_the_mean_of_its_members_probabilities():
+    members = [network((6,), 3) for _ in range(2)]
+    x = torch.randn(5, 6)
+    found = torch.softmax(Committee(members, [0.25, 0.75])(x), dim=1)
+    first, second = (torch.softmax(member(x), dim=1).double() for member in members)
+    torch.testing.assert_close(found, 0.25 * first + 0.75 * second)
+
+
+def test_an_election_takes_members_that_make_up_for_each_other():
+    labels = torch.tensor([0, 1, 0, 1])
+    sure, unsure = torch.tensor([0.9, 0.1]), torch.tensor([0.45, 0.55])
+    left = torch.stack([sure, sure.flip(0), unsure, unsure.flip(0)])
+    right = torch.stack([unsure, unsure.flip(0), sure, sure.flip(0)])
+    wrong = 1 - torch.eye(2)[labels]
+    assert elected({"a": left, "b": right, "c": wrong}, labels) == {"a": 0.5, "b": 0.5}
+    assert elected({"a": left, "c": wrong}, labels) == {"a": 1.0}
+
+
+def test_comparison_by_hand():
+    right = torch.tensor([True] * 60 + [False] * 40)
+    worse = torch.tensor([True] * 40 + [False] * 60)
+    helped = Comparison(
+        correct={"l2b": right, WITHOUT: worse}, members={"l2b": 1}, seconds=1, folds=5
+    )
+    assert helped.noisy_labels_help and "help: +20.0%" in helped.summary()
+    not_helped = Comparison(
+        correct={"l2b": worse, WITHOUT: right}, members={WITHOUT: 1}, seconds=1, folds=5
+    )
+    assert not not_helped.noisy_labels_help and "do not help" in not_helped.summary()
+
+
+def test_auto_without_checked_samples_takes_the_default(problem, capsys):
+    model = quick(method="auto", verbose=1).fit(problem.x, problem.y)
+    assert model.comparison_ is None
+    assert "needs checked samples" in capsys.readouterr().out
+
+
+# --- with the rest of scikit-learn -----------------------------------------------------------
+
+
+def test_pipelines_searches_clones_and_pickles(problem):
+    pipe = make_pipeline(StandardScaler(), quick(epochs=3))
+    pipe.fit(problem.x, problem.y, l2bclassifier__clean=problem.clean)
+    search = GridSearchCV(pipe, {"l2bclassifier__learning_rate": [0.01, 0.1]}, cv=2)
+    search.fit(problem.x, problem.y)
+    assert set(search.best_params_) == {"l2bclassifier__learning_rate"}
+    fitted = pipe[-1]
+    back = pickle.loads(pickle.dumps(pipe))
+    np.testing.assert_array_equal(pipe.predict(problem.x), back.predict(problem.x))
+    fresh = clone(fitted)
+    assert fresh.get_params() == fitted.get_params() and not hasattr(fresh, "module_")
+
+
+def test_threads_are_given_back(problem):
+    before = torch.get_num_threads()
+    quick(n_jobs=2, epochs=1).fit(problem.x, problem.y, clean=problem.clean)
+    assert torch.get_num_threads() == before
+
+
+# --- refusals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "Parameter epochs of L2BClassifier must be"),
+        ({"epochs": 2.5}, "Parameter epochs of L2BClassifier must be"),
+        ({"batch_size": 0}, "batch_size of L2BClassifier must be an integer of at least 1, got 0"),
+        ({"learning_rate": -1}, "learning_rate of L2BClassifier must be a positive number, got -1"),
+        ({"validation": 1}, r"validation of L2BClassifier must be a number in \[0, 1\), got 1"),
+        ({"time_budget": 0}, "time_budget of L2BClassifier must be a positive number of seconds"),
+        ({"device": "gpu"}, "device of L2BClassifier must be 'cpu' or 'auto', got 'gpu'"),
+        ({"method": "l2bb"}, "No method is called 'l2bb'; did you mean 'l2b'"),
+        ({"method": 3}, "Parameter method of L2BClassifier must be"),
+        ({"n_jobs": 0}, "Parameter n_jobs of L2BClassifier must be"),
+        ({"model": network((6,), 4)}, r"one logit for each of the 3 classes.*got \(1, 4\)"),
+        ({"model": lambda *_: 3}, "must return a torch.nn.Module, got int"),
+    ],
+)
+def test_wrong_parameters_are_named(problem, settings, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        quick(**settings).fit(problem.x, problem.y, clean=problem.clean)
+
+
+def test_a_model_that_is_none(problem):
+    with pytest.raises(TypeError, match=r"model must be None, a torch\.nn\.Module, a function"):
+        quick(model=3).fit(problem.x, problem.y)
+
+
+def test_wrong_input_is_refused(problem):
+    x, y, x_clean, y_clean = problem.separate()
+    with pytest.raises(ValueError, match="X_clean and y_clean must be given together, got only X"):
+        quick().fit(x, y, x_clean)
+    with pytest.raises(ValueError, match="expecting 6 features"):
+        quick().fit(x, y, x_clean[:, :4], y_clean)
+    with pytest.raises(ValueError, match="labels of one kind"):
+        quick().fit(x, NAMES[y], x_clean, y_clean)
+    with pytest.raises(ValueError, match="only one class"):
+        quick().fit(x, np.zeros(len(x)))
+    with pytest.raises(ValueError, match="every row of X as checked"):
+        quick().fit(x, y, clean=np.arange(len(y)))
+    for clean in ([0, 0], [-1], [len(y)], [0.5], [], [[1, 2]], [True, False]):
+        with pytest.raises(ValueError, match=r"clean must hold different positions in \[0, 210\)"):
+            quick().fit(x, y, clean=clean)
+    with pytest.raises(NotFittedError):
+        quick().predict(x)
+
+
+# --- real data -------------------------------------------------------------------------------
+
+
+def test_defaults_do_well_on_digits():
+    x, true = load_digits(return_X_y=True)
+    x, x_test, true, y_test = train_test_split(x, true, test_size=500, random_state=0)
+    draw = np.random.default_rng(0)
+    y = np.where(draw.random(len(true)) < 0.4, draw.integers(0, 10, len(true)), true)
+    y[:60] = true[:60]
+    model = L2BClassifier(method="gold_posterior", random_state=0, epochs=25).fit(
+        x, y, clean=np.arange(60)
+    )
+    assert model.score(x_test, y_test) > 0.9
+    assert roc_auc_score(y == true, model.label_quality_) > 0.97
