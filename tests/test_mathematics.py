@@ -1,4 +1,4 @@
-"""Invariants of losses, scores, normalisers and weights (SPEC of the method, as properties)."""
+"""Invariants of losses, scores, normalisers and weights, as properties."""
 
 import math
 

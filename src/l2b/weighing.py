@@ -161,7 +161,7 @@ def clean_direction(
         clean_labels: their labels.
 
     Returns:
-        v of SPEC's ż = J v: a tangent for every parameter, by name.
+        v in ż = J v: a tangent for every parameter, by name.
     """
     with torch.enable_grad():
         leaves = {name: value.detach().requires_grad_() for name, value in ahead.params.items()}

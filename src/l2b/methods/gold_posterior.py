@@ -26,7 +26,7 @@ class GoldPosterior(Method):
     for a while. From then on every noisy sample is learned towards the posterior
     q(y) ∝ p̄(y | x) C[y, ỹ] of its true label, where p̄ is an averaged prediction, and every
     step also learns from clean samples. It is Eq. 3 of L2B with α = 0, β = 1 and a candidate
-    label (SPEC, section 6) that needs no clean gradient, which is what misleads where the
+    label that needs no clean gradient, which is what misleads where the
     labels' mistakes follow the features (benchmarks/systematic.py).
 
     Attributes:
