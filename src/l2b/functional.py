@@ -62,7 +62,7 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
 
     def apply(values: Params, inputs: Inputs) -> Tensor:
         buffers = {name: buffer.clone() for name, buffer in start.items()}
-        return logits(functional_call(module, {**fixed, **values, **buffers}, *_call(inputs)))
+        return forward(module, inputs, {**fixed, **values, **buffers})
 
     return Functional(apply, params)
 
@@ -84,10 +84,18 @@ def logits(output: object) -> Tensor:
     return found
 
 
-def forward(module: nn.Module, inputs: Inputs) -> Tensor:
-    """Call a module the ordinary way and return its logits, [n, classes, *pixels]."""
+def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> Tensor:
+    """Call a module and return its logits, [n, classes, *pixels].
+
+    Args:
+        module: any module that returns logits.
+        inputs: what it is called with.
+        state: parameters and buffers to use instead of its own, by name.
+    """
     args, kwargs = _call(inputs)
-    return logits(module(*args, **kwargs))
+    if state is None:
+        return logits(module(*args, **kwargs))
+    return logits(functional_call(module, state, args, kwargs))
 
 
 def full_precision(z: Tensor) -> Tensor:

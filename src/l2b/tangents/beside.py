@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.function import BackwardCFunction
-from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from l2b.functional import logits
+from l2b.functional import differentiable_attention, forward
 from l2b.tangents.propagation import Propagation
 from l2b.tangents.shadows import Shadows, Unsupported
 from l2b.types import Inputs, Params, Probe
@@ -48,7 +46,7 @@ def with_tangents(module: nn.Module, inputs: Inputs, direction: Params) -> Probe
     # Casts that autocast has kept from another pass would hide their parameters.
     torch.clear_autocast_cache()
     with torch.enable_grad(), propagation:
-        z = _run(module, inputs)
+        z = forward(module, inputs)
     if propagation.failure is None and not _opaque(module, z):
         try:
             dz = shadows.of(z)
@@ -83,7 +81,7 @@ class _Before:
             torch.random.fork_rng(devices=devices),
             torch.no_grad(),
             forward_ad.dual_level(),
-            sdpa_kernel(SDPBackend.MATH),
+            differentiable_attention(),
         ):
             torch.set_rng_state(self.on_cpu)
             if self.on_device is not None:
@@ -91,18 +89,9 @@ class _Before:
             values = {name: value.detach() for name, value in parameters.items()}
             for name, dot in direction.items():
                 values[name] = forward_ad.make_dual(values[name], dot)
-            z = _run(module, inputs, {**values, **self.buffers})
+            z = forward(module, inputs, {**values, **self.buffers})
             value, dz = forward_ad.unpack_dual(z)
             return torch.zeros_like(value) if dz is None else dz
-
-
-def _run(module: nn.Module, inputs: Inputs, state: dict[str, Tensor] | None = None) -> Tensor:
-    args: tuple[Tensor, ...] = inputs if isinstance(inputs, tuple) else ()
-    args = (inputs,) if isinstance(inputs, Tensor) else args
-    kwargs = dict(inputs) if isinstance(inputs, Mapping) else {}
-    if state is None:
-        return logits(module(*args, **kwargs))
-    return logits(functional_call(module, state, args, kwargs))
 
 
 def _checked(module: nn.Module, direction: Params) -> dict[str, Tensor]:
