@@ -353,6 +353,17 @@ def test_threads_are_given_back(problem):
     assert torch.get_num_threads() == before
 
 
+def test_training_takes_as_many_threads_as_it_is_given(problem):
+    seen = set()
+
+    def factory(shape, classes):
+        seen.add(torch.get_num_threads())
+        return nn.Linear(shape[0], classes)
+
+    quick(n_jobs=2, epochs=1, model=factory).fit(problem.x, problem.y, clean=problem.clean)
+    assert seen == {2}
+
+
 # --- refusals --------------------------------------------------------------------------------
 
 

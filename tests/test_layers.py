@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "l2b"
 LAYERS = [
-    {"types", "catalog", "streams"},
+    {"types", "catalog", "streams", "threads"},
     {"losses", "targets", "scores", "normalise", "metrics", "files", "decode", "tfidf", "quality"},
     {"functional", "layout", "lookahead", "optimise"},
     {"tangents"},

@@ -1,8 +1,7 @@
 """Learning to bootstrap behind scikit-learn's interface."""
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +26,7 @@ from l2b.estimation.trusted import checked_rows, stand_in
 from l2b.methods import Method
 from l2b.models import Model
 from l2b.quality import label_quality
+from l2b.threads import cpu_threads
 
 SUSPECT_BELOW = 0.5
 DEFAULT = "gold_posterior"
@@ -61,7 +61,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         time_budget: seconds that the comparison of "auto" may take; one of its three rounds
             always runs, and the final training comes on top.
         random_state: seed or generator of every random draw.
-        n_jobs: threads; -1 for one per core, None leaves PyTorch's setting.
+        n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
+            setting.
         device: "cpu", or "auto" for a GPU if there is one.
         verbose: 0 is silent, 1 tells what was decided, 2 shows progress bars.
 
@@ -137,7 +138,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         observed, y_clean = self._encode(y, None if checked is None else checked[1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.scale_ = fitted_scale(X)
-        with _threads(self.n_jobs):
+        with cpu_threads(_threads(self.n_jobs)):
             given = self._given(X, observed, checked and (checked[0], y_clean), clean, seed)
             learned = self._learn(given, seed)
         self._judge_labels(given, learned, observed)
@@ -152,7 +153,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         """Probability of each class, in the order of ``classes_``, [n_samples, n_classes]."""
         check_is_fitted(self)
         X = validate_data(self, _numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
-        with _threads(self.n_jobs):
+        with cpu_threads(_threads(self.n_jobs)):
             z = raw_logits(self.module_, self.scale_, X).double()
         return torch.softmax(z, dim=1).numpy()
 
@@ -249,6 +250,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 batch=self.batch_size,
                 lr=self.learning_rate,
                 device=self.device,
+                threads=_threads(self.n_jobs),
             ),
             validation=self.validation,
             progress=self.verbose > 1,
@@ -320,13 +322,8 @@ def _spread(samples: int, rows: np.ndarray) -> Callable[[torch.Tensor, Any], np.
     return everywhere
 
 
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads for PyTorch, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count if count > 0 else max(1, (os.cpu_count() or 1) + 1 + count))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _threads(jobs: int | None) -> int | None:
+    """The n_jobs of scikit-learn as a number of threads: -1 for one per core, -2 for one less."""
+    if jobs is None or jobs > 0:
+        return jobs
+    return max(1, (os.cpu_count() or 1) + 1 + jobs)

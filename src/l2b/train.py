@@ -22,6 +22,7 @@ from l2b.models import Model
 from l2b.network import Network
 from l2b.optimise import Cosine, Optimiser, Schedule
 from l2b.streams import stream_seed
+from l2b.threads import cpu_threads
 
 SMALL_BATCH = 200_000  # input numbers per batch
 
@@ -124,7 +125,7 @@ def fit(
         FloatingPointError: if a loss stops being finite.
     """
     devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices=devices), _threads(training, data):
+    with torch.random.fork_rng(devices=devices), cpu_threads(_threads(training, data)):
         loop = _Loop(data, model, method, training, seed, folder)
         with _bar(label, loop, show=progress) as advance:
             for epoch in range(len(loop.history), training.epochs):
@@ -296,16 +297,10 @@ def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractCont
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-@contextmanager
-def _threads(training: Training, data: Data) -> Iterator[None]:
-    """As many CPU threads as the work deserves; what was set before comes back."""
-    before = torch.get_num_threads()
+def _threads(training: Training, data: Data) -> int:
+    """As many CPU threads as the work deserves."""
     numbers = training.batch * math.prod(data.train.inputs.shape[1:])
-    torch.set_num_threads(training.threads or (1 if numbers < SMALL_BATCH else before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return training.threads or (1 if numbers < SMALL_BATCH else torch.get_num_threads())
 
 
 @contextmanager

@@ -100,7 +100,13 @@ def chosen_model(model: object, *, mostly_zero: bool) -> Model:
 
 
 def sized_training(
-    samples: int, *, epochs: int | None, batch: int, lr: float, device: str
+    samples: int,
+    *,
+    epochs: int | None,
+    batch: int,
+    lr: float,
+    device: str,
+    threads: int | None = None,
 ) -> Training:
     """A training of at least so many epochs that small data sees enough steps.
 
@@ -110,6 +116,7 @@ def sized_training(
         batch: most samples per step; fewer for small data.
         lr: learning rate of SGD with momentum, half a cosine to zero.
         device: "auto" or "cpu".
+        threads: CPU threads; None leaves the choice to the loop.
     """
     batch = max(1, min(batch, max(8, samples // 16), samples))
     if epochs is None:
@@ -120,6 +127,7 @@ def sized_training(
         clean_batch=batch,
         optimiser=Optimiser(lr=lr),
         device="cpu" if device == "cpu" else "auto",
+        threads=threads,
     )
 
 
