@@ -78,14 +78,13 @@ class CropFlip(Augmentation):
         y = torch.arange(height, device=images.device) + shift[:, :1]
         x = torch.arange(width, device=images.device)
         x = torch.where(mirrored[:, None], width - 1 - x, x) + shift[:, 1:]
-        sample = torch.arange(n, device=images.device).view(n, 1, 1, 1)
-        channel = torch.arange(channels, device=images.device).view(1, channels, 1, 1)
         rows, columns = _inside(y, height), _inside(x, width)
-        crops = images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+        pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, height * width)
+        crops = images.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
         if self.border == "reflect":
             return crops
-        seen = (rows == y)[:, None, :, None] & (columns == x)[:, None, None, :]
-        return crops.masked_fill(~seen, 0)
+        outside = (rows != y)[:, None, :, None] | (columns != x)[:, None, None, :]
+        return crops.masked_fill_(outside, 0)
 
     def _shape(self, images: Tensor) -> torch.Size:
         smallest = self.padding + 1 if self.border == "reflect" else 1
