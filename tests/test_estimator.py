@@ -280,7 +280,11 @@ def test_auto_compares_on_checked_samples_and_says_so(problem, capsys):
 def test_auto_keeps_to_its_time(problem):
     model = quick(method="auto", epochs=2, time_budget=1e-6)
     model.fit(problem.x, problem.y, clean=problem.clean)
-    assert model.comparison_.folds == 1
+    found = model.comparison_
+    assert found.folds == 1
+    assert set(found.accuracy) == {WITHOUT, "gold_posterior"}
+    assert set(found.left_out) == set(candidates()) - set(found.accuracy)
+    assert "No time for fine_tune" in found.summary()
 
 
 def test_auto_tells_when_noisy_labels_do_not_help():
