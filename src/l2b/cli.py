@@ -221,8 +221,9 @@ def _print_record(record: dict, out: Path) -> None:
     print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
     print("noise unknown" if noise is None else f"{noise:.1%} of the labels wrong")
     for key in ("last", "chosen", "best"):
-        value = record[f"{key}_accuracy"]
-        print(f"  {key + ' epoch':<14}{'–' if value is None else f'{value:.2%}'}")
+        value, balanced = record[f"{key}_accuracy"], record[f"{key}_balanced_accuracy"]
+        shown = "–" if value is None else f"{value:.2%}  (balanced over classes {balanced:.2%})"
+        print(f"  {key + ' epoch':<14}{shown}")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
 
 

@@ -1,8 +1,9 @@
 """From raw scores to weights.
 
 A normaliser takes scores [candidates, n, *pixels] in their true units and returns weights
-of the same shape. Candidate 0 is the observed label (α), candidate 1 the pseudo-label (β).
-The ablations of the method are normalisers too, because they differ in nothing else.
+of the same shape. Candidate 0 is the observed label (α), all others are instead of it (β): as
+published, the pseudo-label alone. The ablations of the method are normalisers too, because they
+differ in nothing else.
 """
 
 from abc import ABC, abstractmethod
@@ -17,15 +18,17 @@ class Normaliser(ABC):
     """A map from scores to non-negative weights over one batch."""
 
     @abstractmethod
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """Weigh every candidate.
 
         Args:
             scores: [candidates, n, *pixels], in units of clean loss per unit step.
+            observed: labels as given, class indices [n, *pixels], for normalisers that
+                treat every class apart.
 
         Returns:
             Weights of the same shape, non-negative, with a sum of 1 (or of 0 where no
-            candidate helps).
+            candidate helps); only `Shrinking` weights have smaller sums.
         """
 
 
@@ -33,7 +36,7 @@ class Normaliser(ABC):
 class PositiveShare(Normaliser):
     """Clamp below at zero, then divide by the sum over the batch (L2B, Eq. 9)."""
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """Each positive score as a share of all positive scores; all zero if none is."""
         positive = scores.clamp_min(0)
         # Scaled by the largest first, so that neither tiny nor huge scores lose the sum.
@@ -45,7 +48,7 @@ class PositiveShare(Normaliser):
 class Sigmoid(Normaliser):
     """Logistic function of each score, divided by the sum over the batch (L2B, Fig. 3)."""
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """σ(score) / Σσ(score)."""
         squashed = torch.sigmoid(scores)
         return squashed / _one_if_zero(squashed.sum())
@@ -68,7 +71,7 @@ class Softmax(Normaliser):
                 f"Softmax needs temperature > 0, got {self.temperature}: scores are divided by it."
             )
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """exp(score / T) / Σexp(score / T)."""
         flat = (scores / self.temperature).flatten()
         if flat.isneginf().all():
@@ -86,9 +89,9 @@ class ObservedOnly(Normaliser):
 
     then: Normaliser = field(default_factory=PositiveShare)
 
-    def __call__(self, scores: Tensor) -> Tensor:
-        """Weights with candidate 1 shut out."""
-        return self.then(_only(scores, candidate=0))
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Weights with every candidate but the first shut out."""
+        return self.then(_without(scores, slice(1, None)), observed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +104,9 @@ class PseudoOnly(Normaliser):
 
     then: Normaliser = field(default_factory=PositiveShare)
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """Weights with candidate 0 shut out."""
-        return self.then(_only(scores, candidate=1))
+        return self.then(_without(scores, slice(0, 1)), observed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ class PerSample(Normaliser):
     sample is split evenly. The sum over the batch is 1, as for the other normalisers.
     """
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """Shares within each sample, over the number of samples."""
         positive = scores.clamp_min(0)
         largest = positive.amax(dim=0, keepdim=True)
@@ -129,7 +132,8 @@ class Fixed(Normaliser):
 
     Attributes:
         alpha: weight of the observed label before division by the number of samples.
-        beta: weight of the pseudo-label before division by the number of samples.
+        beta: weight of the pseudo-label before division by the number of samples; further
+            candidates share it evenly.
     """
 
     alpha: float = 0.8
@@ -143,17 +147,81 @@ class Fixed(Normaliser):
                 "a negative weight would train away from its label."
             )
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
         """(α, β) / n for every sample."""
         weights = torch.empty_like(scores)
-        weights[0], weights[1] = self.alpha, self.beta
+        weights[0], weights[1:] = self.alpha, self.beta / max(1, len(scores) - 1)
         return weights / scores[0].numel()
 
 
-def _only(scores: Tensor, candidate: int) -> Tensor:
-    shut_out = torch.full_like(scores, -torch.inf)
-    shut_out[candidate] = scores[candidate]
-    return shut_out
+@dataclass(frozen=True, kw_only=True)
+class PerClass(Normaliser):
+    """Eq. 9 within each observed class, so that no class takes the weight of another.
+
+    A class in which no candidate helps leaves its share to the others.
+
+    Attributes:
+        balanced: every class of the batch gets the same total (True), or a total in
+            proportion to its number of samples (False).
+    """
+
+    balanced: bool = False
+
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Positive scores as shares of their class, times the share of the class.
+
+        Raises:
+            ValueError: without the observed labels.
+        """
+        if observed is None:
+            raise ValueError(
+                "PerClass needs the observed labels beside the scores: call it with "
+                "(scores, observed)."
+            )
+        positive = scores.clamp_min(0)
+        positive = positive / _one_if_zero(positive.amax())
+        group = observed.flatten()
+        size = torch.bincount(group).to(positive)
+        sums = torch.zeros_like(size).index_add(0, group, positive.sum(dim=0).flatten())
+        share = torch.where(sums > 0, torch.ones_like(size) if self.balanced else size, 0.0)
+        share = share / _one_if_zero(share.sum())
+        factor = (share / _one_if_zero(sums))[group].view_as(positive[0])
+        return positive * factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrinking(Normaliser):
+    """Eq. 9 with a brake: weights whose sum falls to 0 as the scores do.
+
+    Eq. 9 shares out a sum of 1 however small the scores are, so a step is as long where the
+    labels hardly help as where they help much. Here the sum is m / (m + scale), where m is
+    the mean over the samples of their positive scores; at scale 0 it is Eq. 9 again.
+
+    Attributes:
+        scale: mean positive score per sample at which the weights sum to 1/2, in units of
+            the scores (clean loss per unit step, learning rate included).
+    """
+
+    scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse a negative scale."""
+        if not self.scale >= 0:
+            raise ValueError(
+                f"Shrinking needs scale >= 0, got {self.scale}: it is a mean of positive scores."
+            )
+
+    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+        """score⁺ / (Σscore⁺ + n · scale)."""
+        share = PositiveShare()(scores)
+        mean = scores.clamp_min(0).sum() / scores[0].numel()
+        return share * (mean / _one_if_zero(mean + self.scale))
+
+
+def _without(scores: Tensor, candidates: slice) -> Tensor:
+    left = scores.clone()
+    left[candidates] = -torch.inf
+    return left
 
 
 def _one_if_zero(divisor: Tensor) -> Tensor:
