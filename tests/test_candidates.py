@@ -184,7 +184,7 @@ def test_per_class_weights_by_definition(seed, classes, balanced):
     scores = torch.randn(2, 12, generator=draw, dtype=torch.float64)
     observed = torch.randint(classes, (12,), generator=draw)
     scores[:, observed == 0] = -1.0
-    weights = PerClass(balanced=balanced)(scores, observed)
+    weights = PerClass(balanced=balanced).of_labels(scores, observed, observed)
     helped = [k for k in range(classes) if (scores[:, observed == k] > 0).any()]
     sizes = {k: 1 if balanced else int((observed == k).sum()) for k in helped}
     for k in set(observed.tolist()):
@@ -193,16 +193,29 @@ def test_per_class_weights_by_definition(seed, classes, balanced):
         expected = PositiveShare()(scores[:, observed == k]) * share
         torch.testing.assert_close(inside, expected)
     order = torch.randperm(12, generator=draw)
-    again = PerClass(balanced=balanced)(scores[:, order], observed[order])
+    moved = observed[order]
+    again = PerClass(balanced=balanced).of_labels(scores[:, order], moved, moved)
     torch.testing.assert_close(again, weights[:, order])
-    torch.testing.assert_close(PerClass(balanced=balanced)(7 * scores, observed), weights)
+    scaled = PerClass(balanced=balanced).of_labels(7 * scores, observed, observed)
+    torch.testing.assert_close(scaled, weights)
 
 
-def test_per_class_takes_pixels_and_needs_labels():
+def test_per_class_takes_pixels_soft_labels_and_wrappers():
     scores, observed = drawn(2, 3, 4, 5), torch.zeros(3, 4, 5, dtype=torch.int64)
-    torch.testing.assert_close(PerClass()(scores, observed), PositiveShare()(scores))
-    with pytest.raises(ValueError, match="needs the observed labels"):
-        PerClass()(scores)
+    share = PositiveShare()(scores)
+    torch.testing.assert_close(PerClass()(scores), share)
+    torch.testing.assert_close(PerClass().of_labels(scores, observed, observed), share)
+    scores, observed = drawn(2, 6), torch.arange(6) % 3
+    hard = PerClass().of_labels(scores, observed, observed)
+    soft = torch.nn.functional.one_hot(observed).double()
+    torch.testing.assert_close(PerClass().of_labels(scores, soft, soft), hard)
+    for wrapper, shut_out in ((ObservedOnly, 1), (PseudoOnly, 0)):
+        left = scores.clone()
+        left[shut_out] = -torch.inf
+        torch.testing.assert_close(
+            wrapper(then=PerClass()).of_labels(scores, observed, observed),
+            PerClass().of_labels(left, observed, observed),
+        )
 
 
 @given(seed=st.integers(0, 999), size=st.floats(1e-9, 1e9), scale=st.floats(1e-6, 1e3))

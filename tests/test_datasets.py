@@ -902,7 +902,7 @@ def test_clothing1m_can_be_balanced(tmp_path):
     [
         ("noisy_label_kv.txt", "images/0/0/0,0.jpg 14\n", r"class index in \[0, 14\).*line 1"),
         ("noisy_label_kv.txt", "images/0/0/0,0.jpg\n", "a path, a space and a class index"),
-        ("clean_label_kv.txt", "a.jpg 1\n", "has no label in the key-value file"),
+        ("clean_label_kv.txt", "a.jpg 1\n", "has no label in clean_label_kv.txt"),
         ("clean_val_key_list.txt", "\n", "one image per line, got none"),
     ],
 )
@@ -910,7 +910,7 @@ def test_clothing1m_names_what_is_wrong(tmp_path, file, text, message):
     (write_clothing(tmp_path) / file).write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
         Clothing1m(root=tmp_path).load()
-    assert "_label_kv.txt" in str(caught.value) or file in str(caught.value)
+    assert file in str(caught.value)
 
 
 def test_clothing1m_names_missing_files(tmp_path):

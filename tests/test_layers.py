@@ -8,7 +8,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "l2b"
 LAYERS = [
     {"types", "catalog", "streams", "threads"},
-    {"losses", "targets", "scores", "normalise", "metrics", "files", "decode", "tfidf", "quality"},
+    {"targets"},
+    {"losses", "scores", "normalise", "metrics", "files", "decode", "tfidf", "quality"},
     {"candidates"},
     {"functional", "layout", "lookahead", "optimise"},
     {"tangents"},

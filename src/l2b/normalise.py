@@ -12,31 +12,42 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from l2b.targets import labels
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normaliser(ABC):
     """A map from scores to non-negative weights over one batch."""
 
     @abstractmethod
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """Weigh every candidate.
 
         Args:
             scores: [candidates, n, *pixels], in units of clean loss per unit step.
-            observed: labels as given, class indices [n, *pixels], for normalisers that
-                treat every class apart.
 
         Returns:
             Weights of the same shape, non-negative, with a sum of 1 (or of 0 where no
             candidate helps); only `Shrinking` weights have smaller sums.
         """
 
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """Weigh every candidate, knowing the labels; most normalisers do not look at them.
+
+        Args:
+            scores: [candidates, n, *pixels], as for a call.
+            observed: labels as given, class indices [n, *pixels] or probabilities.
+            pseudo: labels the model predicts, likewise.
+        """
+        del observed, pseudo
+        return self(scores)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PositiveShare(Normaliser):
     """Clamp below at zero, then divide by the sum over the batch (L2B, Eq. 9)."""
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """Each positive score as a share of all positive scores; all zero if none is."""
         positive = scores.clamp_min(0)
         # Scaled by the largest first, so that neither tiny nor huge scores lose the sum.
@@ -48,7 +59,7 @@ class PositiveShare(Normaliser):
 class Sigmoid(Normaliser):
     """Logistic function of each score, divided by the sum over the batch (L2B, Fig. 3)."""
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """σ(score) / Σσ(score)."""
         squashed = torch.sigmoid(scores)
         return squashed / _one_if_zero(squashed.sum())
@@ -71,7 +82,7 @@ class Softmax(Normaliser):
                 f"Softmax needs temperature > 0, got {self.temperature}: scores are divided by it."
             )
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """exp(score / T) / Σexp(score / T)."""
         flat = (scores / self.temperature).flatten()
         if flat.isneginf().all():
@@ -89,9 +100,13 @@ class ObservedOnly(Normaliser):
 
     then: Normaliser = field(default_factory=PositiveShare)
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """Weights with every candidate but the first shut out."""
-        return self.then(_without(scores, slice(1, None)), observed)
+        return self.then(_without(scores, slice(1, None)))
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        return self.then.of_labels(_without(scores, slice(1, None)), observed, pseudo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +119,13 @@ class PseudoOnly(Normaliser):
 
     then: Normaliser = field(default_factory=PositiveShare)
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """Weights with candidate 0 shut out."""
-        return self.then(_without(scores, slice(0, 1)), observed)
+        return self.then(_without(scores, slice(0, 1)))
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        return self.then.of_labels(_without(scores, slice(0, 1)), observed, pseudo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +136,7 @@ class PerSample(Normaliser):
     sample is split evenly. The sum over the batch is 1, as for the other normalisers.
     """
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """Shares within each sample, over the number of samples."""
         positive = scores.clamp_min(0)
         largest = positive.amax(dim=0, keepdim=True)
@@ -147,7 +166,7 @@ class Fixed(Normaliser):
                 "a negative weight would train away from its label."
             )
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """(α, β) / n for every sample."""
         weights = torch.empty_like(scores)
         weights[0], weights[1:] = self.alpha, self.beta / max(1, len(scores) - 1)
@@ -167,20 +186,16 @@ class PerClass(Normaliser):
 
     balanced: bool = False
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
-        """Positive scores as shares of their class, times the share of the class.
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Without the labels, all samples are of one class: Eq. 9."""
+        return PositiveShare()(scores)
 
-        Raises:
-            ValueError: without the observed labels.
-        """
-        if observed is None:
-            raise ValueError(
-                "PerClass needs the observed labels beside the scores: call it with "
-                "(scores, observed)."
-            )
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """Positive scores as shares of their observed class, times the share of the class."""
+        del pseudo
         positive = scores.clamp_min(0)
         positive = positive / _one_if_zero(positive.amax())
-        group = observed.flatten()
+        group = labels(observed).flatten()
         size = torch.bincount(group).to(positive)
         sums = torch.zeros_like(size).index_add(0, group, positive.sum(dim=0).flatten())
         share = torch.where(sums > 0, torch.ones_like(size) if self.balanced else size, 0.0)
@@ -211,7 +226,7 @@ class Shrinking(Normaliser):
                 f"Shrinking needs scale >= 0, got {self.scale}: it is a mean of positive scores."
             )
 
-    def __call__(self, scores: Tensor, observed: Tensor | None = None) -> Tensor:
+    def __call__(self, scores: Tensor) -> Tensor:
         """score⁺ / (Σscore⁺ + n · scale)."""
         share = PositiveShare()(scores)
         mean = scores.clamp_min(0).sum() / scores[0].numel()

@@ -12,7 +12,6 @@ from l2b.losses import cross_entropy
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import Source, hard_self
 from l2b.scores import candidate_scores
-from l2b.targets import labels
 from l2b.types import Inputs, Params, Probe, Weights
 
 PAPER = Paper()
@@ -206,10 +205,12 @@ def weights_from(
 ) -> Weights:
     """Score the candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
     check_labels(probe.z, observed, "observed")
-    field = candidates(probe.z, observed, pseudo(probe.z, inputs, index))
+    predicted = pseudo(probe.z, inputs, index)
+    field = candidates(probe.z, observed, predicted)
     raw = candidate_scores(probe.z, probe.dz, [candidate.target for candidate in field])
     scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
-    return folded(field, normalise(scores, labels(observed)), scores, probe.z.shape[1])
+    weights = normalise.of_labels(scores, observed, predicted)
+    return folded(field, weights, scores, probe.z.shape[1])
 
 
 def check_labels(z: Tensor, target: Tensor, name: str) -> None:

@@ -13,6 +13,7 @@ CLASSES = (
     "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket",
     "Downcoat", "Suit", "Shawl", "Dress", "Vest", "Underwear",
 )  # fmt: skip
+KEY_VALUES = "{}_label_kv.txt"
 SOURCE = "the authors (https://github.com/Cysu/noisy_label)"
 
 
@@ -52,10 +53,9 @@ class Clothing1m(Dataset):
     def load(self) -> Source:
         """Decode the noisy, the clean validation and the clean test images."""
         root = data_root(self.root, "clothing1m")
-        noisy, clean = (_labels(root / f"{kind}_label_kv.txt") for kind in ("noisy", "clean"))
-        keys = self._kept(_keys(root / "noisy_train_key_list.txt", noisy), noisy)
-        trusted = _keys(root / "clean_val_key_list.txt", clean)
-        test = _keys(root / "clean_test_key_list.txt", clean)
+        noisy, clean = (_labels(root / KEY_VALUES.format(kind)) for kind in ("noisy", "clean"))
+        keys = self._kept(_keys(root, "noisy", "train", noisy), noisy)
+        trusted, test = _keys(root, "clean", "val", clean), _keys(root, "clean", "test", clean)
         labels = [noisy[key] for key in keys] + [clean[key] for key in trusted]
         train = Split(self._pixels(keys + trusted, root), torch.tensor(labels))
         mean, std = moments(train.inputs)
@@ -102,14 +102,15 @@ def _labels(path: Path) -> dict[str, int]:
     return found
 
 
-def _keys(path: Path, labels: dict[str, int]) -> list[str]:
+def _keys(root: Path, kind: str, part: str, labels: dict[str, int]) -> list[str]:
     """Paths of one list, each with a known label."""
+    path = root / f"{kind}_{part}_key_list.txt"
     keys = _lines(path)
     unknown = next((key for key in keys if key not in labels), None)
     if unknown is not None:
         raise ValueError(
-            f"{path} names {unknown}, which has no label in the key-value file beside it: fetch "
-            "both again."
+            f"{path} names {unknown}, which has no label in {KEY_VALUES.format(kind)} beside it: "
+            "fetch both again."
         )
     return keys
 

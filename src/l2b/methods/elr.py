@@ -21,7 +21,7 @@ class Elr(Method):
     t is the average of the sample's own past predictions,
     t ← memory · t + (1 − memory) · p, from t = 0 on; the regulariser keeps p close to it, so
     that wrong labels lose their gradient once the right ones were learned (Liu et al. 2020,
-    arXiv 2007.00151, Eqs. 6 and 9; ELR without the + of two networks and mixup).
+    arXiv 2007.00151, Section 4; ELR without the + of two networks and mixup).
 
     Attributes:
         strength: of the regulariser; the paper takes 3 for CIFAR-10 and 7 for CIFAR-100.
@@ -84,7 +84,7 @@ class ElrLearner(Learner):
 
 
 def early_learning(p: Tensor, target: Tensor) -> Tensor:
-    """log(1 − ⟨t, p⟩) of every sample (Eq. 6), at most 0.
+    """log(1 − ⟨t, p⟩) of every sample, at most 0.
 
     Args:
         p: predicted probabilities, [n, classes, *pixels].

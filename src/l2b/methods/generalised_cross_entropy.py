@@ -24,7 +24,7 @@ class GeneralisedCrossEntropy(Method):
     """
 
     q: float = 0.7
-    warmup: int = 1
+    warmup: int = 2
 
     def __post_init__(self) -> None:
         """Refuse exponents outside the family."""

@@ -14,7 +14,7 @@ class LabelSmoothing(Method):
     """Label smoothing: cross-entropy towards (1 − share) · observed + share / C for each class.
 
     Szegedy et al. 2016 (arXiv 1512.00567, Section 7); that it helps against label noise is
-    shown by Lukasik et al. 2020 (arXiv 2003.02819, Eq. 3).
+    shown by Lukasik et al. 2020 (arXiv 2003.02819).
 
     Attributes:
         share: of the label that is spread evenly over all classes, in [0, 1).

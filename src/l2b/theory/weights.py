@@ -34,7 +34,8 @@ def normaliser_checks(effort: Effort, generator: torch.Generator) -> list[Check]
     checks = []
     for name in catalog.names(Normaliser):
         normalise = built(Normaliser, name)
-        weights = [normalise(s, torch.arange(s.shape[1]) % CLASSES) for s in batches]
+        labels = [torch.arange(s.shape[1]) % CLASSES for s in batches]
+        weights = [normalise.of_labels(s, y, y) for s, y in zip(batches, labels, strict=True)]
         negative = largest(float((-w).max()) for w in weights)
         checks.append(at_most(f"{name}: largest weight below zero", negative, 0))
         if name not in FREE:
