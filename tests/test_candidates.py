@@ -13,6 +13,7 @@ from conftest import Problem
 from l2b.amortise import Amortisation
 from l2b.candidates import AllClasses, Candidate, Candidates, Pair, Triple, folded
 from l2b.catalog import find, names
+from l2b.config import dump, load, parse
 from l2b.experiment import Run
 from l2b.functional import functional
 from l2b.halves import Halves, rows_of
@@ -236,6 +237,20 @@ def test_shrinking_ends():
     assert Shrinking(scale=0)(-scores.abs()).sum() == 0
     with pytest.raises(ValueError, match="scale >= 0, got -1"):
         Shrinking(scale=-1)
+
+
+def test_all_of_it_survives_the_round_trip_and_the_command_line():
+    method = L2B(
+        candidates=AllClasses(trust=0.5),
+        normalise=PerClass(balanced=True),
+        start="clean",
+        clean_weight=0.5,
+        cross_fit=True,
+    )
+    assert load(Run, dump(Run(method=method))) == Run(method=method)
+    words = "--candidates all_classes --trust 0.5 --normalise per_class --balanced true"
+    words += " --start clean --clean_weight 0.5 --cross_fit true"
+    assert parse(Run, words.split()).method == method
 
 
 # --- the clean term --------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import pkgutil
 import re
-from os.path import commonprefix
 from types import ModuleType
 from typing import TypeVar
 
@@ -79,10 +78,10 @@ def unknown(kind: str, name: str, known: list[str]) -> str:
     return f"No {kind} is called {name!r}; {hint}: {', '.join(known)}."
 
 
-def _likeness(entry: str, wanted: str) -> tuple[float, int]:
-    """How alike two names are; of equally alike ones, the longer common beginning counts."""
+def _likeness(entry: str, wanted: str) -> tuple[float, bool]:
+    """How alike two names are; of equally alike ones, that with the same first letter."""
     ratio = difflib.SequenceMatcher(None, entry, wanted).ratio()
-    return ratio, len(commonprefix([entry, wanted]))
+    return ratio, entry[:1] == wanted[:1]
 
 
 def _kind(base: type) -> str:

@@ -182,6 +182,7 @@ def _list(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _families() -> dict[str, type]:
     from l2b.augment import Augmentation
+    from l2b.candidates import Candidates
     from l2b.datasets import Dataset
     from l2b.engines import Engine
     from l2b.lookahead import LookAhead
@@ -200,6 +201,7 @@ def _families() -> dict[str, type]:
         "Engines (--engine)": Engine,
         "Normalisers (--normalise)": Normaliser,
         "Pseudo-labels (--pseudo)": PseudoLabels,
+        "Candidate labels (--candidates)": Candidates,
         "Look-ahead points (--lookahead)": LookAhead,
         "Augmentations (--augment)": Augmentation,
         "Schedules (--schedule)": Schedule,
