@@ -182,6 +182,7 @@ def _list(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _families() -> dict[str, type]:
     from l2b.augment import Augmentation
+    from l2b.candidates import Candidates
     from l2b.datasets import Dataset
     from l2b.engines import Engine
     from l2b.lookahead import LookAhead
@@ -200,6 +201,7 @@ def _families() -> dict[str, type]:
         "Engines (--engine)": Engine,
         "Normalisers (--normalise)": Normaliser,
         "Pseudo-labels (--pseudo)": PseudoLabels,
+        "Candidate labels (--candidates)": Candidates,
         "Look-ahead points (--lookahead)": LookAhead,
         "Augmentations (--augment)": Augmentation,
         "Schedules (--schedule)": Schedule,
@@ -221,8 +223,9 @@ def _print_record(record: dict, out: Path) -> None:
     print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
     print("noise unknown" if noise is None else f"{noise:.1%} of the labels wrong")
     for key in ("last", "chosen", "best"):
-        value = record[f"{key}_accuracy"]
-        print(f"  {key + ' epoch':<14}{'–' if value is None else f'{value:.2%}'}")
+        value, balanced = record[f"{key}_accuracy"], record[f"{key}_balanced_accuracy"]
+        shown = "–" if value is None else f"{value:.2%}  (balanced over classes {balanced:.2%})"
+        print(f"  {key + ' epoch':<14}{shown}")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from l2b.augment import Augmentation
 from l2b.datasets import Source, Split
-from l2b.noise.base import ClassConditional, Noise
+from l2b.long_tail import long_tail
+from l2b.noise.base import Noise
 from l2b.streams import stream
 from l2b.types import Batch
 
@@ -87,11 +88,19 @@ class Data:
         return (inputs.float() - self.mean) / self.std
 
 
-def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed: int) -> Data:
-    """Corrupt once, then set the trusted samples aside.
+def prepare(
+    source: Source,
+    noise: Noise,
+    *,
+    clean: int,
+    validation: float,
+    seed: int,
+    imbalance: float = 1.0,
+) -> Data:
+    """Thin out the tail, corrupt once, then set the trusted samples aside.
 
     The noise is drawn over the whole training split, in its own order, from its own
-    stream, so neither the clean set nor the loader has a part in it.
+    stream, so neither the tail, the clean set nor the loader has a part in it.
 
     Args:
         source: a loaded data set.
@@ -99,13 +108,15 @@ def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed
         clean: number of trusted samples, drawn stratified and removed from training.
         validation: share of them kept aside to choose an epoch by, in [0, 1).
         seed: of the run.
+        imbalance: how many times as many samples the first class has as the last; see
+            `long_tail`. The test split stays as it is.
 
     Raises:
         ValueError: if labels are out of range or of one class, or the clean set cannot
             hold every class.
     """
     _check_source(source)
-    if isinstance(noise, ClassConditional) and not source.truth_known:
+    if noise.needs_truth and not source.truth_known:
         raise ValueError(
             f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
             "are as observed, wrong ones included: choose --noise none."
@@ -113,13 +124,14 @@ def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed
     classes = len(source.classes)
     observed = noise.corrupt(
         source.train.labels,
+        inputs=source.train.inputs,
         classes=classes,
         annotations=source.annotations,
         generator=stream(seed, "noise"),
     )
     _check_labels(observed, classes, "observed training labels")
-    chosen, for_validation = _trusted_rows(source, clean, validation, seed)
-    kept = torch.ones(len(observed), dtype=torch.bool)
+    kept = _tail(source, imbalance, seed)
+    chosen, for_validation = _trusted_rows(source, kept, clean, validation, seed)
     kept[chosen] = kept[for_validation] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
@@ -219,8 +231,21 @@ def _pool(split: Split, rows: Tensor, observed: Tensor | None, source: Source) -
     )
 
 
+def _tail(source: Source, imbalance: float, seed: int) -> Tensor:
+    """Which training samples there are, [N] bool."""
+    labels = source.train.labels
+    if imbalance == 1:
+        return torch.ones(len(labels), dtype=torch.bool)
+    if not source.truth_known:
+        raise ValueError(
+            "imbalance needs true labels to thin out classes by, and this data's labels are as "
+            "observed: leave it at 1."
+        )
+    return long_tail(labels, len(source.classes), imbalance, stream(seed, "long tail"))
+
+
 def _trusted_rows(
-    source: Source, clean: int, validation: float, seed: int
+    source: Source, kept: Tensor, clean: int, validation: float, seed: int
 ) -> tuple[Tensor, Tensor]:
     classes = len(source.classes)
     if not 0 <= validation < 1:
@@ -234,6 +259,7 @@ def _trusted_rows(
     candidates = torch.arange(len(source.train.labels))
     if source.trusted is not None:
         candidates = source.trusted
+    candidates = candidates[kept[candidates]]
     labels = source.train.labels[candidates]
     counts = torch.bincount(labels, minlength=classes)
     absent = [source.classes[c] for c in (counts == 0).nonzero().flatten().tolist()]

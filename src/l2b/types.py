@@ -39,11 +39,12 @@ class Weights:
 
     Attributes:
         alpha: weight of each observed label, [n, *pixels].
-        beta: weight of each pseudo-label, [n, *pixels].
+        beta: weight of each pseudo-label (of all other candidates), [n, *pixels].
         pseudo: pseudo-label, class indices [n, *pixels] or probabilities
-            [n, classes, *pixels].
-        scores: raw scores of both candidates before normalisation, [2, n, *pixels], in
-            units of clean loss per unit step; negative where a label hurts.
+            [n, classes, *pixels]; of several candidates, their weighted mean.
+        scores: raw scores of the candidates before normalisation (times their priors, if
+            they have any), [candidates, n, *pixels], in units of clean loss per unit step;
+            negative where a label hurts.
     """
 
     alpha: Tensor

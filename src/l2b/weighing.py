@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn, optim
 
+from l2b.candidates import Candidates, Pair, folded
 from l2b.engines import Engine, forward
 from l2b.functional import Functional, functional, untouched_random_state
 from l2b.layout import best_layout, in_best_layout
@@ -10,10 +11,11 @@ from l2b.lookahead import Ahead, LookAhead, Paper
 from l2b.losses import cross_entropy
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import Source, hard_self
-from l2b.scores import bootstrap_scores
+from l2b.scores import candidate_scores
 from l2b.types import Inputs, Params, Probe, Weights
 
 PAPER = Paper()
+PAIR = Pair()
 POSITIVE_SHARE = PositiveShare()
 
 
@@ -27,6 +29,7 @@ def weigh(
     engine: Engine = forward,
     normalise: Normaliser = POSITIVE_SHARE,
     pseudo: Source = hard_self,
+    candidates: Candidates = PAIR,
     lookahead: LookAhead = PAPER,
     optimiser: optim.Optimizer | None = None,
     index: Tensor | None = None,
@@ -48,6 +51,7 @@ def weigh(
         engine: how logits are differentiated; see `l2b.engines`.
         normalise: how scores become weights; see `l2b.normalise`.
         pseudo: where pseudo-labels come from; see `l2b.pseudo`.
+        candidates: which labels compete; see `l2b.candidates`.
         lookahead: where the clean gradient is taken; see `l2b.lookahead`.
         optimiser: what will take the step, if its step sizes or momentum should count.
         index: positions of the samples in the training set, for pseudo-labels that
@@ -67,7 +71,15 @@ def weigh(
     net = functional(model, frozenset(direction))
     with untouched_random_state(observed.device):
         probe = engine(net.apply, net.params, inputs, direction)
-    return weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
+    return weights_from(
+        probe,
+        inputs,
+        observed,
+        normalise=normalise,
+        pseudo=pseudo,
+        candidates=candidates,
+        index=index,
+    )
 
 
 def weighed_pass(
@@ -80,6 +92,7 @@ def weighed_pass(
     engine: Engine = forward,
     normalise: Normaliser = POSITIVE_SHARE,
     pseudo: Source = hard_self,
+    candidates: Candidates = PAIR,
     lookahead: LookAhead = PAPER,
     optimiser: optim.Optimizer | None = None,
     index: Tensor | None = None,
@@ -98,6 +111,7 @@ def weighed_pass(
         engine: how logits are differentiated.
         normalise: how scores become weights.
         pseudo: where pseudo-labels come from.
+        candidates: which labels compete.
         lookahead: where the clean gradient is taken.
         optimiser: what will take the step, if its step sizes or momentum should count.
         index: positions of the samples in the training set.
@@ -114,8 +128,15 @@ def weighed_pass(
         model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
     )
     z, dz = engine.beside(model, best_layout(model, inputs), direction)
-    probe = Probe(z.detach(), dz)
-    weights = weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
+    weights = weights_from(
+        Probe(z.detach(), dz),
+        inputs,
+        observed,
+        normalise=normalise,
+        pseudo=pseudo,
+        candidates=candidates,
+        index=index,
+    )
     return z, weights
 
 
@@ -180,13 +201,16 @@ def weights_from(
     normalise: Normaliser,
     pseudo: Source,
     index: Tensor | None,
+    candidates: Candidates = PAIR,
 ) -> Weights:
-    """Score both candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
+    """Score the candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
     check_labels(probe.z, observed, "observed")
     predicted = pseudo(probe.z, inputs, index)
-    scores = bootstrap_scores(probe.z, probe.dz, observed, predicted)
-    alpha, beta = normalise(scores)
-    return Weights(alpha=alpha, beta=beta, pseudo=predicted, scores=scores)
+    field = candidates(probe.z, observed, predicted)
+    raw = candidate_scores(probe.z, probe.dz, [candidate.target for candidate in field])
+    scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
+    weights = normalise.of_labels(scores, observed, predicted)
+    return folded(field, weights, scores, probe.z.shape[1])
 
 
 def check_labels(z: Tensor, target: Tensor, name: str) -> None:

@@ -63,6 +63,11 @@ class Learner(ABC):
 class Method(ABC):
     """A way of learning from noisy labels and a clean set."""
 
+    @property
+    def fits_clean(self) -> bool:
+        """Whether clean samples are trained on, so that the model cannot be judged by them."""
+        return True
+
     @abstractmethod
     def build(self, task: Task) -> Learner:
         """A learner at its start."""
@@ -78,10 +83,7 @@ class Plain(Learner):
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One pass, one loss, one step."""
-        z = self.network.logits(batch.inputs)
-        losses = cross_entropy(z, batch.labels)
-        self.network.descend(self.loss(losses, clean))
-        return plain_record(batch, z, losses)
+        return plain_step(self.network, batch, lambda losses: self.loss(losses, clean))[0]
 
     @abstractmethod
     def loss(self, losses: Tensor, clean: Batch) -> Tensor:
@@ -105,8 +107,31 @@ def plain_record(batch: Batch, z: Tensor, losses: Tensor) -> StepRecord:
     )
 
 
-def clean_step(network: Network, batch: Batch, clean: Batch) -> StepRecord:
-    """One ordinary step on the clean batch; the noisy batch is only looked at."""
+def plain_step(
+    network: Network, batch: Batch, loss: Callable[[Tensor], Tensor] = torch.mean
+) -> tuple[StepRecord, Tensor]:
+    """One ordinary step on the noisy batch.
+
+    Args:
+        network: what is trained.
+        batch: the noisy batch.
+        loss: cross-entropies towards the observed labels, [n], to the scalar to descend.
+
+    Returns:
+        The record, and the logits of the noisy batch before the step, without gradient.
+    """
+    z = network.logits(batch.inputs)
+    losses = cross_entropy(z, batch.labels)
+    network.descend(loss(losses))
+    return plain_record(batch, z, losses), z.detach()
+
+
+def clean_step(network: Network, batch: Batch, clean: Batch) -> tuple[StepRecord, Tensor]:
+    """One ordinary step on the clean batch; the noisy batch is only looked at.
+
+    Returns:
+        The record, and the logits of the noisy batch after the step.
+    """
     network.descend(cross_entropy(network.logits(clean.inputs), clean.labels).mean())
     network.module.eval()  # looking must not move running statistics
     with torch.no_grad():
@@ -114,4 +139,4 @@ def clean_step(network: Network, batch: Batch, clean: Batch) -> StepRecord:
     network.module.train()
     losses = cross_entropy(z, batch.labels)
     record = plain_record(batch, z, losses)
-    return replace(record, alpha=torch.zeros_like(losses))
+    return replace(record, alpha=torch.zeros_like(losses)), z

@@ -30,6 +30,11 @@ class Bootstrap(Method):
         if not 0 <= self.share <= 1:
             raise ValueError(f"Bootstrap needs 0 <= share <= 1, got {self.share}.")
 
+    @property
+    def fits_clean(self) -> bool:
+        """No: the clean set is not used."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner with mixed targets."""
         return BootstrapLearner(self, task)

@@ -68,7 +68,7 @@ class FineTuneLearner(CrossEntropyLearner):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step on the noisy or on the clean batch."""
         if self.tuning:
-            return clean_step(self.network, batch, clean)
+            return clean_step(self.network, batch, clean)[0]
         return super().step(batch, clean)
 
     def state_dict(self) -> dict[str, Any]:

@@ -126,9 +126,8 @@ class GoldPosteriorLearner(Learner):
         self.pseudo.load_state_dict(state["pseudo"])
 
     def _clean_step(self, batch: Batch, clean: Batch) -> StepRecord:
-        record = clean_step(self.network, batch, clean)
-        self.pseudo.update(self.network.module, self.predict(batch.inputs), batch.index)
-        self.network.module.train()
+        record, z = clean_step(self.network, batch, clean)
+        self.pseudo.update(self.network.module, z, batch.index)
         return record
 
     def _record(self, batch: Batch, z: Tensor, q: Tensor) -> StepRecord:

@@ -3,6 +3,7 @@
 from l2b.noise.asymmetric import Asymmetric
 from l2b.noise.base import ClassConditional, Noise
 from l2b.noise.existing import Existing
+from l2b.noise.instance_dependent import InstanceDependent
 from l2b.noise.matrix import Matrix
 from l2b.noise.none import NoNoise
 from l2b.noise.pair_flip import PairFlip
@@ -12,6 +13,7 @@ __all__ = [
     "Asymmetric",
     "ClassConditional",
     "Existing",
+    "InstanceDependent",
     "Matrix",
     "NoNoise",
     "Noise",

@@ -12,11 +12,17 @@ from torch import Tensor
 class Noise(ABC):
     """A way in which labels go wrong."""
 
+    @property
+    def needs_truth(self) -> bool:
+        """Whether true labels are what it corrupts."""
+        return False
+
     @abstractmethod
     def corrupt(
         self,
         labels: Tensor,
         *,
+        inputs: Tensor,
         classes: int,
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
@@ -25,6 +31,7 @@ class Noise(ABC):
 
         Args:
             labels: true class indices in [0, classes), [N] or [N, *pixels], int64.
+            inputs: the samples in raw units, [N, ...], for noise that depends on them.
             classes: number of classes.
             annotations: further label sets of the data, by name, each shaped like ``labels``.
             generator: CPU random stream that belongs to this draw alone.
@@ -40,6 +47,11 @@ class Noise(ABC):
 @dataclass(frozen=True, kw_only=True)
 class ClassConditional(Noise):
     """Noise that depends on nothing but the true class."""
+
+    @property
+    def needs_truth(self) -> bool:
+        """It corrupts true labels."""
+        return True
 
     @abstractmethod
     def transition(self, classes: int) -> Tensor:
@@ -59,12 +71,13 @@ class ClassConditional(Noise):
         self,
         labels: Tensor,
         *,
+        inputs: Tensor,
         classes: int,
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
     ) -> Tensor:
         """Invert each row's distribution function at one uniform number per label."""
-        del annotations
+        del inputs, annotations
         check_labels(labels, classes, "True labels")
         cumulative = self.transition(classes).cumsum(dim=1)
         # Divided by its own end, which is then exactly 1 and above every uniform number, so
@@ -92,6 +105,19 @@ def check_labels(labels: Tensor, classes: int, name: str) -> None:
             f"{name} must lie in [0, {classes}) for {classes} classes, got {int(wrong[0])} "
             f"({len(wrong)} are out of range). If that value means 'no label', leave these "
             "samples out first."
+        )
+
+
+def check_inputs(inputs: Tensor, labels: Tensor) -> None:
+    """Refuse samples that are not those of the labels.
+
+    Raises:
+        ValueError: if there is not one for each.
+    """
+    if len(inputs) != len(labels):
+        raise ValueError(
+            f"Noise that depends on samples needs one for each of {len(labels)} labels, got "
+            f"{len(inputs)}."
         )
 
 
