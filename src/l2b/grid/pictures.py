@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFo
 from l2b.grid.results import Results
 from l2b.report import COLOURS, STYLE, label_ends, save
 
+ALIASES = {"standard training": "cross_entropy", "full": "l2b", "β = 0 (L2RW)": "l2rw"}
 FURTHER = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9", "#4b5563", "#7f1d1d")
 WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
 COLUMNS = 3  # panels side by side
@@ -37,7 +38,8 @@ class Panel:
 def colours(labels: Iterable[str]) -> dict[str, str]:
     """A colour for every label: a method's own, or one that nothing else has."""
     labels = list(labels)
-    own = {label: COLOURS[label] for label in labels if label in COLOURS}
+    names = {label: ALIASES.get(label, label) for label in labels}
+    own = {label: COLOURS[name] for label, name in names.items() if name in COLOURS}
     rest = itertools.cycle([c for c in FURTHER if c not in own.values()])
     return {label: own.get(label) or next(rest) for label in labels}
 
@@ -103,6 +105,9 @@ def numbers_picture(
             for label, values in panel.lines.items():
                 mean, sd = _mean_sd(values)
                 axes.errorbar(x, mean, sd, color=colour[label], marker="o", ms=4, capsize=2)
+            margin = (x[-1] - x[0]) / 30 or 1
+            low, high = (x[0] / 1.25, x[-1] * 1.25) if log else (x[0] - margin, x[-1] + margin)
+            axes.set_xlim(low, high)
             if log:
                 axes.set_xscale("log")
             axes.xaxis.set_major_locator(FixedLocator(list(x)))
