@@ -40,7 +40,7 @@ def make(
     """
     figure = _found(kind, name)
     mine, others = with_settings(figure, words)
-    folder = out or Path("runs") / f"{kind}-{name_of(figure)}-{_data(others)}-{preset}"
+    folder = out or Path("runs") / f"{kind}-{name.replace('_', '-')}-{_data(others)}-{preset}"
     request = Request(
         words=others,
         preset=preset,
