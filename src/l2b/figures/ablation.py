@@ -55,5 +55,5 @@ class Ablation(GridFigure):
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """The table as dots with error bars."""
         path = out / "ablation.png"
-        dots_picture(path, self.title(base), results)
+        dots_picture(path, self.title(base), results, note=self.note(base))
         return [path]

@@ -97,7 +97,7 @@ class GridFigure(Figure):
         base = base_run(request.words, request.preset)
         grid = self.grid(base, range(request.seeds or SEEDS[request.preset]))
         results = execute(grid, request.out, workers=request.workers, progress=request.progress)
-        title = f"{self.title(base)}: {described(base)}"
+        title = f"{self.title(base)}: {self.note(base)}"
         tables = results.write(title, provenance(request.command))
         pictures = self.draw(results, base, request.out) if results.rows else []
         return Made(
@@ -109,6 +109,10 @@ class GridFigure(Figure):
     @abstractmethod
     def title(self, base: Run) -> str:
         """What the figure shows, as a heading."""
+
+    def note(self, base: Run) -> str:
+        """What all runs have in common, in one line."""
+        return described(base)
 
     @abstractmethod
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
@@ -143,9 +147,9 @@ def described(run: Run) -> str:
     """Data, model and length of a run, in one line."""
     limit = getattr(run.data, "limit", None)
     samples = f" ({limit:,} samples)" if limit else ""
+    clean = f", {run.clean} clean" if run.clean else ""
     return (
-        f"{name_of(run.data)}{samples}, {name_of(run.model)}, {run.clean} clean, "
-        f"{run.training.epochs} epochs"
+        f"{name_of(run.data)}{samples}, {name_of(run.model)}{clean}, {run.training.epochs} epochs"
     )
 
 

@@ -1,11 +1,11 @@
 """How many clean samples it takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from l2b.experiment import Run
-from l2b.figures.base import GridFigure, by_number, method, noise_label
+from l2b.figures.base import GridFigure, by_number, described, method, noise_label
 from l2b.grid import Grid, Results, cross
 from l2b.grid.pictures import numbers_picture
 
@@ -28,6 +28,10 @@ class CleanSize(GridFigure):
         """What is varied, under which noise."""
         return f"How many clean samples it takes, {noise_label(base)}"
 
+    def note(self, base: Run) -> str:
+        """Everything but the number of clean samples."""
+        return described(replace(base, clean=0))
+
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
         """Every method with every number of clean samples."""
         sizes = {str(size): {AXIS: size} for size in self.sizes}
@@ -38,6 +42,12 @@ class CleanSize(GridFigure):
         """A panel for the last and one for the chosen epoch."""
         path = out / "clean-size.png"
         numbers_picture(
-            path, self.title(base), by_number(results, AXIS), self.sizes, "clean samples", log=True
+            path,
+            self.title(base),
+            by_number(results, AXIS),
+            self.sizes,
+            "clean samples",
+            log=True,
+            note=self.note(base),
         )
         return [path]

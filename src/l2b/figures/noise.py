@@ -48,5 +48,5 @@ class Noise(GridFigure):
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """The table as dots with error bars."""
         path = out / "noise.png"
-        dots_picture(path, self.title(base), results)
+        dots_picture(path, self.title(base), results, note=self.note(base))
         return [path]

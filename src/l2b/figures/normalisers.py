@@ -42,5 +42,5 @@ class Normalisers(GridFigure):
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """One panel of learning curves."""
         path = out / "normalisers.png"
-        curves_picture(path, self.title(base), curve_panels(results))
+        curves_picture(path, self.title(base), curve_panels(results), note=self.note(base))
         return [path]

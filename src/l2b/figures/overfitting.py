@@ -37,5 +37,5 @@ class Overfitting(GridFigure):
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """A panel of learning curves for every rate."""
         path = out / "overfitting.png"
-        curves_picture(path, self.title(base), curve_panels(results))
+        curves_picture(path, self.title(base), curve_panels(results), note=self.note(base))
         return [path]

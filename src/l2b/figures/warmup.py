@@ -53,7 +53,15 @@ class Warmup(GridFigure):
         path = out / "warmup.png"
         panels = by_number(results, AXIS)
         lengths = self._lengths(base)
-        numbers_picture(path, self.title(base), panels, lengths, "warm-up epochs", log=False)
+        numbers_picture(
+            path,
+            self.title(base),
+            panels,
+            lengths,
+            "warm-up epochs",
+            log=False,
+            note=self.note(base),
+        )
         return [path]
 
     def _lengths(self, base: Run) -> list[int]:

@@ -15,9 +15,12 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFo
 from l2b.grid.results import Results
 from l2b.report import COLOURS, STYLE, label_ends, save
 
-ALIASES = {"standard training": "cross_entropy", "full": "l2b", "β = 0 (L2RW)": "l2rw"}
-FURTHER = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b08900", "#56b4e9", "#4b5563", "#7f1d1d")
+ALIASES = {
+    "standard training": "cross_entropy", "full": "l2b", "Eq. 9": "l2b", "β = 0 (L2RW)": "l2rw",
+}  # fmt: skip
+FURTHER = ("#009e73", "#cc79a7", "#b08900", "#56b4e9", "#7f1d1d", "#111827", "#0072b2", "#d55e00")
 WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
+SHIFT = 0.008  # of the axis, between error bars that would lie on each other
 COLUMNS = 3  # panels side by side
 EPOCHS = {"last_accuracy": "last epoch", "chosen_accuracy": "epoch chosen on clean validation"}
 
@@ -59,26 +62,24 @@ def curve_panels(results: Results, key: str = "test_accuracy") -> list[Panel]:
     return panels
 
 
-def curves_picture(
-    path: Path, title: str, panels: Sequence[Panel], *, ylabel: str = "test accuracy (%)"
-) -> None:
+def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str = "") -> None:
     """Mean by epoch with a band of one standard deviation, one panel a setting.
 
     Args:
         path: the PNG file.
         title: what the picture shows.
-        panels: fractions by seed and epoch.
-        ylabel: what is on the vertical axis.
+        panels: fractions of the test set by seed and epoch.
+        note: what a reader must know, in small letters.
     """
     colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
-        figure, grid = _figure(title, len(panels))
+        figure, grid = _figure(title, note, len(panels))
         for axes, panel in zip(grid, panels, strict=True):
             for label, values in panel.lines.items():
                 _band(axes, range(1, values.shape[1] + 1), values, colour[label])
             axes.set(xlabel="epoch", title=panel.title)
             axes.margins(x=0.01)
-        grid[0].set_ylabel(ylabel)
+        grid[0].set_ylabel("test accuracy (%)")
         for axes, panel in zip(grid, panels, strict=True):
             ends = {k: (v.shape[1], 100 * np.nanmean(v[:, -1])) for k, v in panel.lines.items()}
             label_ends(axes, ends, colour)
@@ -86,7 +87,14 @@ def curves_picture(
 
 
 def numbers_picture(
-    path: Path, title: str, panels: Sequence[Panel], x: Sequence[float], xlabel: str, *, log: bool
+    path: Path,
+    title: str,
+    panels: Sequence[Panel],
+    x: Sequence[float],
+    xlabel: str,
+    *,
+    log: bool,
+    note: str = "",
 ) -> None:
     """Mean against a number, with one standard deviation as error bars.
 
@@ -97,14 +105,16 @@ def numbers_picture(
         x: the number at each point.
         xlabel: what it is.
         log: whether its axis is logarithmic.
+        note: what a reader must know, in small letters.
     """
     colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
-        figure, grid = _figure(title, len(panels))
+        figure, grid = _figure(title, note, len(panels))
         for axes, panel in zip(grid, panels, strict=True):
-            for label, values in panel.lines.items():
+            for place, (label, values) in enumerate(panel.lines.items()):
                 mean, sd = _mean_sd(values)
-                axes.errorbar(x, mean, sd, color=colour[label], marker="o", ms=4, capsize=2)
+                beside = _shifted(x, place - (len(panel.lines) - 1) / 2, log=log)
+                axes.errorbar(beside, mean, sd, color=colour[label], marker="o", ms=4, capsize=2)
             margin = (x[-1] - x[0]) / 30 or 1
             low, high = (x[0] / 1.25, x[-1] * 1.25) if log else (x[0] - margin, x[-1] + margin)
             axes.set_xlim(low, high)
@@ -122,19 +132,20 @@ def numbers_picture(
         save(figure, path)
 
 
-def dots_picture(path: Path, title: str, results: Results) -> None:
+def dots_picture(path: Path, title: str, results: Results, *, note: str = "") -> None:
     """Accuracy of every label in every setting: last epoch filled, chosen epoch hollow.
 
     Args:
         path: the PNG file.
         title: what the picture shows.
         results: of a grid.
+        note: what a reader must know, in small letters.
     """
     grid = results.grid
     labels = grid.labels(grid.compare)
     colour = colours(labels)
     with mpl.rc_context(STYLE):
-        figure, panels = _figure(title, len(grid.settings), height=1.5 + 0.34 * len(labels))
+        figure, panels = _figure(title, note, len(grid.settings), height=1.5 + 0.34 * len(labels))
         for axes, setting in zip(panels, grid.settings, strict=True):
             for place, label in enumerate(labels):
                 for measure, filled in (("last_accuracy", True), ("chosen_accuracy", False)):
@@ -154,8 +165,8 @@ def dots_picture(path: Path, title: str, results: Results) -> None:
         save(figure, path)
 
 
-def _figure(title: str, count: int, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
-    columns = min(count, COLUMNS)
+def _figure(title: str, note: str, count: int, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
+    columns = 2 if count == 4 else min(count, COLUMNS)
     lines = -(-count // columns)
     width = 8 if count == 1 else WIDTH * columns
     figure = Figure(figsize=(width, height * lines + 0.4), layout="constrained")
@@ -165,6 +176,8 @@ def _figure(title: str, count: int, height: float = HEIGHT) -> tuple[Figure, lis
     for axes in grid[:count]:
         axes.grid(axis="y", alpha=0.25)
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    said = ": ".join(part for part in (note, "mean ± standard deviation over seeds") if part)
+    figure.supxlabel(said, x=0.01, ha="left", fontsize=8, color="0.4")
     return figure, list(grid[:count])
 
 
@@ -172,6 +185,13 @@ def _band(axes: Axes, x: Iterable[float], values: np.ndarray, colour: str) -> No
     mean, sd = _mean_sd(values)
     axes.plot(x, mean, color=colour, linewidth=2)
     axes.fill_between(list(x), mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+
+
+def _shifted(x: Sequence[float], places: float, *, log: bool) -> list[float]:
+    """The same points a little to the side, so that error bars do not hide each other."""
+    if log:
+        return [value * (x[-1] / x[0]) ** (SHIFT * places) for value in x]
+    return [value + SHIFT * places * (x[-1] - x[0]) for value in x]
 
 
 def _dot(axes: Axes, values: list[float], place: int, colour: str, *, filled: bool) -> None:
