@@ -215,10 +215,12 @@ def label_ends(
         colours: of the lines, by name.
     """
     low, high = axes.get_ylim()
-    gap, floor = (high - low) / 18, -float("inf")
-    for name, (x, value) in sorted(ends.items(), key=lambda end: end[1][1]):
-        place = max(value, floor + gap)
-        floor = place
+    gap = (high - low) / 18
+    names = sorted(ends, key=lambda name: ends[name][1])
+    for name, place in zip(
+        names, _apart([ends[name][1] for name in names], gap, high), strict=True
+    ):
+        x, value = ends[name]
         axes.annotate(
             f"{name}  {value:.1f}",
             (x, place),
@@ -229,6 +231,18 @@ def label_ends(
             color=colours.get(name, "0.2"),
             annotation_clip=False,
         )
+
+
+def _apart(values: Sequence[float], gap: float, high: float) -> list[float]:
+    """Rising values moved up until they are a gap apart, then down until they end below high."""
+    places: list[float] = []
+    for value in values:
+        places.append(max(value, places[-1] + gap) if places else value)
+    ceiling = high
+    for k in reversed(range(len(places))):
+        places[k] = min(places[k], ceiling)
+        ceiling = places[k] - gap
+    return places
 
 
 def _drawable(data: Data) -> bool:
