@@ -79,8 +79,10 @@ def test_everything_is_on_the_page(browser, nasty):
     lines = browser.run("return document.querySelectorAll('.line polyline').length")
     assert lines >= 2 * 3 + 4  # two methods in three curves, one of them in four of weights
     groups = browser.texts("summary")
-    assert "Test accuracy (%)" in groups
-    assert any("pseudo-labels" in text for text in groups)
+    assert groups.count("By epoch") == 2  # of one setting, all metrics side by side
+    titles = browser.texts("figcaption")
+    assert titles[0] == "Test accuracy (%)"
+    assert any("pseudo-labels" in text for text in titles)
 
 
 def test_a_phone_can_read_it(browser, nasty):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,11 @@ def _plots(
             panels += [] if made is None else [made]
         if panels:
             found.append({"title": title, "panels": panels})
-    return found
+    if len(grid.settings) > 1 or not found:
+        return found
+    # One setting: all metrics side by side instead of one drawing under each heading.
+    alone = [replace(group["panels"][0], title=group["title"]) for group in found]
+    return [{"title": "By epoch", "panels": alone}]
 
 
 def _curves(results: Results, labels: Mapping[str, str], key: str) -> Any:
@@ -159,13 +164,13 @@ def _curves(results: Results, labels: Mapping[str, str], key: str) -> Any:
 
 
 def _weighing(results: Results, labels: Sequence[str]) -> list[str]:
-    """Labels whose runs weigh at all: plain training always has α = 1 and β = 0."""
+    """Labels whose runs weigh samples differently: plain training trusts all or none."""
     axis = results.grid.compare
     rows = {label: [r for r in results.rows if r.labels[axis] == label] for label in labels}
     return [
         label
         for label, found in rows.items()
-        if any(value < 1 for row in found for value in row.curve("effective_samples"))
+        if any(0 < value < 1 for row in found for value in row.curve("effective_samples"))
     ]
 
 
