@@ -1,4 +1,4 @@
-"""The command line: run, demo, audit, theory, list.
+"""The command line: run, demo, audit, theory, grid, figure, table, report, list.
 
 Nothing heavy is imported before it is needed, so that help comes at once.
 """
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from l2b.cli_evidence import add_commands
 
 DEFAULT_OUT = Path("runs")
 # Read when torch is loaded: threads that spin while they wait starve each other when
@@ -25,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 a claim failed, 2 refused, 130 interrupted.
     """
-    options, rest = _parser().parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    options, rest = _parser(words).parse_known_args(words)
     try:
         return options.command(options, rest)
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
@@ -34,11 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l2b: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("l2b: interrupted; go on with --resume", file=sys.stderr)
+        print("l2b: interrupted; go on with --resume (a grid: same command)", file=sys.stderr)
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="l2b",
         description="Train good models from badly labelled data.",
@@ -80,7 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
-    for command in (run, demo, audit, theory, listing):
+    evidence = add_commands(commands, _progress, words)
+
+    for command in (run, demo, audit, theory, listing, *evidence):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
@@ -185,6 +190,7 @@ def _families() -> dict[str, type]:
     from l2b.candidates import Candidates
     from l2b.datasets import Dataset
     from l2b.engines import Engine
+    from l2b.figures import Figure
     from l2b.lookahead import LookAhead
     from l2b.methods import Method
     from l2b.models import Model
@@ -205,6 +211,7 @@ def _families() -> dict[str, type]:
         "Look-ahead points (--lookahead)": LookAhead,
         "Augmentations (--augment)": Augmentation,
         "Schedules (--schedule)": Schedule,
+        "Figures and tables (l2b figure, l2b table)": Figure,
     }
 
 

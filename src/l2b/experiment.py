@@ -88,6 +88,7 @@ class Run:
         overwrite: bool = False,
         progress: bool = True,
         data: Data | None = None,
+        figures: bool = True,
     ) -> "Result":
         """Run, and leave a folder that can be read, repeated and resumed.
 
@@ -97,6 +98,7 @@ class Run:
             overwrite: replace the run that is in the folder.
             progress: show a progress bar on a terminal.
             data: what `prepare` returned, if it is at hand.
+            figures: also draw the pictures of the folder, which takes a second or two.
 
         Raises:
             FileExistsError: if the folder is not empty and no flag says what to do.
@@ -121,7 +123,8 @@ class Run:
         if folder is not None:
             folder.write_model(outcome.learner.network.module)
             folder.write_ledger(ledger_state(data, outcome))
-            run_figures(folder.figures, data, outcome)
+            if figures:
+                run_figures(folder.figures, data, outcome)
             folder.write_result(record)
         return Result(run=self, data=data, outcome=outcome, record=record)
 
