@@ -217,12 +217,17 @@ def _usual_folder(run: object) -> Path:
 
 
 def _print_record(record: dict, out: Path) -> None:
-    noise = record["noise_rate"]
+    noise, kind = record["noise_rate"], "pixels" if "noise_dice" in record else "labels"
     print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
-    print("noise unknown" if noise is None else f"{noise:.1%} of the labels wrong")
+    print("noise unknown" if noise is None else f"{noise:.1%} of the {kind} wrong")
+    measure = "dice" if "last_dice" in record else "accuracy"
+    if record.get("noise_dice") is not None:
+        print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
     for key in ("last", "chosen", "best"):
-        value = record[f"{key}_accuracy"]
+        value = record[f"{key}_{measure}"]
         print(f"  {key + ' epoch':<14}{'–' if value is None else f'{value:.2%}'}")
+    if record.get("last_hausdorff_95") is not None:
+        print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch)")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
 
 

@@ -185,7 +185,7 @@ def weights_from(
     check_labels(probe.z, observed, "observed")
     predicted = pseudo(probe.z, inputs, index)
     scores = bootstrap_scores(probe.z, probe.dz, observed, predicted)
-    alpha, beta = normalise(scores)
+    alpha, beta = normalise.of_labels(scores, observed, predicted)
     return Weights(alpha=alpha, beta=beta, pseudo=predicted, scores=scores)
 
 

@@ -44,6 +44,10 @@ class Learner(ABC):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """Learn from one noisy and one clean batch."""
 
+    def learn_clean(self, clean: Batch) -> None:
+        """One ordinary step on a clean batch, beside whatever the method does."""
+        descend_clean(self.network, clean)
+
     def predict(self, inputs: Inputs) -> Tensor:
         """Logits for judging, [n, classes, *pixels], without gradient."""
         self.network.module.eval()
@@ -80,15 +84,17 @@ class Plain(Learner):
         """One pass, one loss, one step."""
         z = self.network.logits(batch.inputs)
         losses = cross_entropy(z, batch.labels)
-        self.network.descend(self.loss(losses, clean))
+        overlap = self.network.overlap(z, batch.labels)
+        self.network.descend(self.loss(losses, overlap, clean))
         return plain_record(batch, z, losses)
 
     @abstractmethod
-    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The scalar to descend.
 
         Args:
-            losses: cross-entropy of the noisy batch towards its observed labels, [n].
+            losses: cross-entropy of the noisy batch towards its observed labels, [n, *pixels].
+            overlap: what the run adds to their mean.
             clean: the clean batch.
         """
 
@@ -105,9 +111,20 @@ def plain_record(batch: Batch, z: Tensor, losses: Tensor) -> StepRecord:
     )
 
 
+def descend_clean(network: Network, clean: Batch) -> None:
+    """One ordinary step on a clean batch."""
+    network.descend(mean_loss(network, clean))
+
+
+def mean_loss(network: Network, batch: Batch) -> Tensor:
+    """The mean loss of a batch towards its labels, in one ordinary pass; a scalar in nats."""
+    z = network.logits(batch.inputs)
+    return cross_entropy(z, batch.labels).mean() + network.overlap(z, batch.labels)
+
+
 def clean_step(network: Network, batch: Batch, clean: Batch) -> StepRecord:
     """One ordinary step on the clean batch; the noisy batch is only looked at."""
-    network.descend(cross_entropy(network.logits(clean.inputs), clean.labels).mean())
+    descend_clean(network, clean)
     network.module.eval()  # looking must not move running statistics
     with torch.no_grad():
         z = network.logits(batch.inputs)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
@@ -59,6 +58,11 @@ class L2BLearner(Learner):
 
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
+        if method.amortise.weights_every > 1 and task.data.masks:
+            raise ValueError(
+                "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
+                "not per pixel. gradient_every saves time for masks too."
+            )
         self.method = method
         self.network = task.network("main")
         self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
@@ -80,7 +84,8 @@ class L2BLearner(Learner):
             return self._plain_step(batch)
         z, weights = self._weighed_pass(batch, clean) if due else self._recalled_pass(batch)
         losses = cross_entropy(z, batch.labels)
-        self.network.descend(bootstrapped_loss(z, batch.labels, weights))
+        loss = bootstrapped_loss(z, batch.labels, weights)
+        self.network.descend(loss + self._overlap(z, batch.labels, weights))
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
         if due and self.method.amortise.weights_every > 1:
@@ -101,9 +106,14 @@ class L2BLearner(Learner):
     def _plain_step(self, batch: Batch) -> StepRecord:
         z = self.network.logits(batch.inputs)
         losses = cross_entropy(z, batch.labels)
-        self.network.descend(losses.mean())
+        self.network.descend(losses.mean() + self.network.overlap(z, batch.labels))
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         return plain_record(batch, z, losses)
+
+    def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
+        """What the run adds for whole masks, under the same weights (scored by cross-entropy)."""
+        overlap = self.network.overlap
+        return overlap(z, observed, weights.alpha) + overlap(z, weights.pseudo, weights.beta)
 
     def _recalled_pass(self, batch: Batch) -> tuple[Tensor, Weights]:
         z = self.network.logits(batch.inputs)
@@ -136,14 +146,10 @@ class L2BLearner(Learner):
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
-    samples = record.index.shape[0]
+    count = weights.alpha.numel()
     return replace(
         record,
-        alpha=_per_sample(weights.alpha) * samples,
-        beta=_per_sample(weights.beta) * samples,
+        alpha=weights.alpha * count,
+        beta=weights.beta * count,
         pseudo=labels(weights.pseudo),
     )
-
-
-def _per_sample(weight: Tensor) -> Tensor:
-    return torch.flatten(weight, 1).sum(dim=1) if weight.ndim > 1 else weight
