@@ -303,8 +303,9 @@ def _trusted_patients(
     missing = set(range(len(source.classes))) - set(source.train.labels[chosen].unique().tolist())
     if missing:
         raise ValueError(
-            f"The {clean - aside} patients of the clean set show no {source.classes[min(missing)]!r}"
-            ": what is never shown as trusted cannot be told from noise. Raise clean."
+            f"The {clean - aside} patients of the clean set show no "
+            f"{source.classes[min(missing)]!r}: what is never shown as trusted cannot be told "
+            "from noise. Raise clean."
         )
     return chosen, kept_aside
 

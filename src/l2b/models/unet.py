@@ -8,12 +8,15 @@ from torch import Tensor, nn
 from l2b.models.base import MaskModel
 
 LEVELS = 5
+# Not in place, so that one pass serves weights and training; leaky, because few channels of
+# plain ReLU die easily where nearly all pixels are background.
+ACTIVATION = ("leakyrelu", {"negative_slope": 0.1, "inplace": False})
 SMALLEST = 2 ** (LEVELS - 1)  # pixels; what is left is 1 × 1 at the bottom
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unet(MaskModel):
-    """U-Net with BatchNorm and ReLU, a label for every pixel, from MONAI.
+    """U-Net with BatchNorm and leaky ReLU, a label for every pixel, from MONAI.
 
     Attributes:
         width: channels of the first of five levels; each further one has twice as many.
@@ -35,7 +38,7 @@ class Unet(MaskModel):
             in_channels=channels,
             out_channels=classes,
             features=level_widths(self.width),
-            act=("relu", {"inplace": False}),
+            act=ACTIVATION,
             norm="batch",
             bias=False,  # BatchNorm would subtract it again
         )

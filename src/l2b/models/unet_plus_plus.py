@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from l2b.models.base import MaskModel
-from l2b.models.unet import FirstOutput, level_widths, mask_channels, monai_networks
+from l2b.models.unet import ACTIVATION, FirstOutput, level_widths, mask_channels, monai_networks
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnetPlusPlus(MaskModel):
-    """UNet++ with BatchNorm and ReLU, as in the paper's prostate experiments, from MONAI.
+    """UNet++ with BatchNorm and leaky ReLU, as in the paper's prostate experiments, from MONAI.
 
     The outputs at intermediate depths (deep supervision) are left out.
 
@@ -34,7 +34,7 @@ class UnetPlusPlus(MaskModel):
             in_channels=channels,
             out_channels=classes,
             features=level_widths(self.width),
-            act=("relu", {"inplace": False}),
+            act=ACTIVATION,
             norm="batch",
             bias=False,  # BatchNorm would subtract it again
         )

@@ -1,7 +1,7 @@
 """Noise models, one per file."""
 
 from l2b.noise.asymmetric import Asymmetric
-from l2b.noise.base import ClassConditional, Noise
+from l2b.noise.base import ClassConditional, MaskNoise, Noise
 from l2b.noise.existing import Existing
 from l2b.noise.matrix import Matrix
 from l2b.noise.none import NoNoise
@@ -12,6 +12,7 @@ __all__ = [
     "Asymmetric",
     "ClassConditional",
     "Existing",
+    "MaskNoise",
     "Matrix",
     "NoNoise",
     "Noise",
