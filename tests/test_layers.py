@@ -27,6 +27,7 @@ LAYERS = [
     {"config", "report", "theory"},
     {"advise"},
     {"experiment"},
+    {"mask_figure"},
     {"audit"},
     {"demo"},
     {"cli"},

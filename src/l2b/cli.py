@@ -1,4 +1,4 @@
-"""The command line: run, demo, audit, theory, list.
+"""The command line: run, demo, audit, theory, figure, list.
 
 Nothing heavy is imported before it is needed, so that help comes at once.
 """
@@ -77,10 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     theory.add_argument("--weights", type=Path, help="model.safetensors of a run, to advise on")
     theory.set_defaults(command=_theory)
 
+    figure = commands.add_parser("figure", help="draw a finished run", allow_abbrev=False)
+    figure.add_argument("kind", choices=["masks"], help="masks: contours and learned weights")
+    figure.add_argument("run", type=Path, help="folder of the run")
+    figure.add_argument("--out", type=Path, help="the picture (default: RUN/figures/masks.png)")
+    figure.add_argument("--count", type=int, default=6, help="number of images")
+    figure.set_defaults(command=_figure)
+
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
-    for command in (run, demo, audit, theory, listing):
+    for command in (run, demo, audit, theory, figure, listing):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
@@ -162,6 +169,16 @@ def _theory(options: argparse.Namespace, rest: list[str]) -> int:
     return 0 if check(options.out, options.seed) else 1
 
 
+def _figure(options: argparse.Namespace, rest: list[str]) -> int:
+    _refuse(rest)
+    from l2b.mask_figure import masks_figure
+
+    out = options.out or options.run / "figures" / "masks.png"
+    masks_figure(options.run, out, count=options.count)
+    print(f"  {out}")
+    return 0
+
+
 def _list(options: argparse.Namespace, rest: list[str]) -> int:
     del options
     _refuse(rest)
@@ -190,6 +207,7 @@ def _families() -> dict[str, type]:
     from l2b.noise import Noise
     from l2b.normalise import Normaliser
     from l2b.optimise import Schedule
+    from l2b.overlap import Overlap
     from l2b.pseudo import PseudoLabels
 
     return {
@@ -202,6 +220,7 @@ def _families() -> dict[str, type]:
         "Pseudo-labels (--pseudo)": PseudoLabels,
         "Look-ahead points (--lookahead)": LookAhead,
         "Augmentations (--augment)": Augmentation,
+        "Overlap losses (--overlap)": Overlap,
         "Schedules (--schedule)": Schedule,
     }
 

@@ -131,18 +131,15 @@ class MaskNoise(Noise):
                 f"{tuple(labels.shape)}: for one label per sample choose symmetric or pair_flip."
             )
         check_labels(labels, classes, "True masks")
-        amount = 1.0
+        some = sample(labels)
+        deform, amount = self._guarded(some, classes, generator), 1.0
         if self.dice is not None and bool(labels.any()):
-            some = sample(labels)
             amount = amount_for(
-                name,
-                self.dice,
-                some,
-                self._guarded(some, classes, generator),
-                strongest=self.strongest,
-                classes=classes,
+                name, self.dice, some, deform, strongest=self.strongest, classes=classes
             )
-        return self._guarded(labels, classes, generator)(torch.full((len(labels),), amount))
+        if some is not labels:
+            deform = self._guarded(labels, classes, generator)
+        return deform(torch.full((len(labels),), amount))
 
     def _guarded(self, masks: Tensor, classes: int, generator: torch.Generator) -> Deform:
         """The deformation of these masks under which no class vanishes unless it may."""
