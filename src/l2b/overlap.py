@@ -47,8 +47,10 @@ class Dice(Overlap):
     A pixel's weight w acts on both. It multiplies the pixel's cross-entropy, and it is the
     pixel's part in both sums of the Dice loss of its image, 1 − 2Σwpq / (Σwp + Σwq), mean over
     the classes but the background; the image's Dice loss then counts as much as its pixels
-    weigh together, Σw. Weights are scored by cross-entropy alone (Eqs. 19 and 24). With equal
-    weights it is the mean cross-entropy plus the mean Dice loss of the images.
+    weigh together, Σw. The clean loss, whose gradient scores the weights, holds the Dice loss of
+    the clean masks too; a pixel's label is scored by its own cross-entropy along that gradient
+    (Eqs. 19 and 24), because Dice is no sum over pixels. With equal weights it is the mean
+    cross-entropy plus the mean Dice loss of the images.
 
     Attributes:
         share: factor on the Dice loss.

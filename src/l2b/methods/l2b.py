@@ -111,7 +111,7 @@ class L2BLearner(Learner):
         return plain_record(batch, z, losses)
 
     def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
-        """What the run adds for whole masks, under the same weights (scored by cross-entropy)."""
+        """What the run adds for whole masks, under the same weights."""
         overlap = self.network.overlap
         return overlap(z, observed, weights.alpha) + overlap(z, weights.pseudo, weights.beta)
 
@@ -131,6 +131,7 @@ class L2BLearner(Learner):
                     engine=method.engine,
                     lookahead=method.lookahead,
                     optimiser=self.network.optimiser,
+                    overlap=self.network.overlap,
                 )
             )
             z, dz = method.engine.beside(module, best_layout(module, batch.inputs), direction)
