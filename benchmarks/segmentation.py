@@ -24,13 +24,22 @@ from l2b.datasets.hippocampus import Hippocampus
 from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.methods import Method
+from l2b.methods.l2b import L2B
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
+from l2b.normalise import PerSample
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice as DiceLoss
 from l2b.train import Training
 
-METHODS = ("cross_entropy", "clean_only", "fine_tune", "pooled", "l2rw", "l2b")
+METHODS: dict[str, Method] = {
+    **{
+        name: default(Method, name)
+        for name in ("cross_entropy", "clean_only", "fine_tune", "pooled", "l2rw", "l2b")
+    },
+    # Every pixel keeps its weight; what is learned is which of its two labels it goes to.
+    "l2b, α + β = 1": L2B(normalise=PerSample(), warmup=2),
+}
 DICE, CLEAN = 0.6, 10
 
 
@@ -57,7 +66,7 @@ def one(task: tuple[str, bool, int], epochs: int, volumes: int) -> dict[str, Any
     """Run one method with one seed; Dice in percent, distances in mm."""
     torch.set_num_threads(1)
     method, extra, seed = task
-    run = replace(settings(seed, epochs, volumes), method=default(Method, method))
+    run = replace(settings(seed, epochs, volumes), method=METHODS[method])
     run = replace(run, training=replace(run.training, extra_clean_step=extra))
     record = run.execute(progress=False).record
     found = {key: 100 * record[f"{key}_dice"] for key in ("last", "chosen", "best")}
@@ -100,7 +109,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--volumes", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--out", type=Path, default=RESULTS / "segmentation.json")
     options = parser.parse_args()
     tasks = list(itertools.product(options.methods, (False, True), range(options.seeds)))
