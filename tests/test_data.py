@@ -97,7 +97,7 @@ def test_long_tails_by_definition(counts, factor):
 def test_long_tails_need_truth_and_a_factor():
     trusted = torch.arange(30, 45)
     made = source(truth_known=False, trusted=trusted)
-    with pytest.raises(ValueError, match="imbalance needs true labels"):
+    with pytest.raises(ValueError, match="imbalance needs one true label per sample"):
         prepare(made, NoNoise(), clean=6, validation=0, seed=0, imbalance=2)
     with pytest.raises(ValueError, match=r"imbalance must be at least 1, got 0\.5"):
         prepare(source(), NOISE, clean=6, validation=0, seed=0, imbalance=0.5)

@@ -25,6 +25,7 @@ from l2b.noise import (
     Symmetric,
 )
 from l2b.noise.asymmetric import CIFAR100_SUPERCLASSES
+from l2b.noise.base import MaskNoise
 from l2b.streams import stream
 
 CLASSES = 10
@@ -34,9 +35,11 @@ INPUTS = torch.randn(N, 2, 3, generator=stream(0, "inputs"))
 ANNOTATIONS = {"worst": LABELS.flip(0), "random1": LABELS.roll(1)}
 ARGUMENTS = {  # where a model needs more than a rate
     "existing": {"annotation": "worst"},
+    "second_annotator": {"annotation": "worst"},
     "matrix": {"rows": tuple(map(tuple, PairFlip(rate=0.3).transition(CLASSES).tolist()))},
 }
-ALL = names(Noise)
+# Noise of masks alone has a suite of its own.
+ALL = [name for name in names(Noise) if not issubclass(find(Noise, name), MaskNoise)]
 
 
 def example(name: str) -> Noise:

@@ -30,10 +30,29 @@ class Augmentation(ABC):
             ValueError: if these are no images of a fitting size.
         """
 
+    def masks(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """Move the pixels of masks as those of their images; what comes in is background.
+
+        An augmentation that changes values and not places must leave masks as they are.
+
+        Args:
+            masks: class indices, [n, height, width].
+            generator: the random stream that the images were given, from its start.
+
+        Returns:
+            Masks of the same shape and type.
+        """
+        return self(masks.unsqueeze(1), generator).squeeze(1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Augmentation):
     """Nothing is changed; for samples of any shape."""
+
+    def masks(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """The very same tensor."""
+        del generator
+        return masks
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """The very same tensor."""

@@ -197,6 +197,7 @@ def _families() -> dict[str, type]:
     from l2b.noise import Noise
     from l2b.normalise import Normaliser
     from l2b.optimise import Schedule
+    from l2b.overlap import Overlap
     from l2b.pseudo import PseudoLabels
 
     return {
@@ -210,6 +211,7 @@ def _families() -> dict[str, type]:
         "Candidate labels (--candidates)": Candidates,
         "Look-ahead points (--lookahead)": LookAhead,
         "Augmentations (--augment)": Augmentation,
+        "Overlap losses (--overlap)": Overlap,
         "Schedules (--schedule)": Schedule,
         "Figures and tables (l2b figure, l2b table)": Figure,
     }
@@ -226,13 +228,20 @@ def _usual_folder(run: object) -> Path:
 
 
 def _print_record(record: dict, out: Path) -> None:
-    noise = record["noise_rate"]
+    noise, kind = record["noise_rate"], "pixels" if "noise_dice" in record else "labels"
     print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
-    print("noise unknown" if noise is None else f"{noise:.1%} of the labels wrong")
+    print("noise unknown" if noise is None else f"{noise:.1%} of the {kind} wrong")
+    measure = "dice" if "last_dice" in record else "accuracy"
+    if record.get("noise_dice") is not None:
+        print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
     for key in ("last", "chosen", "best"):
-        value, balanced = record[f"{key}_accuracy"], record[f"{key}_balanced_accuracy"]
-        shown = "–" if value is None else f"{value:.2%}  (balanced over classes {balanced:.2%})"
+        value, balanced = record[f"{key}_{measure}"], record.get(f"{key}_balanced_accuracy")
+        shown = "–" if value is None else f"{value:.2%}"
+        if value is not None and balanced is not None and measure == "accuracy":
+            shown += f"  (balanced over classes {balanced:.2%})"
         print(f"  {key + ' epoch':<14}{shown}")
+    if record.get("last_hausdorff_95") is not None:
+        print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch)")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+MASKS = "masks"
 Progress = Callable[[argparse.Namespace], bool]
 
 
@@ -80,7 +81,11 @@ def _figure(options: argparse.Namespace, rest: list[str]) -> int:
         width = max(map(len, listed(options.kind)))
         for name, line in listed(options.kind).items():
             print(f"  {name:<{width}}  {line}")
+        if options.kind == "figure":
+            print(f"  {MASKS:<{width}}  of a finished run on masks: l2b figure masks --help")
         return 0
+    if (options.kind, options.name) == ("figure", MASKS):
+        return _masks(options, rest)
     if options.help:
         print(explained(options.kind, options.name))
         return 0
@@ -99,6 +104,26 @@ def _figure(options: argparse.Namespace, rest: list[str]) -> int:
     )
     print(made.text)
     return 0 if made.complete else 1
+
+
+def _masks(options: argparse.Namespace, rest: list[str]) -> int:
+    """The one figure that is drawn of a run, not of a grid."""
+    parser = argparse.ArgumentParser(
+        "l2b figure masks", description="Contours of a run's masks, and the weights it learned."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run on masks")
+    parser.add_argument("--count", type=int, default=6, help="number of images")
+    parser.add_argument("--out", type=Path, help="the picture (default: RUN/figures/masks.png)")
+    if options.help:
+        parser.print_help()
+        return 0
+    found = parser.parse_args(rest)
+    from l2b.mask_figure import masks_figure
+
+    out = options.out or found.run / "figures" / "masks.png"
+    masks_figure(found.run, out, count=found.count)
+    print(f"  {out}")
+    return 0
 
 
 def _grid(options: argparse.Namespace, rest: list[str]) -> int:

@@ -42,7 +42,7 @@ def decode_images(
         ValueError: if an image cannot be decoded, has another size, or more than 8 bits per
             pixel; the message names its file or row.
     """
-    _pillow()
+    pillow()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}: it is a number of threads.")
     pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
@@ -64,9 +64,9 @@ def is_jpeg(image: bytes) -> bool:
 
 
 def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) -> np.ndarray:
-    pillow = _pillow()
+    images = pillow()
     try:
-        with pillow.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
+        with images.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
             opened.load()
             rgb = _rgb(opened)
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
@@ -85,7 +85,7 @@ def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) 
                 f"{title} must be {size} × {size} pixels, got {' × '.join(map(str, rgb.size))}: "
                 "it belongs to another data set."
             )
-        rgb = rgb.resize((size, size), pillow.Resampling.BILINEAR)
+        rgb = rgb.resize((size, size), images.Resampling.BILINEAR)
     return np.asarray(rgb)
 
 
@@ -98,7 +98,12 @@ def _rgb(image: Any) -> Any:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _pillow() -> ModuleType:
+def pillow() -> ModuleType:
+    """The module `PIL.Image`.
+
+    Raises:
+        ImportError: without Pillow.
+    """
     try:
         from PIL import Image
     except ImportError as error:

@@ -1,5 +1,6 @@
 """A run: everything that determines a result, and its execution."""
 
+import math
 import platform
 import time
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import torch
 
 from l2b.advise import StepAdvice, advise_step_size
 from l2b.augment import Augmentation, CropFlip
+from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import name_of
 from l2b.config import dump, load
 from l2b.data import Data, prepare
@@ -20,6 +22,7 @@ from l2b.datasets.cifar100 import Cifar100
 from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.digits import Digits
 from l2b.datasets.isic import Isic
+from l2b.evaluate import predict_pool
 from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
@@ -48,7 +51,8 @@ class Run:
         model: what is trained.
         method: how it learns.
         training: how long and how fast.
-        clean: number of trusted samples, drawn stratified and removed from training.
+        clean: number of trusted samples, drawn stratified and removed from training; of masks,
+            the number of trusted patients, with all of their images.
         validation: share of them kept aside to choose an epoch by.
         imbalance: size of the first class over that of the last, at least 1: training samples
             are thinned out to a long tail before the noise strikes; 1 keeps them all.
@@ -146,8 +150,10 @@ class Run:
             "noise": name_of(self.noise),
             "noise_rate": data.noise_rate,
             "noise_hash": data.noise_hash,
+            **({"noise_dice": data.noise_dice} if data.masks else {}),
             "seed": self.seed,
             **accuracies(outcome),
+            **volume_scores(data, outcome),
             "train_samples": len(data.train),
             "clean_samples": len(data.clean),
             "validation_samples": 0 if data.validation is None else len(data.validation),
@@ -177,20 +183,51 @@ class Result:
 
 
 def accuracies(outcome: Outcome) -> dict[str, Any]:
-    """Test accuracy at the last, the best and the chosen epoch, as fractions.
+    """Test accuracy (of masks, Dice too) at the last, the best and the chosen epoch.
 
-    The chosen epoch is the one with the best clean-validation accuracy. The best epoch looks
-    at the test set and only tells how much choosing could have gained. All are None without
-    a test set.
+    All are fractions. The chosen epoch is the one with the best clean-validation accuracy, of
+    masks the best Dice. The best epoch looks at the test set and only tells how much choosing
+    could have gained. All are None without a test set.
     """
     history, chosen = outcome.history, outcome.chosen_epoch
     found: dict[str, Any] = {"chosen_epoch": None if chosen is None else chosen + 1}
-    for key in ("accuracy", "balanced_accuracy"):
+    masks = any("test_dice" in row for row in history)
+    for key in (*(("dice",) if masks else ()), "accuracy", "balanced_accuracy"):
         curve = [row[f"test_{key}"] for row in history if f"test_{key}" in row]
         found[f"last_{key}"] = curve[-1] if curve else None
         found[f"best_{key}"] = max(curve) if curve else None
         found[f"chosen_{key}"] = curve[chosen] if curve and chosen is not None else None
     return found
+
+
+def volume_scores(data: Data, outcome: Outcome) -> dict[str, Any]:
+    """Dice and 95 % Hausdorff distance of every test volume and class after the last epoch.
+
+    Returns:
+        Under ``volumes``, by the volume's name and the class, ``dice`` and ``hausdorff_95`` in
+        units of the spacing (mm where files tell it), None where they are undefined; and the
+        mean of the latter as ``last_hausdorff_95``. Empty for labels or without a test set.
+    """
+    pool = data.test
+    if pool is None or pool.cases is None:
+        return {}
+    learner, cases, classes = outcome.learner, pool.cases, len(data.classes)
+    predicted = predict_pool(learner.predict, pool, data).argmax(dim=1).cpu()
+    pair = predicted, pool.labels.cpu(), cases.to(torch.device("cpu")), classes
+    dice, distance = case_dice(*pair), case_hausdorff(*pair)
+    names = [cases.names[case] for case in cases.of.unique().tolist()]
+    volumes = {
+        name: {
+            kind: {"dice": _number(overlap), "hausdorff_95": _number(far)}
+            for kind, overlap, far in zip(data.classes[1:], *rows, strict=True)
+        }
+        for name, *rows in zip(names, dice.tolist(), distance.tolist(), strict=True)
+    }
+    return {"last_hausdorff_95": mean_score(distance), "volumes": volumes}
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:

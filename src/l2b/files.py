@@ -24,7 +24,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: as the file system says; the old file, if any, is intact.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    stem = path.name.removesuffix(suffix)
+    temporary = path.with_name(f".{stem}.{os.getpid()}{suffix}")
     try:
         write(temporary)
         with temporary.open("rb") as file:

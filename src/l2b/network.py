@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn, optim
 
 from l2b.functional import forward, full_precision
 from l2b.optimise import Schedule
+from l2b.overlap import Ignored, Overlap
 from l2b.types import Inputs
 
 
@@ -24,6 +25,7 @@ class Network:
         clip: largest allowed norm of the whole gradient; None for no limit.
         backward: what runs the backward pass (accelerate's, so that scaling is handled).
         autocast: makes a context of the run's precision.
+        overlap: what a loss adds to cross-entropy for the overlap of whole masks.
     """
 
     module: nn.Module
@@ -33,6 +35,7 @@ class Network:
     clip: float | None
     backward: Callable[[Tensor], None]
     autocast: Callable[[], AbstractContextManager[Any]]
+    overlap: Overlap = field(default_factory=Ignored)
 
     def __post_init__(self) -> None:
         """Remember the initial learning rates."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from l2b.regions import connected_regions
 from l2b.targets import labels
 
 
@@ -231,6 +232,75 @@ class Shrinking(Normaliser):
         share = PositiveShare()(scores)
         mean = scores.clamp_min(0).sum() / scores[0].numel()
         return share * (mean / _one_if_zero(mean + self.scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerImage(Normaliser):
+    """Every image of masks has the same weight in total, shared out over its pixels.
+
+    Attributes:
+        then: the normaliser within each image.
+    """
+
+    then: Normaliser = field(default_factory=PositiveShare)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The normaliser of each image alone, over the number of images."""
+        images = scores.shape[1]
+        each = [self.then(scores[:, i : i + 1]) for i in range(images)]
+        return torch.cat(each, dim=1) / images
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerRegion(Normaliser):
+    """Eq. 9 within each connected region, which weighs in total what its pixels would.
+
+    A region is a connected set of pixels with one observed and one pseudo-label: where the two
+    masks agree, and every place where they differ. Labels without pixels are regions of their
+    own. A region in which no candidate helps has no weight.
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Without the labels, every pixel is a region of its own."""
+        region = torch.arange(scores[0].numel(), device=scores.device)
+        return self._shares(scores, region)
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """Each positive score as a share of all in its region, times the region's size."""
+        given, predicted = labels(observed), labels(pseudo)
+        if given.ndim == 1:
+            return self(scores)
+        pairs = given * (int(predicted.max()) + 1) + predicted
+        return self._shares(scores, connected_regions(pairs).flatten())
+
+    @staticmethod
+    def _shares(scores: Tensor, region: Tensor) -> Tensor:
+        size = torch.bincount(region)
+        # Scaled by the largest of each region first, so that none loses its sum.
+        positive = scores.clamp_min(0).flatten(1)
+        largest = positive.new_zeros(len(size))
+        largest = largest.scatter_reduce(0, region, positive.amax(dim=0), "amax")
+        positive = positive / _one_if_zero(largest)[region]
+        total = positive.new_zeros(len(size)).index_add(0, region, positive.sum(dim=0))
+        factor = size / _one_if_zero(total) / len(region)
+        return (positive * factor[region]).view_as(scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageWeight(Normaliser):
+    """One weight for each image's observed mask and one for its pseudo-mask, for all pixels.
+
+    Attributes:
+        then: the normaliser of the images' scores, which are the sums over their pixels.
+    """
+
+    then: Normaliser = field(default_factory=PositiveShare)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The weight of each image, spread evenly over its pixels."""
+        pixels = scores[0, 0].numel()
+        weights = self.then(scores.flatten(2).sum(dim=2)) / pixels
+        return weights.view(*weights.shape, *[1] * (scores.ndim - 2)).expand_as(scores)
 
 
 def _without(scores: Tensor, candidates: slice) -> Tensor:

@@ -50,33 +50,40 @@ class Suspects(NamedTuple):
 def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
     """Draw one run: accuracy by epoch, weights by epoch, and the least trusted samples.
 
+    Of masks, Dice by epoch takes the place of accuracy; for pictures of the masks and their
+    weights there is `l2b.mask_figure`.
+
     Args:
         folder: where the PNG files go.
         data: what the run learned from.
         outcome: what it recorded.
     """
+    name = "dice" if data.masks else "accuracy"
     curves = {
-        f"{pool} accuracy": [row[f"{pool}_accuracy"] for row in outcome.history]
+        f"{pool} {name}": [row[f"{pool}_{name}"] for row in outcome.history]
         for pool in ("test", "validation")
-        if f"{pool}_accuracy" in outcome.history[0]
+        if f"{pool}_{name}" in outcome.history[0]
     }
     if curves:
-        accuracy_figure(folder / "accuracy.png", curves, "Accuracy by epoch")
+        accuracy_figure(folder / f"{name}.png", curves, f"{name.capitalize()} by epoch", name)
     if data.train.true is not None:
         weights_figure(folder / "weights.png", data, outcome)
     if "clean_loss_rose" in outcome.history[0]:
         descent_figure(folder / "descent.png", outcome)
-    if _drawable(data):
+    if _drawable(data) and not data.masks:
         suspects_figure(folder / "suspects.png", data, suspects(outcome, 24))
 
 
-def accuracy_figure(path: Path, curves: Mapping[str, Sequence[float]], title: str) -> None:
+def accuracy_figure(
+    path: Path, curves: Mapping[str, Sequence[float]], title: str, name: str = "accuracy"
+) -> None:
     """Accuracy by epoch, one labelled line per curve.
 
     Args:
         path: the PNG file.
         curves: accuracy per epoch as fractions, by name.
         title: what the picture shows.
+        name: of what the curves measure.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.6), layout="constrained")
@@ -91,7 +98,7 @@ def accuracy_figure(path: Path, curves: Mapping[str, Sequence[float]], title: st
                 zorder=3 if ours else 2,
                 label=name,
             )
-        axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
+        axes.set(xlabel="epoch", ylabel=f"{name} (%)", title=title)
         axes.grid(axis="y", alpha=0.25)
         axes.margins(x=0.01)
         ends = {name: (len(curve), 100 * curve[-1]) for name, curve in curves.items()}
@@ -114,6 +121,10 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
     if pool.true is None:
         raise ValueError("Weights by correctness need true labels, and this data has none.")
     wrong = (pool.labels != pool.true).cpu()
+    kinds = ("label correct", "label wrong")
+    if data.masks:  # of images: which half has more of its pixels wrong
+        share = wrong.flatten(1).float().mean(dim=1)
+        wrong, kinds = share > share.median(), ("better half of the masks", "worse half")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.8), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
@@ -122,8 +133,8 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
             entries = getattr(outcome.ledger, key).float()
             epochs = range(1, len(entries) + 1)
             for mask, colour, label in (
-                (~wrong, RIGHT, "label correct"),
-                (wrong, WRONG, "label wrong"),
+                (~wrong, RIGHT, kinds[0]),
+                (wrong, WRONG, kinds[1]),
             ):
                 if mask.any():
                     mean = entries[:, mask].nanmean(dim=1)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -109,8 +110,9 @@ def _t(change: np.ndarray) -> float | None:
 
 
 def _wilcoxon(change: np.ndarray) -> float:
+    test: Any = stats.wilcoxon
     if len(change) > EXACT_PAIRS:
-        return float(stats.wilcoxon(change).pvalue)
+        return float(test(change).pvalue)
     # All 2ⁿ assignments of signs, which is exact with ties too.
     method = stats.PermutationMethod(n_resamples=2 ** len(change))
-    return float(stats.wilcoxon(change, method=method).pvalue)
+    return float(test(change, method=method).pvalue)

@@ -12,17 +12,20 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from l2b.augment import Augmentation, Identity
+from l2b.catalog import name_of
 from l2b.data import Data, Feed
-from l2b.evaluate import evaluate
+from l2b.evaluate import evaluate, measure
 from l2b.folder import RunFolder
-from l2b.ledger import Ledger, StepRecord
+from l2b.ledger import Ledger, MaskRecord, StepRecord, mask_record
 from l2b.methods import Learner, Method, Task
-from l2b.metrics import weight_telemetry
+from l2b.metrics import mask_telemetry, weight_telemetry
 from l2b.models import Model
 from l2b.network import Network
 from l2b.optimise import Cosine, Optimiser, Schedule
+from l2b.overlap import Ignored, Overlap
 from l2b.streams import stream_seed
 from l2b.threads import cpu_threads
+from l2b.types import Batch
 
 SMALL_BATCH = 200_000  # input numbers per batch
 
@@ -40,6 +43,10 @@ class Training:
         clip: largest allowed norm of the gradient; None for no limit. Weights sum to 1
             however few samples carry them, so without a limit training can collapse.
         augment: what is done to each batch of inputs.
+        overlap: what is added to cross-entropy for the overlap of whole masks.
+        extra_clean_step: take an ordinary step on the clean batch after every step, whatever
+            the method, as the published loop for masks does. It is training on clean labels
+            and would by itself improve any method, so it is off unless asked for.
         precision: "float32", or "bfloat16" for mixed precision.
         device: "auto" (a GPU if there is one) or "cpu".
         threads: CPU threads; None takes one where batches are small, because threads that
@@ -57,6 +64,8 @@ class Training:
     schedule: Schedule = field(default_factory=Cosine)
     clip: float | None = 1.0
     augment: Augmentation = field(default_factory=Identity)
+    overlap: Overlap = field(default_factory=Ignored)
+    extra_clean_step: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu"] = "auto"
     threads: int | None = None
@@ -84,8 +93,8 @@ class Outcome:
         learner: after the last epoch.
         ledger: every sample in every epoch.
         history: one row of metrics per epoch.
-        chosen_epoch: the epoch with the best accuracy on the clean validation samples
-            (ties: lower loss), counted from 0; None if there are none.
+        chosen_epoch: the epoch with the best accuracy (of masks, the best Dice) on the clean
+            validation samples (ties: lower loss), counted from 0; None if there are none.
     """
 
     learner: Learner
@@ -140,11 +149,12 @@ def fit(
 
 
 def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
-    """The first epoch with the best clean-validation accuracy (ties: lower loss)."""
+    """The first epoch with the best clean-validation accuracy or Dice (ties: lower loss)."""
     judged = [row for row in history if "validation_accuracy" in row]
     if not judged:
         return None
-    best = max(judged, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+    key = f"validation_{measure(judged[0], 'validation_')}"
+    best = max(judged, key=lambda row: (row[key], -row["validation_loss"]))
     return best["epoch"]
 
 
@@ -170,9 +180,10 @@ class _Loop:
             augment=training.augment,
             seed=seed,
         )
+        _check_fit(method, self.data, training)
         task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
         self.learner = method.build(task)
-        self.ledger = Ledger(training.epochs, len(data.train))
+        self.ledger = Ledger(training.epochs, len(data.train), masks=data.masks)
         self.history: list[dict[str, Any]] = []
         self._restore()
 
@@ -182,7 +193,9 @@ class _Loop:
         records, clean_losses = [], self._clean_loss()
         for step, (batch, clean) in enumerate(self.feed.epoch(epoch)):
             torch.manual_seed(stream_seed(self.seed, "step", epoch, step))
-            records.append(self.learner.step(batch, clean))
+            records.append(self._recorded(batch, self.learner.step(batch, clean)))
+            if self.training.extra_clean_step:
+                self.learner.learn_clean(clean)
             clean_losses += self._clean_loss()
             advance()
         self.ledger.write(epoch, records)
@@ -199,7 +212,18 @@ class _Loop:
         self.learner.network.module.train()
         return [loss]
 
-    def _row(self, epoch: int, records: list[StepRecord]) -> dict[str, Any]:
+    def _recorded(self, batch: Batch, record: StepRecord) -> StepRecord | MaskRecord:
+        """The record as the ledger takes it: of masks, one number per image."""
+        if not self.data.masks:
+            return record
+        # Augmented masks have left their true ones.
+        moved = not isinstance(self.training.augment, Identity)
+        true = self.data.train.true
+        return mask_record(
+            record, batch.labels, None if moved or true is None else true[batch.index]
+        )
+
+    def _row(self, epoch: int, records: list[StepRecord | MaskRecord]) -> dict[str, Any]:
         loss = torch.cat([r.loss for r in records]).mean().item()
         if not math.isfinite(loss):
             raise FloatingPointError(
@@ -207,22 +231,31 @@ class _Loop:
                 "training.optimiser.lr or set a smaller training.clip. What was saved before "
                 "this epoch is intact."
             )
-        index = torch.cat([r.index for r in records])
-        pool = self.data.train
-        row = {"epoch": epoch, "train_loss": loss}
-        row |= weight_telemetry(
-            [r.alpha for r in records],
-            [r.beta for r in records],
-            torch.cat([r.pseudo for r in records]),
-            pool.labels[index],
-            None if pool.true is None else pool.true[index],
-        )
+        row = {"epoch": epoch, "train_loss": loss, **self._telemetry(records)}
         for name in ("validation", "test"):
             judged = getattr(self.data, name)
             if judged is not None:
                 found = evaluate(self.learner.predict, judged, self.data)
                 row |= {f"{name}_{key}": value for key, value in found.items()}
         return row
+
+    def _telemetry(self, records: list[StepRecord | MaskRecord]) -> dict[str, float]:
+        alpha, beta = [r.alpha for r in records], [r.beta for r in records]
+        of_labels = [r for r in records if isinstance(r, StepRecord)]
+        of_masks = [r for r in records if isinstance(r, MaskRecord)]
+        if of_masks:
+            on_wrong = torch.cat([r.on_wrong for r in of_masks])
+            return mask_telemetry(
+                alpha, beta, on_wrong, torch.cat([r.pseudo_right for r in of_masks])
+            )
+        index, pool = torch.cat([r.index for r in of_labels]), self.data.train
+        return weight_telemetry(
+            alpha,
+            beta,
+            torch.cat([r.pseudo for r in of_labels]),
+            pool.labels[index],
+            None if pool.true is None else pool.true[index],
+        )
 
     def _save(self, folder: RunFolder, epoch: int) -> None:
         if chosen_epoch(self.history) == epoch:
@@ -253,6 +286,7 @@ class _Loop:
     def _network_maker(self, model: Model) -> Callable[[str], Network]:
         shape = tuple(self.data.train.inputs.shape[1:])
         training, accelerator = self.training, self.tracker
+        model = model.suited(masks=self.data.masks)
 
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
@@ -263,11 +297,26 @@ class _Loop:
                 schedule=training.schedule,
                 epochs=training.epochs,
                 clip=training.clip,
+                overlap=training.overlap,
                 backward=accelerator.backward,
                 autocast=_autocast(training.precision, accelerator.device),
             )
 
         return network
+
+
+def _check_fit(method: Method, data: Data, training: Training) -> None:
+    """Refuse masks, and losses of masks, for methods that cannot learn from them."""
+    if data.masks and not method.takes_masks:
+        raise ValueError(
+            f"{name_of(method)} needs one label per sample, and this data has a mask for each: "
+            "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
+        )
+    if not isinstance(training.overlap, Ignored) and not method.takes_overlap:
+        raise ValueError(
+            f"{name_of(method)} has no place for training.overlap in its loss, got "
+            f"{name_of(training.overlap)}: leave it out, or choose another method."
+        )
 
 
 def _rises(losses: list[float]) -> dict[str, float]:
@@ -319,12 +368,14 @@ def _bar(label: str, loop: _Loop, *, show: bool) -> Iterator[Callable[[], None]]
 
         def advance() -> None:
             row = loop.history[-1] if loop.history else {}
-            accuracy = row.get("test_accuracy", row.get("validation_accuracy"))
+            pool = next((p for p in ("test_", "validation_") if f"{p}accuracy" in row), "")
+            name = measure(row, pool)
+            accuracy = row.get(f"{pool}{name}")
             progress.update(
                 task,
                 advance=1,
                 epoch=f"{len(loop.history) + 1}/{epochs}",
-                accuracy="" if accuracy is None else f"accuracy {accuracy:.1%}",
+                accuracy="" if accuracy is None else f"{name} {accuracy:.1%}",
             )
 
         yield advance

@@ -10,6 +10,7 @@ from l2b.layout import best_layout, in_best_layout
 from l2b.lookahead import Ahead, LookAhead, Paper
 from l2b.losses import cross_entropy
 from l2b.normalise import Normaliser, PositiveShare
+from l2b.overlap import Ignored, Overlap
 from l2b.pseudo import Source, hard_self
 from l2b.scores import candidate_scores
 from l2b.types import Inputs, Params, Probe, Weights
@@ -17,6 +18,7 @@ from l2b.types import Inputs, Params, Probe, Weights
 PAPER = Paper()
 PAIR = Pair()
 POSITIVE_SHARE = PositiveShare()
+IGNORED = Ignored()
 
 
 def weigh(
@@ -148,6 +150,7 @@ def look_ahead_gradient(
     engine: Engine,
     lookahead: LookAhead,
     optimiser: optim.Optimizer | None,
+    overlap: Overlap = IGNORED,
 ) -> Params:
     """The direction along which an engine has to differentiate; changes nothing.
 
@@ -158,6 +161,7 @@ def look_ahead_gradient(
         engine: names the parameters that the direction may move.
         lookahead: where the clean gradient is taken.
         optimiser: what will take the step, or None.
+        overlap: what the clean loss adds to cross-entropy.
 
     Returns:
         A tangent for every parameter in the engine's scope, by name.
@@ -166,12 +170,16 @@ def look_ahead_gradient(
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
         return in_best_layout(
-            model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels)
+            model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels, overlap)
         )
 
 
 def clean_direction(
-    net: Functional, ahead: Ahead, clean_inputs: Inputs, clean_labels: Tensor
+    net: Functional,
+    ahead: Ahead,
+    clean_inputs: Inputs,
+    clean_labels: Tensor,
+    overlap: Overlap = IGNORED,
 ) -> Params:
     """The gradient of the mean clean loss at the look-ahead point, times the step sizes.
 
@@ -180,6 +188,7 @@ def clean_direction(
         ahead: where to take the gradient, and how far each parameter moves per gradient.
         clean_inputs: a batch of trusted samples.
         clean_labels: their labels.
+        overlap: what the clean loss adds to cross-entropy.
 
     Returns:
         v in ż = J v: a tangent for every parameter, by name.
@@ -188,7 +197,7 @@ def clean_direction(
         leaves = {name: value.detach().requires_grad_() for name, value in ahead.params.items()}
         z = net.apply(leaves, clean_inputs)
         check_labels(z, clean_labels, "clean_labels")
-        loss = cross_entropy(z, clean_labels).mean()
+        loss = cross_entropy(z, clean_labels).mean() + overlap(z, clean_labels)
         gradient = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     return {name: ahead.rates[name] * g for name, g in zip(leaves, gradient, strict=True)}
 

@@ -44,6 +44,10 @@ class Learner(ABC):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """Learn from one noisy and one clean batch."""
 
+    def learn_clean(self, clean: Batch) -> None:
+        """One ordinary step on a clean batch, beside whatever the method does."""
+        descend_clean(self.network, clean)
+
     def predict(self, inputs: Inputs) -> Tensor:
         """Logits for judging, [n, classes, *pixels], without gradient."""
         self.network.module.eval()
@@ -68,6 +72,16 @@ class Method(ABC):
         """Whether clean samples are trained on, so that the model cannot be judged by them."""
         return True
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether labels may be masks, one class per pixel."""
+        return True
+
+    @property
+    def takes_overlap(self) -> bool:
+        """Whether ``training.overlap`` has a place in its loss."""
+        return self.takes_masks
+
     @abstractmethod
     def build(self, task: Task) -> Learner:
         """A learner at its start."""
@@ -83,14 +97,18 @@ class Plain(Learner):
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One pass, one loss, one step."""
-        return plain_step(self.network, batch, lambda losses: self.loss(losses, clean))[0]
+        made = plain_step(
+            self.network, batch, lambda losses, overlap: self.loss(losses, overlap, clean)
+        )
+        return made[0]
 
     @abstractmethod
-    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The scalar to descend.
 
         Args:
-            losses: cross-entropy of the noisy batch towards its observed labels, [n].
+            losses: cross-entropy of the noisy batch towards its observed labels, [n, *pixels].
+            overlap: what the run adds to their mean.
             clean: the clean batch.
         """
 
@@ -107,23 +125,40 @@ def plain_record(batch: Batch, z: Tensor, losses: Tensor) -> StepRecord:
     )
 
 
+def mean_with(losses: Tensor, overlap: Tensor) -> Tensor:
+    """The mean of the losses, and what the run adds for whole masks; a scalar."""
+    return losses.mean() + overlap
+
+
 def plain_step(
-    network: Network, batch: Batch, loss: Callable[[Tensor], Tensor] = torch.mean
+    network: Network, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor] = mean_with
 ) -> tuple[StepRecord, Tensor]:
     """One ordinary step on the noisy batch.
 
     Args:
         network: what is trained.
         batch: the noisy batch.
-        loss: cross-entropies towards the observed labels, [n], to the scalar to descend.
+        loss: cross-entropies towards the observed labels, [n, *pixels], and what the run adds
+            for whole masks, to the scalar to descend.
 
     Returns:
         The record, and the logits of the noisy batch before the step, without gradient.
     """
     z = network.logits(batch.inputs)
     losses = cross_entropy(z, batch.labels)
-    network.descend(loss(losses))
+    network.descend(loss(losses, network.overlap(z, batch.labels)))
     return plain_record(batch, z, losses), z.detach()
+
+
+def descend_clean(network: Network, clean: Batch) -> None:
+    """One ordinary step on a clean batch."""
+    network.descend(mean_loss(network, clean))
+
+
+def mean_loss(network: Network, batch: Batch) -> Tensor:
+    """The mean loss of a batch towards its labels, in one ordinary pass; a scalar in nats."""
+    z = network.logits(batch.inputs)
+    return cross_entropy(z, batch.labels).mean() + network.overlap(z, batch.labels)
 
 
 def clean_step(network: Network, batch: Batch, clean: Batch) -> tuple[StepRecord, Tensor]:
@@ -132,7 +167,7 @@ def clean_step(network: Network, batch: Batch, clean: Batch) -> tuple[StepRecord
     Returns:
         The record, and the logits of the noisy batch after the step.
     """
-    network.descend(cross_entropy(network.logits(clean.inputs), clean.labels).mean())
+    descend_clean(network, clean)
     network.module.eval()  # looking must not move running statistics
     with torch.no_grad():
         z = network.logits(batch.inputs)

@@ -51,6 +51,11 @@ class CleanlabPrune(Method):
         """Only with a clean term."""
         return self.clean_weight > 0
 
+    @property
+    def takes_masks(self) -> bool:
+        """No: whole samples are chosen or corrected."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner in two parts.
 

@@ -45,6 +45,11 @@ class CoTeaching(Method):
         """R(e): share of every batch that is learned from in an epoch (0-based)."""
         return 1 - min(self.forget * (epoch + 1) / self.ramp, self.forget)
 
+    @property
+    def takes_masks(self) -> bool:
+        """No: whole samples are chosen or corrected."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner with two networks of their own initial values."""
         return CoTeachingLearner(self, task)

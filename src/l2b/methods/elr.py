@@ -45,6 +45,11 @@ class Elr(Method):
         """No: the clean set is not used."""
         return False
 
+    @property
+    def takes_overlap(self) -> bool:
+        """No: its loss is one of cross-entropies."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner that remembers its predictions."""
         return ElrLearner(self, task)

@@ -59,8 +59,9 @@ class GeneralisedCrossEntropyLearner(Plain):
         super().begin_epoch(epoch)
         self.warming = epoch < self.method.warmup
 
-    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The mean of (1 − p_y^q) / q, with p_y = exp(−cross-entropy)."""
         del clean
         q = self.method.q
-        return losses.mean() if self.warming else (-torch.expm1(-q * losses) / q).mean()
+        generalised = losses if self.warming else -torch.expm1(-q * losses) / q
+        return generalised.mean() + overlap

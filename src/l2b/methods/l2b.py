@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
@@ -15,7 +14,15 @@ from l2b.layout import best_layout
 from l2b.ledger import StepRecord
 from l2b.lookahead import LookAhead, Paper
 from l2b.losses import bootstrapped_loss, cross_entropy
-from l2b.methods.base import Learner, Method, Task, clean_step, plain_record, plain_step
+from l2b.methods.base import (
+    Learner,
+    Method,
+    Task,
+    clean_step,
+    mean_loss,
+    plain_record,
+    plain_step,
+)
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
@@ -94,6 +101,11 @@ class L2BLearner(Learner):
 
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
+        if method.amortise.weights_every > 1 and task.data.masks:
+            raise ValueError(
+                "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
+                "not per pixel. gradient_every saves time for masks too."
+            )
         self.method = method
         self.network = task.network("main")
         self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
@@ -118,6 +130,7 @@ class L2BLearner(Learner):
         z, weights = self._weighed_pass(batch, to_weigh) if due else self._recalled_pass(batch)
         losses = cross_entropy(z, batch.labels)
         loss = bootstrapped_loss(z, batch.labels, weights)
+        loss = loss + self._overlap(z, batch.labels, weights)
         self.network.descend(loss + self._clean_term(to_fit) if self.method.clean_weight else loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
@@ -146,8 +159,12 @@ class L2BLearner(Learner):
         return record
 
     def _clean_term(self, clean: Batch) -> Tensor:
-        losses = cross_entropy(self.network.logits(clean.inputs), clean.labels)
-        return self.method.clean_weight * losses.mean()
+        return self.method.clean_weight * mean_loss(self.network, clean)
+
+    def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
+        """What the run adds for whole masks, under the same weights."""
+        overlap = self.network.overlap
+        return overlap(z, observed, weights.alpha) + overlap(z, weights.pseudo, weights.beta)
 
     def _recalled_pass(self, batch: Batch) -> tuple[Tensor, Weights]:
         z = self.network.logits(batch.inputs)
@@ -165,6 +182,7 @@ class L2BLearner(Learner):
                     engine=method.engine,
                     lookahead=method.lookahead,
                     optimiser=self.network.optimiser,
+                    overlap=self.network.overlap,
                 )
             )
             z, dz = method.engine.beside(module, best_layout(module, batch.inputs), direction)
@@ -181,14 +199,10 @@ class L2BLearner(Learner):
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
-    samples = record.index.shape[0]
+    count = weights.alpha.numel()
     return replace(
         record,
-        alpha=_per_sample(weights.alpha) * samples,
-        beta=_per_sample(weights.beta) * samples,
+        alpha=weights.alpha * count,
+        beta=weights.beta * count,
         pseudo=labels(weights.pseudo),
     )
-
-
-def _per_sample(weight: Tensor) -> Tensor:
-    return torch.flatten(weight, 1).sum(dim=1) if weight.ndim > 1 else weight

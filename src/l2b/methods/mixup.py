@@ -39,6 +39,11 @@ class Mixup(Method):
         """No: the clean set is not used."""
         return False
 
+    @property
+    def takes_overlap(self) -> bool:
+        """No: its loss is one of cross-entropies."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner of blends."""
         return MixupLearner(self, task)

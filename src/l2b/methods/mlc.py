@@ -56,6 +56,11 @@ class Mlc(Method):
         """No: clean samples only steer."""
         return False
 
+    @property
+    def takes_masks(self) -> bool:
+        """No: whole samples are chosen or corrected."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner with a correcting network beside its own."""
         return MlcLearner(self, task)

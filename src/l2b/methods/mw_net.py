@@ -53,6 +53,11 @@ class MwNet(Method):
         """No: clean samples only steer."""
         return False
 
+    @property
+    def takes_overlap(self) -> bool:
+        """No: its loss is one of cross-entropies."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner with a weighing network beside its own."""
         return MwNetLearner(self, task)

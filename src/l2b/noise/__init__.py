@@ -1,7 +1,7 @@
 """Noise models, one per file."""
 
 from l2b.noise.asymmetric import Asymmetric
-from l2b.noise.base import ClassConditional, Noise
+from l2b.noise.base import ClassConditional, MaskNoise, Noise
 from l2b.noise.existing import Existing
 from l2b.noise.instance_dependent import InstanceDependent
 from l2b.noise.matrix import Matrix
@@ -14,6 +14,7 @@ __all__ = [
     "ClassConditional",
     "Existing",
     "InstanceDependent",
+    "MaskNoise",
     "Matrix",
     "NoNoise",
     "Noise",
