@@ -135,7 +135,7 @@ class Run:
     def _open(self, folder: RunFolder, resume: bool, overwrite: bool) -> RunFolder:
         folder.open(resume=resume, overwrite=overwrite)
         there = folder.read_config()
-        if resume and there is not None and load(Run, there) != self:
+        if resume and there is not None and load(Run, there) != load(Run, dump(self)):
             raise ValueError(
                 f"{folder.path} holds a run with other settings (see run.yaml there): resume "
                 "it with exactly those, or choose another --out."

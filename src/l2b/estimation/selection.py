@@ -123,31 +123,39 @@ def compare(
     """
     start = time.perf_counter()
     found: list[tuple[Tensor, dict[str, Tensor]]] = []
-    tried = dict(methods)
+    tried, cost = dict(methods), {}
     for number, held in enumerate(_folds(given.y_clean, seed)):
         spent = time.perf_counter() - start
         if number and spent * (number + 2) / number > budget:
             break
         end = start + budget / 2 if number == 0 else math.inf
-        found.append((held, _round(given, tried, plan, held, seed + number, end)))
+        found.append((held, _round(given, tried, plan, held, seed + number, end, cost)))
         tried = {name: methods[name] for name in found[0][1]}
     labels = given.y_clean[torch.cat([held for held, _ in found])]
     p = {name: torch.cat([each[name] for _, each in found]) for name in tried}
+    seconds = time.perf_counter() - start
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
-        members=elected(p, labels),
-        seconds=time.perf_counter() - start,
+        members=_affordable(elected(p, labels), cost, budget - seconds),
+        seconds=seconds,
         folds=len(found),
         left_out=tuple(name for name in methods if name not in tried),
     )
 
 
 def _round(
-    given: Given, methods: dict[str, Method], plan: Plan, held: Tensor, seed: int, end: float
+    given: Given,
+    methods: dict[str, Method],
+    plan: Plan,
+    held: Tensor,
+    seed: int,
+    end: float,
+    cost: dict[str, float],
 ) -> dict[str, Tensor]:
     """Probabilities that each method gives the held-out samples, [held, classes].
 
-    After the time ``end`` no further method starts, but for the first two.
+    After the time ``end`` no further method starts, but for the first two. What each took goes
+    into ``cost``, in seconds.
     """
     kept = torch.ones(len(given.y_clean), dtype=torch.bool)
     kept[held] = False
@@ -155,9 +163,24 @@ def _round(
     found: dict[str, Tensor] = {}
     for name, method in methods.items():
         if len(found) < FEWEST or time.perf_counter() < end:
+            start = time.perf_counter()
             z = logits(learn(part, method, plan, seed).module, judged.inputs)
             found[name] = torch.softmax(z, dim=1)
+            cost[name] = time.perf_counter() - start
     return found
+
+
+def _affordable(
+    members: dict[str, float], cost: dict[str, float], budget: float
+) -> dict[str, float]:
+    """The heaviest members whose final training fits into what is left, at least the first."""
+    kept, spent = {}, 0.0
+    for name, weight in members.items():
+        spent += cost[name]
+        if kept and spent > budget:
+            break
+        kept[name] = weight
+    return {name: weight / sum(kept.values()) for name, weight in kept.items()}
 
 
 def _folds(labels: Tensor, seed: int) -> list[Tensor]:
