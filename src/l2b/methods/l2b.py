@@ -150,11 +150,10 @@ class L2BLearner(Learner):
         self.memory.load_state_dict(state["memory"])
 
     def _warm_up(self, batch: Batch, clean: Batch) -> StepRecord:
-        on_clean = self.method.start == "clean"
-        taken = (
-            clean_step(self.network, batch, clean) if on_clean else plain_step(self.network, batch)
-        )
-        record, z = taken
+        if self.method.start == "clean":
+            record, z = clean_step(self.network, batch, clean)
+        else:
+            record, z = plain_step(self.network, batch)
         self.pseudo.update(self.network.module, z, batch.index)
         return record
 
