@@ -96,8 +96,8 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
         for axes, row in zip(panels, rows.tolist(), strict=False):
             given, better = data.train.labels[row], suggested[row]
             _picture(axes, data, row)
-            differs = (given != better).float()
-            axes.imshow(differs, cmap="winter", alpha=0.35 * differs.numpy(), vmin=0, vmax=1)
+            differs = (given != better).float().numpy()
+            axes.imshow(differs, cmap="winter", alpha=0.35 * differs, vmin=0, vmax=1)
             _outline(axes, given, NOISY)
             _outline(axes, better, SUGGESTED)
             axes.set_title(f"suspicion {suspicion[row]:.2f}", fontsize=9, loc="center", pad=2)
@@ -159,7 +159,7 @@ def _drawn(data: Data, seen: Seen) -> Figure:
             group = panels[place // blocks, 3 * (place % blocks) : 3 * (place % blocks) + 3]
             _contours(group[0], data, row)
             for axes, heat in zip(group[1:], (alpha[place], beta[place]), strict=True):
-                shown = axes.imshow(heat, cmap=HEAT, vmin=0, vmax=brightest)
+                shown = axes.imshow(heat.numpy(), cmap=HEAT, vmin=0, vmax=brightest)
         for axes, title in zip(
             panels[0], ("image", "α: mask as given", "β: prediction") * blocks, strict=True
         ):
