@@ -76,7 +76,7 @@ def run(tmp_path_factory):
     write_task(folder)
     adam = Optimiser(kind="Adam", lr=0.02)
     return Run(
-        data=Decathlon(root=str(folder), test=0.25),
+        data=Decathlon(root=folder, test=0.25),
         noise=Mask(dice=None, kinds=("rotation", "morphology")),
         model=Unet(width=2),
         clean=3,

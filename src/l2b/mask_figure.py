@@ -96,10 +96,8 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
         for axes, row in zip(panels, rows.tolist(), strict=False):
             given, better = data.train.labels[row], suggested[row]
             _picture(axes, data, row)
-            differs = (given != better).float()
-            axes.imshow(
-                differs.numpy(), cmap="winter", alpha=0.35 * differs.numpy(), vmin=0, vmax=1
-            )
+            differs = (given != better).float().numpy()
+            axes.imshow(differs, cmap="winter", alpha=0.35 * differs, vmin=0, vmax=1)
             _outline(axes, given, NOISY)
             _outline(axes, better, SUGGESTED)
             axes.set_title(f"suspicion {suspicion[row]:.2f}", fontsize=9, loc="center", pad=2)
