@@ -12,8 +12,7 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 
 
-def provenance() -> dict[str, object]:
-    """Command, commit, versions and machine of this process."""
+def _commit() -> str:
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         capture_output=True,
@@ -21,9 +20,17 @@ def provenance() -> dict[str, object]:
         check=False,
         cwd=Path(__file__).parent,
     )
+    return described.stdout.strip() or "unknown"
+
+
+COMMIT = _commit()  # when the process began: the sources may change under a long one
+
+
+def provenance() -> dict[str, object]:
+    """Command, commit, versions and machine of this process."""
     return {
         "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": described.stdout.strip() or "unknown",
+        "commit": COMMIT,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {name: version(name) for name in ("l2b", "torch", "numpy")}
         | {"python": platform.python_version()},
