@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l2b.augment import Augmentation
+from l2b.augment import Augmentation, Identity
 from l2b.datasets import Source, Split
 from l2b.noise.base import ClassConditional, Noise
 from l2b.streams import stream
@@ -152,6 +152,8 @@ class Feed:
         clean_batch: clean samples per step, at most as many as there are.
         augment: what is done to every batch of inputs.
         seed: of the run.
+        ranks: processes that share every batch; each gets an equal part.
+        rank: number of this process, from 0.
     """
 
     data: Data
@@ -159,6 +161,8 @@ class Feed:
     clean_batch: int
     augment: Augmentation
     seed: int
+    ranks: int = 1
+    rank: int = 0
 
     def __post_init__(self) -> None:
         """Refuse batches that cannot be filled."""
@@ -169,16 +173,30 @@ class Feed:
             )
         if self.clean_batch < 1:
             raise ValueError(f"training.clean_batch must be at least 1, got {self.clean_batch}.")
+        clean = min(self.clean_batch, len(self.data.clean))
+        for name, size in (("batch", self.batch), ("clean_batch", clean)):
+            if size % self.ranks:
+                fitting = size - size % self.ranks
+                raise ValueError(
+                    f"training.{name} must be a multiple of the {self.ranks} processes, got "
+                    f"{size}: each takes an equal part of it. "
+                    + (f"Set it to {fitting}." if fitting else "Start fewer processes.")
+                )
 
     @property
     def steps(self) -> int:
         """Full batches per epoch; what is left over is seen in other epochs."""
         return len(self.data.train) // self.batch
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
-        """Pairs of a noisy and a clean batch; ``index`` counts within each pool."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Batch, Batch]]:
+        """Pairs of a noisy and a clean batch; ``index`` counts within each pool.
+
+        Args:
+            epoch: from 0.
+            first: the step to begin with.
+        """
         order = _permutation(len(self.data.train), self.seed, "order", epoch)
-        for step in range(self.steps):
+        for step in range(first, self.steps):
             number = epoch * self.steps + step
             rows = order[step * self.batch : (step + 1) * self.batch]
             yield (
@@ -199,9 +217,14 @@ class Feed:
 
     def _batch(self, pool: Pool, rows: Tensor, name: str, number: int) -> Batch:
         rows = rows.to(pool.labels.device)
-        inputs = self.data.standardise(pool.inputs[rows])
-        inputs = self.augment(inputs, stream(self.seed, name, number))
-        return Batch(index=rows, inputs=inputs, labels=pool.labels[rows])
+        size = len(rows) // self.ranks
+        own = slice(self.rank * size, (self.rank + 1) * size)
+        if isinstance(self.augment, Identity):
+            inputs = self.data.standardise(pool.inputs[rows[own]])
+        else:  # drawn for the whole batch, so that it does not depend on how it is shared
+            inputs = self.data.standardise(pool.inputs[rows])
+            inputs = self.augment(inputs, stream(self.seed, name, number))[own]
+        return Batch(index=rows[own], inputs=inputs, labels=pool.labels[rows[own]])
 
 
 def _permutation(size: int, seed: int, *names: str | int) -> Tensor:

@@ -1,8 +1,12 @@
 """The drop-in: a model, a noisy batch, a clean batch → a weight for every label."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn, optim
 
+from l2b import collectives
 from l2b.engines import Engine, forward
 from l2b.functional import Functional, functional, untouched_random_state
 from l2b.layout import best_layout, in_best_layout
@@ -15,6 +19,27 @@ from l2b.types import Inputs, Params, Probe, Weights
 
 PAPER = Paper()
 POSITIVE_SHARE = PositiveShare()
+
+
+@dataclass(frozen=True)
+class AcrossProcesses:
+    """A normaliser over the batches of all processes, of which each keeps its own part.
+
+    The scores are gathered, two numbers a sample, so that any normaliser gives on several
+    processes what it gives on one, in the same order of summation.
+
+    Attributes:
+        then: the normaliser.
+        equal: whether all processes have equally many samples; else sizes are exchanged too.
+    """
+
+    then: Normaliser
+    equal: bool = True
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Weights of this process's samples, shaped like ``scores``."""
+        weights = self.then(collectives.gathered(scores, dim=1, equal=self.equal))
+        return collectives.own_share(weights, 1, scores.shape[1], equal=self.equal)
 
 
 def weigh(
@@ -37,6 +62,10 @@ def weigh(
     clean loss (L2B, Eqs. 15–24), then normalisation (Eq. 9). The model, its running
     statistics, its gradients and the random state are left as they were, so a training
     pass that follows draws the same dropout masks as the weights were computed for.
+
+    Where `torch.distributed` is initialised, all processes have to call it together: clean
+    samples and scores of all of them count, so the weights sum to 1 over all processes. Since
+    `DistributedDataParallel` averages gradients, multiply the loss by the number of processes.
 
     Args:
         model: any module that returns logits [n, classes, *pixels]; used in its current
@@ -67,7 +96,8 @@ def weigh(
     net = functional(model, frozenset(direction))
     with untouched_random_state(observed.device):
         probe = engine(net.apply, net.params, inputs, direction)
-    return weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
+    everyone = AcrossProcesses(normalise, equal=False)
+    return weights_from(probe, inputs, observed, normalise=everyone, pseudo=pseudo, index=index)
 
 
 def weighed_pass(
@@ -115,7 +145,8 @@ def weighed_pass(
     )
     z, dz = engine.beside(model, best_layout(model, inputs), direction)
     probe = Probe(z.detach(), dz)
-    weights = weights_from(probe, inputs, observed, normalise=normalise, pseudo=pseudo, index=index)
+    everyone = AcrossProcesses(normalise, equal=False)
+    weights = weights_from(probe, inputs, observed, normalise=everyone, pseudo=pseudo, index=index)
     return z, weights
 
 
@@ -129,6 +160,8 @@ def look_ahead_gradient(
     optimiser: optim.Optimizer | None,
 ) -> Params:
     """The direction along which an engine has to differentiate; changes nothing.
+
+    With several processes it is that of all their clean samples together.
 
     Args:
         model: any module that returns logits.
@@ -144,9 +177,10 @@ def look_ahead_gradient(
     with untouched_random_state(clean_labels.device):
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
-        return in_best_layout(
+        direction = in_best_layout(
             model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels)
         )
+    return collectives.mean_direction(direction, len(clean_labels))
 
 
 def clean_direction(
@@ -177,7 +211,7 @@ def weights_from(
     inputs: Inputs,
     observed: Tensor,
     *,
-    normalise: Normaliser,
+    normalise: Callable[[Tensor], Tensor],
     pseudo: Source,
     index: Tensor | None,
 ) -> Weights:

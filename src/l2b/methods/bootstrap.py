@@ -38,6 +38,8 @@ class Bootstrap(Method):
 class BootstrapLearner(Learner):
     """Cross-entropy towards a fixed mixture; the clean set is not used."""
 
+    shared = True
+
     def __init__(self, method: Bootstrap, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
         self.share = method.share

@@ -20,6 +20,8 @@ class CrossEntropy(Method):
 class CrossEntropyLearner(Plain):
     """Plain training; the clean set is not used."""
 
+    shared = True
+
     def loss(self, losses: Tensor, clean: Batch) -> Tensor:
         """The mean."""
         del clean

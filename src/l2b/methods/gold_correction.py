@@ -54,6 +54,8 @@ class GoldCorrection(Method):
 class GoldCorrectionLearner(Learner):
     """Measures how labels go wrong, then learns what is right."""
 
+    shared = True
+
     def __init__(self, method: GoldCorrection, task: Task) -> None:
         """Make both networks; the first is the one in use until the turn."""
         self.method, self.task = method, task

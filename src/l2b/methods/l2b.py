@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b import collectives
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
@@ -18,7 +19,7 @@ from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
-from l2b.weighing import look_ahead_gradient, weights_from
+from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,9 @@ class L2B(Method):
 class L2BLearner(Learner):
     """Cross-entropy while warming up, then the two-weight objective."""
 
+    shared = True
+    steers = True
+
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
         self.method = method
@@ -80,7 +84,9 @@ class L2BLearner(Learner):
             return self._plain_step(batch)
         z, weights = self._weighed_pass(batch, clean) if due else self._recalled_pass(batch)
         losses = cross_entropy(z, batch.labels)
-        self.network.descend(bootstrapped_loss(z, batch.labels, weights))
+        # A sum over all processes, of which `descend` takes the mean.
+        loss = bootstrapped_loss(z, batch.labels, weights) * collectives.ranks()
+        self.network.descend(loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
         if due and self.method.amortise.weights_every > 1:
@@ -88,15 +94,22 @@ class L2BLearner(Learner):
         return record
 
     def state_dict(self) -> dict[str, Any]:
-        """The network, the pseudo-labels' past and the remembered weights."""
-        past = {"pseudo": self.pseudo.state_dict(), "memory": self.memory.state_dict()}
+        """The network, the pseudo-labels' past, the remembered weights and the clean gradient."""
+        past = {
+            "pseudo": self.pseudo.state_dict(),
+            "memory": self.memory.state_dict(),
+            "gradient": self.gradient.state_dict(),
+            "number": self.number,
+        }
         return {**super().state_dict(), **past}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore all three."""
+        """Restore all of them."""
         super().load_state_dict(state)
         self.pseudo.load_state_dict(state["pseudo"])
         self.memory.load_state_dict(state["memory"])
+        self.gradient.load_state_dict(state["gradient"])
+        self.number = state["number"]
 
     def _plain_step(self, batch: Batch) -> StepRecord:
         z = self.network.logits(batch.inputs)
@@ -128,7 +141,7 @@ class L2BLearner(Learner):
                 Probe(z.detach(), dz),
                 batch.inputs,
                 batch.labels,
-                normalise=method.normalise,
+                normalise=AcrossProcesses(method.normalise),
                 pseudo=self.pseudo,
                 index=batch.index,
             )
@@ -136,7 +149,7 @@ class L2BLearner(Learner):
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
-    samples = record.index.shape[0]
+    samples = record.index.shape[0] * collectives.ranks()
     return replace(
         record,
         alpha=_per_sample(weights.alpha) * samples,
