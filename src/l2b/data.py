@@ -172,7 +172,10 @@ class Feed:
                 f"training samples left after the clean set was removed, got {self.batch}."
             )
         if self.clean_batch < 1:
-            raise ValueError(f"training.clean_batch must be at least 1, got {self.clean_batch}.")
+            raise ValueError(
+                f"training.clean_batch must be at least 1, got {self.clean_batch}: every step "
+                "looks at clean samples."
+            )
         clean = min(self.clean_batch, len(self.data.clean))
         for name, size in (("batch", self.batch), ("clean_batch", clean)):
             if size % self.ranks:
@@ -247,7 +250,10 @@ def _trusted_rows(
 ) -> tuple[Tensor, Tensor]:
     classes = len(source.classes)
     if not 0 <= validation < 1:
-        raise ValueError(f"validation must lie in [0, 1), got {validation}: it is a share.")
+        raise ValueError(
+            f"validation must lie in [0, 1), got {validation}: it is the share of the clean "
+            "samples that is kept aside to choose an epoch by; 0 keeps none."
+        )
     if source.trusted is None and not source.truth_known:
         raise ValueError(
             "This data has no clean set: its labels are not known to be true and no sample is "
@@ -320,12 +326,14 @@ def _check_source(source: Source) -> None:
 
 def _check_labels(labels: Tensor, classes: int, name: str) -> None:
     if labels.dtype != torch.int64:
-        raise ValueError(f"The {name} must be int64 class indices, got {labels.dtype}.")
+        raise ValueError(
+            f"The {name} must be int64 class indices, got {labels.dtype}: call .long()."
+        )
     if len(labels) == 0:
-        raise ValueError(f"The {name} are empty.")
+        raise ValueError(f"The {name} must not be empty, got none: there is nothing to learn from.")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(
             f"The {name} must lie in [0, {classes}) for {classes} classes, got "
-            f"{low if low < 0 else high}."
+            f"{low if low < 0 else high}: renumber them, or leave those samples out."
         )

@@ -96,11 +96,18 @@ def read_tree(path: Path) -> Any:
         return _put_tensors(json.loads(structure), tensors)
     except FileNotFoundError:
         raise
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
+    except (SafetensorError, LookupError, ValueError, TypeError, OSError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged or was not written by this library ({error}): restore it "
             "from a copy, or start the run afresh."
         ) from error
+
+
+def physical_memory() -> int:
+    """Bytes of memory in this machine; 2^40 where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return 2**40
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _digest(structure: str, tensors: Mapping[str, Tensor]) -> str:

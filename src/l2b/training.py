@@ -54,9 +54,15 @@ class Training:
     def __post_init__(self) -> None:
         """Refuse lengths and limits that have no meaning."""
         if self.epochs < 1:
-            raise ValueError(f"training.epochs must be at least 1, got {self.epochs}.")
+            raise ValueError(
+                f"training.epochs must be at least 1, got {self.epochs}: it is how often the noisy "
+                "samples are gone through."
+            )
         if self.threads is not None and self.threads < 1:
-            raise ValueError(f"training.threads must be at least 1 or none, got {self.threads}.")
+            raise ValueError(
+                f"training.threads must be at least 1 or none, got {self.threads}: none takes as "
+                "many as the work deserves."
+            )
         if self.keep < 1:
             raise ValueError(
                 f"training.keep must be at least 1, got {self.keep}: a run goes on from the newest "

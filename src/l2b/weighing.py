@@ -241,10 +241,14 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
     if tuple(target.shape) != expected:
         raise ValueError(
             f"`{name}` must have the shape {expected} to fit logits of shape "
-            f"{tuple(z.shape)}, got {tuple(target.shape)}."
+            f"{tuple(z.shape)}, got {tuple(target.shape)}: give one label for every sample (and "
+            "pixel)."
         )
     if target.numel() == 0:
-        raise ValueError(f"`{name}` is empty: a gradient needs at least one sample.")
+        raise ValueError(
+            f"`{name}` must not be empty, got the shape {tuple(target.shape)}: a gradient needs at "
+            "least one sample. Leave such batches out."
+        )
     # Looking at values would make a GPU wait; there, the loss kernel itself refuses.
     if target.device.type == "cpu" and not target.is_floating_point():
         low, high = int(target.min()), int(target.max())
@@ -252,5 +256,5 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             wrong = low if low < 0 else high
             raise ValueError(
                 f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
-                f"{wrong}."
+                f"{wrong}: renumber the labels from 0, or give the model an output for each."
             )

@@ -28,7 +28,10 @@ class Bootstrap(Method):
     def __post_init__(self) -> None:
         """Refuse what is no share."""
         if not 0 <= self.share <= 1:
-            raise ValueError(f"Bootstrap needs 0 <= share <= 1, got {self.share}.")
+            raise ValueError(
+                f"Bootstrap needs 0 <= share <= 1, got {self.share}: it is the pseudo-label's part "
+                "of the target; 0 is cross_entropy."
+            )
 
     def build(self, task: Task) -> Learner:
         """A learner with mixed targets."""

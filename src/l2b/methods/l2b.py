@@ -48,7 +48,10 @@ class L2B(Method):
     def __post_init__(self) -> None:
         """Refuse a negative warm-up."""
         if self.warmup < 0:
-            raise ValueError(f"warmup must be 0 or more epochs, got {self.warmup}.")
+            raise ValueError(
+                f"warmup must be 0 or more epochs, got {self.warmup}: in these, labels are learned "
+                "as they are; 0 weighs them from the start."
+            )
 
     def build(self, task: Task) -> Learner:
         """A learner that weighs every batch."""

@@ -1,0 +1,253 @@
+"""Several processes equal one: weights, parameters, ledger, stops."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from l2b import collectives
+from l2b.amortise import Amortisation
+from l2b.augment import CropFlip
+from l2b.cli import main
+from l2b.engines import LastLayer
+from l2b.experiment import Run
+from l2b.files import read_tree, write_tree
+from l2b.folder import RunFolder
+from l2b.lookahead import OptimiserStep
+from l2b.methods.bootstrap import Bootstrap
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.methods.fine_tune import FineTune
+from l2b.methods.gold_correction import GoldCorrection
+from l2b.methods.l2b import L2B
+from l2b.methods.pooled import Pooled
+from l2b.models.base import Model
+from l2b.models.mlp import Mlp
+from l2b.normalise import PerSample, Softmax
+from l2b.optimise import Optimiser
+from l2b.pseudo import SelfLabels, Temporal
+from l2b.train import Training, fit
+
+HERE = Path(__file__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wide(Model):
+    """An MLP whose numbers are float64."""
+
+    def build(self, shape, classes):
+        return Mlp(hidden=(24,)).build(shape, classes).double()
+
+
+TRAINING = Training(
+    epochs=3, batch=48, clean_batch=40, clip=0.5, device="cpu", threads=1,
+    optimiser=Optimiser(lr=0.05),
+)  # fmt: skip
+METHODS = {
+    "l2b": L2B(),
+    "published": L2B(pseudo=SelfLabels(), lookahead=OptimiserStep(), warmup=0),
+    "softmax_temporal": L2B(
+        normalise=Softmax(temperature=0.5), pseudo=Temporal(), engine=LastLayer()
+    ),
+    "amortised": L2B(
+        normalise=PerSample(), amortise=Amortisation(gradient_every=2, weights_every=2)
+    ),
+    "cross_entropy": CrossEntropy(),
+    "bootstrap": Bootstrap(),
+    "pooled": Pooled(),
+    "fine_tune": FineTune(),
+    "gold_correction": GoldCorrection(),
+}
+
+
+def trained(name, out, dtype):
+    """One run, in this process or as one of several."""
+    method, _, variant = name.partition("+")
+    changes = {"long": {"epochs": 8}, "augmented": {"augment": CropFlip(padding=1)}, "": {}}
+    training = replace(TRAINING, **changes[variant])
+    data, model = Run(seed=1).prepare(), Mlp(hidden=(24,))
+    if dtype == "float64":
+        mean, std = data.mean.double().reshape(-1), data.std.double().reshape(-1)
+        data, model = replace(data, mean=mean, std=std), Wide()
+    out.mkdir(parents=True, exist_ok=True)
+    outcome = fit(
+        data, model, METHODS[method], training, seed=1, folder=RunFolder(out), progress=False
+    )
+    if collectives.rank() == 0:
+        found = {
+            "state": outcome.learner.network.module.state_dict(),
+            "ledger": outcome.ledger.state_dict(),
+            "history": outcome.history,
+        }
+        write_tree(out / "all", found)
+
+
+def together(count, code, *words, tmp_path):
+    """Run code in so many processes that meet through a file; all have to end well."""
+    running = []
+    for rank in range(count):
+        own = {
+            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+            "LOCAL_WORLD_SIZE": str(count), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1",
+            collectives.MEETING: str(tmp_path / "meeting"),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        }  # fmt: skip
+        words_of_program = [sys.executable, "-c", code, *map(str, words)]
+        running.append(
+            subprocess.Popen(
+                words_of_program, env={**os.environ, **own}, stderr=subprocess.PIPE, text=True
+            )
+        )
+    said = [process.communicate(timeout=280)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * count, "\n".join(said)
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+import test_processes
+from l2b import collectives
+collectives.start(cpu=True)
+for name in sys.argv[3:]:
+    test_processes.trained(name, Path(sys.argv[1]) / name, sys.argv[2])
+collectives.stop()
+"""
+
+
+def compare(count, names, dtype, limit, tmp_path):
+    """Train in one process and in several; parameters, weights and metrics have to agree."""
+    together(count, TRAIN, tmp_path / "many", dtype, *names, tmp_path=tmp_path)
+    for name in names:
+        trained(name, tmp_path / "one" / name, dtype)
+        one, many = (read_tree(tmp_path / side / name / "all") for side in ("one", "many"))
+        for key, value in one["state"].items():
+            off = (many["state"][key] - value).abs().max() / value.abs().max()
+            assert off < limit, f"{name}: {key} is off by {off:.1e}"
+        for key, entries in one["ledger"].items():
+            # The entries are float16: a rounding may fall on the other side.
+            torch.testing.assert_close(
+                many["ledger"][key], entries, rtol=2e-3, atol=1e-4, equal_nan=True
+            )
+        for row, same in zip(many["history"], one["history"], strict=True):
+            assert row.keys() == same.keys()
+            assert row == pytest.approx(same, rel=1e-4)
+
+
+def test_two_processes_equal_one_in_double_precision(tmp_path):
+    names = ["l2b+long", "softmax_temporal", "cross_entropy+augmented"]
+    compare(2, names, "float64", 1e-10, tmp_path)
+
+
+def test_two_processes_equal_one_in_single_precision(tmp_path):
+    compare(2, ["l2b+long"], "float32", 1e-5, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_every_method_is_the_same_on_several_processes(count, tmp_path):
+    compare(count, [*METHODS, "l2b+long"], "float64", 1e-10, tmp_path)
+
+
+@pytest.mark.slow
+def test_four_processes_equal_one_in_single_precision(tmp_path):
+    compare(4, ["l2b+long"], "float32", 1e-5, tmp_path)
+
+
+WEIGH = """
+import sys
+import torch
+import l2b, test_processes
+from pathlib import Path
+from l2b import collectives
+from l2b.files import write_tree
+collectives.start(cpu=True)
+model, inputs, labels, clean, clean_labels = test_processes.drop_in_problem()
+cut, clean_cut = ([0, 5, 12], [0, 2, 9])
+own = slice(*cut[collectives.rank():][:2])
+clean_own = slice(*clean_cut[collectives.rank():][:2])
+w = l2b.weigh(model, inputs[own], labels[own], clean[clean_own], clean_labels[clean_own])
+with collectives.alone():
+    whole = l2b.weigh(model, inputs, labels, clean, clean_labels)
+assert torch.allclose(w.alpha, whole.alpha[own], rtol=1e-12)
+assert torch.allclose(w.beta, whole.beta[own], rtol=1e-12)
+total = collectives.total(w.alpha.sum() + w.beta.sum())
+assert abs(total.item() - 1) < 1e-12
+lost = collectives.anywhere(collectives.rank() == 1)
+assert lost
+assert collectives.from_first([3 + collectives.rank(), 4]) == [3, 4]
+frozen = torch.nn.Parameter(torch.ones(2))
+average = torch.nn.Parameter(torch.zeros(3))
+average.grad = torch.full((3,), float(collectives.rank()))
+collectives.average_gradients([average, frozen])
+assert average.grad.tolist() == [0.5] * 3 and frozen.grad is None
+collectives.stop()
+"""
+
+
+def drop_in_problem():
+    """A model with a noisy and a clean batch, in float64, the same in every process."""
+    draw = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3)).double()
+    inputs = torch.randn(12, 4, generator=draw, dtype=torch.float64)
+    clean = torch.randn(9, 4, generator=draw, dtype=torch.float64)
+    labels, clean_labels = (torch.randint(3, (n,), generator=draw) for n in (12, 9))
+    return model, inputs, labels, clean, clean_labels
+
+
+def test_the_drop_in_weighs_unequal_parts_together(tmp_path):
+    together(2, WEIGH, tmp_path=tmp_path)
+
+
+WORDS = ["run", "--model", "mlp", "--batch", "64", "--clean_batch", "40", "--quiet"]
+
+
+def test_launched_stopped_and_resumed(tmp_path, capfd):
+    words = [*WORDS, "--epochs", "40", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "l2b", *words, "--launch", "2"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("checkpoints/epoch-*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 75, said
+    assert re.fullmatch(r"l2b: stopped .*; go on with --resume\n", said)
+    # One process can go on where two have stopped, to the same end as one alone.
+    assert main([*words, "--resume"]) == 0
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    found, whole = (load_file(tmp_path / d / "model.safetensors") for d in ("run", "whole"))
+    assert max((found[k] - whole[k]).abs().max().item() for k in whole) < 1e-2
+    left, right = (read_tree(tmp_path / d / "ledger.safetensors") for d in ("run", "whole"))
+    assert torch.equal(left["alpha"].isnan(), right["alpha"].isnan())
+
+
+def test_what_several_processes_cannot_do_is_refused_in_one_line(tmp_path, capfd, monkeypatch):
+    odd = [*WORDS, "--batch", "63", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main([*odd, "--launch", "2"]) == 2
+    said = capfd.readouterr().err
+    assert said == (
+        "l2b: training.batch must be a multiple of the 2 processes, got 63: each takes an equal "
+        "part of it. Set it to 62.\n"
+    )
+    assert main([*odd, "--launch", "0"]) == 2
+    assert "--launch must be at least 1 process, got 0" in capfd.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([*odd, "--launch", "2"]) == 2
+    assert "a launcher has started this one already" in capfd.readouterr().err
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert main(odd) == 2
+    assert "Sharded parameters (FSDP) are not supported" in capfd.readouterr().err
