@@ -92,6 +92,7 @@ class WeightMemory:
     def keep(self, index: Tensor, alpha: Tensor, beta: Tensor) -> None:
         """Remember the weights of a batch; ``alpha`` and ``beta`` are times n, [n]."""
         table = collectives.gathered(torch.stack([alpha, beta]).detach(), dim=1).cpu()
+        self.table = self.table.to(table.dtype)
         self.table[:, collectives.gathered(index).cpu()] = table
 
     def recall(self, index: Tensor, pseudo: Tensor) -> Weights:

@@ -102,11 +102,10 @@ class Watch:
             positions = self._positions(log.broken_samples())
             found = {"skipped_steps": skipped, "skipped_samples": positions[:LONGEST_LIST]}
             told.append(skipped_steps(epoch, skipped, len(log), positions))
-        weighed = len(log) - skipped
-        many = silent is not None and silent >= SILENT_SHARE and weighed >= SILENT_BATCHES
-        if many and not self.told_silent:
+        weighed, share = len(log) - skipped, silent or 0.0
+        if share >= SILENT_SHARE and weighed >= SILENT_BATCHES and not self.told_silent:
             self.told_silent = True
-            told.append(silent_weights(epoch, round(silent * weighed), weighed))
+            told.append(silent_weights(epoch, round(share * weighed), weighed))
         if self.clean.due(epoch, self.epochs):
             clean = judged()
             wrong = self.clean.judge(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from l2b import collectives
 from l2b.catalog import name_of
 from l2b.estimation.chosen import Chosen, ChosenLearner
 from l2b.estimation.rows import Features, SparseRows
@@ -63,15 +64,16 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
         used = Weighted(method=used, weights=plan.class_weights)
     if data.validation is not None:
         used = Chosen(method=used, validation=data.validation)
-    outcome = fit(
-        data,
-        plan.model,
-        used,
-        plan.training,
-        seed=seed,
-        progress=plan.progress,
-        label=name_of(method),
-    )
+    with collectives.alone():  # an estimator is one process's own, whoever else is there
+        outcome = fit(
+            data,
+            plan.model,
+            used,
+            plan.training,
+            seed=seed,
+            progress=plan.progress,
+            label=name_of(method),
+        )
     learner = outcome.learner
     if isinstance(learner, ChosenLearner):
         learner.finish()
