@@ -1,6 +1,7 @@
 """The folder of one run: what lies where, written so that a crash loses nothing."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,8 @@ class RunFolder:
         """Remove the files of a run, and nothing else."""
         for name in OWN:
             found = self.path / name
-            if found.is_dir():
-                for inner in sorted(found.rglob("*"), reverse=True):
-                    inner.rmdir() if inner.is_dir() else inner.unlink()
-                found.rmdir()
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)  # never through a link
             else:
                 found.unlink(missing_ok=True)
 
