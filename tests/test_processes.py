@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+import l2b
 from l2b import collectives
 from l2b.amortise import Amortisation
-from l2b.augment import CropFlip
+from l2b.augment import CropFlip, Identity
 from l2b.cli import main
+from l2b.data import Feed
 from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
@@ -120,10 +122,33 @@ from pathlib import Path
 import test_processes
 from l2b import collectives
 collectives.start(cpu=True)
+if collectives.ranks() == 2:
+    test_processes.check_the_drop_in()
 for name in sys.argv[3:]:
     test_processes.trained(name, Path(sys.argv[1]) / name, sys.argv[2])
 collectives.stop()
 """
+
+
+def check_the_drop_in():
+    """In one of two processes: unequal parts of a batch are weighed like the whole."""
+    model, inputs, labels, clean, clean_labels = drop_in_problem()
+    rank = collectives.rank()
+    own, clean_own = (slice(*cuts[rank:][:2]) for cuts in ([0, 5, 12], [0, 2, 9]))
+    w = l2b.weigh(model, inputs[own], labels[own], clean[clean_own], clean_labels[clean_own])
+    with collectives.alone():
+        whole = l2b.weigh(model, inputs, labels, clean, clean_labels)
+    assert torch.allclose(w.alpha, whole.alpha[own], rtol=1e-12)
+    assert torch.allclose(w.beta, whole.beta[own], rtol=1e-12)
+    total = collectives.total(w.alpha.sum() + w.beta.sum())
+    assert abs(total.item() - 1) < 1e-12
+    assert collectives.anywhere(rank == 1)
+    assert collectives.from_first([3 + rank, 4]) == [3, 4]
+    unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.zeros(3))
+    used.grad = torch.full((3,), float(rank))
+    collectives.average_gradients([used, unused])
+    assert used.grad.tolist() == [0.5] * 3
+    assert unused.grad is None
 
 
 def compare(count, names, dtype, limit, tmp_path):
@@ -150,6 +175,7 @@ def test_two_processes_equal_one_in_double_precision(tmp_path):
     compare(2, names, "float64", 1e-10, tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_in_single_precision(tmp_path):
     compare(2, ["l2b+gentle"], "float32", 1e-5, tmp_path)
 
@@ -165,37 +191,6 @@ def test_four_processes_equal_one_in_single_precision(tmp_path):
     compare(4, ["l2b+gentle"], "float32", 1e-5, tmp_path)
 
 
-WEIGH = """
-import sys
-import torch
-import l2b, test_processes
-from pathlib import Path
-from l2b import collectives
-from l2b.files import write_tree
-collectives.start(cpu=True)
-model, inputs, labels, clean, clean_labels = test_processes.drop_in_problem()
-cut, clean_cut = ([0, 5, 12], [0, 2, 9])
-own = slice(*cut[collectives.rank():][:2])
-clean_own = slice(*clean_cut[collectives.rank():][:2])
-w = l2b.weigh(model, inputs[own], labels[own], clean[clean_own], clean_labels[clean_own])
-with collectives.alone():
-    whole = l2b.weigh(model, inputs, labels, clean, clean_labels)
-assert torch.allclose(w.alpha, whole.alpha[own], rtol=1e-12)
-assert torch.allclose(w.beta, whole.beta[own], rtol=1e-12)
-total = collectives.total(w.alpha.sum() + w.beta.sum())
-assert abs(total.item() - 1) < 1e-12
-lost = collectives.anywhere(collectives.rank() == 1)
-assert lost
-assert collectives.from_first([3 + collectives.rank(), 4]) == [3, 4]
-frozen = torch.nn.Parameter(torch.ones(2))
-average = torch.nn.Parameter(torch.zeros(3))
-average.grad = torch.full((3,), float(collectives.rank()))
-collectives.average_gradients([average, frozen])
-assert average.grad.tolist() == [0.5] * 3 and frozen.grad is None
-collectives.stop()
-"""
-
-
 def drop_in_problem():
     """A model with a noisy and a clean batch, in float64, the same in every process."""
     draw = torch.Generator().manual_seed(0)
@@ -206,10 +201,6 @@ def drop_in_problem():
     clean = torch.randn(9, 4, generator=draw, dtype=torch.float64)
     labels, clean_labels = (torch.randint(3, (n,), generator=draw) for n in (12, 9))
     return model, inputs, labels, clean, clean_labels
-
-
-def test_the_drop_in_weighs_unequal_parts_together(tmp_path):
-    together(2, WEIGH, tmp_path=tmp_path)
 
 
 WORDS = ["run", "--model", "mlp", "--batch", "64", "--clean_batch", "40", "--quiet"]
@@ -255,6 +246,7 @@ def listening(parent):
             if row[3] == "0A" and row[9] in inodes and not row[1].startswith(local)]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_stop_and_one_goes_on(tmp_path):
     out = tmp_path / "run"
     stop_under_way(launched(out), out)
@@ -278,7 +270,8 @@ def test_two_stopped_and_resumed_are_as_if_never_stopped(tmp_path):
         assert whole == parts, name
 
 
-def test_what_several_processes_cannot_do_is_refused_in_one_line(tmp_path, capfd, monkeypatch):
+@pytest.mark.slow
+def test_a_launched_mistake_is_told_once(tmp_path, capfd):
     odd = [*WORDS, "--batch", "63", "--epochs", "1", "--out", str(tmp_path / "run")]
     assert main([*odd, "--launch", "2"]) == 2
     said = capfd.readouterr().err
@@ -286,11 +279,35 @@ def test_what_several_processes_cannot_do_is_refused_in_one_line(tmp_path, capfd
         "l2b: training.batch must be a multiple of the 2 processes, got 63: each takes an equal "
         "part of it. Set it to 62.\n"
     )
-    assert main([*odd, "--launch", "0"]) == 2
-    assert "--launch must be at least 1 process, got 0" in capfd.readouterr().err
+
+
+def test_shares_of_a_batch_make_up_the_whole():
+    data = Run().prepare()
+    settings = {"data": data, "batch": 48, "clean_batch": 40, "seed": 3}
+    for augment in (Identity(), CropFlip(padding=1)):
+        whole = next(Feed(**settings, augment=augment).epoch(1))
+        shares = [
+            next(Feed(**settings, augment=augment, ranks=4, rank=r).epoch(1)) for r in range(4)
+        ]
+        for name in ("index", "inputs", "labels"):
+            for k, pair in enumerate(zip(*shares, strict=True)):
+                joined = torch.cat([getattr(share, name) for share in pair])
+                assert torch.equal(joined, getattr(whole[k], name))
+    with pytest.raises(ValueError, match=r"multiple of the 5 processes, got 48.* Set it to 45\."):
+        Feed(**settings, augment=Identity(), ranks=5)
+    with pytest.raises(ValueError, match=r"clean_batch must be a multiple of the 16 .* to 32"):
+        Feed(**settings, augment=Identity(), ranks=16)
+    with pytest.raises(ValueError, match="Start fewer processes"):
+        Feed(**settings, augment=Identity(), ranks=64)
+
+
+def test_what_cannot_be_launched_is_refused_in_one_line(tmp_path, capsys, monkeypatch):
+    words = [*WORDS, "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main([*words, "--launch", "0"]) == 2
+    assert "--launch must be at least 1 process, got 0" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main([*odd, "--launch", "2"]) == 2
-    assert "a launcher has started this one already" in capfd.readouterr().err
+    assert main([*words, "--launch", "2"]) == 2
+    assert "a launcher has started this one already" in capsys.readouterr().err
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert main(odd) == 2
-    assert "Sharded parameters (FSDP) are not supported" in capfd.readouterr().err
+    assert main(words) == 2
+    assert "Sharded parameters (FSDP) are not supported" in capsys.readouterr().err
