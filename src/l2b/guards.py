@@ -159,9 +159,8 @@ class CleanSetGuard:
         """
         if self.start is None or epoch + 1 < FEWEST_EPOCHS:
             return None
-        disagrees = accuracy <= self.chance
-        if not disagrees and not (steers and loss >= self.start):
-            return None
+        if loss < self.start or not (steers or accuracy <= self.chance):
+            return None  # it is being learned, or only overfitted
         self.told = True
         return (
             f"The clean set looks wrong: after epoch {epoch + 1} the model gets {accuracy:.1%} of "

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 
@@ -10,9 +11,24 @@ class Notice(UserWarning):
     """A warning of this library: what happened, and what to do."""
 
 
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
 def notice(text: str) -> None:
     """Warn in one line: what happened, and what to do."""
+    if _quiet.get():
+        return
     warnings.warn(text, Notice, stacklevel=3)
+
+
+@contextmanager
+def no_notices() -> Iterator[None]:
+    """Say nothing inside, where many trainings make up one answer; records keep it all."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
 
 
 @contextmanager

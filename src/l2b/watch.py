@@ -19,7 +19,7 @@ from l2b.ledger import EpochLog
 from l2b.notices import notice
 
 LONGEST_LIST = 50  # positions of skipped samples in a row of metrics
-SILENT_SHARE, SILENT_BATCHES = 0.5, 4  # all weights zero: when this is worth a word
+SILENT_SHARE, SILENT_BATCHES = 0.8, 8  # all weights zero: when this is worth a word
 
 
 class Watch:

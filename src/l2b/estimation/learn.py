@@ -17,6 +17,7 @@ from l2b.estimation.weighted import Weighted
 from l2b.functional import forward
 from l2b.methods import Method
 from l2b.models import Model
+from l2b.notices import no_notices
 from l2b.train import Outcome, Training, fit
 
 ROWS_AT_ONCE = 2048
@@ -64,7 +65,8 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
         used = Weighted(method=used, weights=plan.class_weights)
     if data.validation is not None:
         used = Chosen(method=used, validation=data.validation)
-    with collectives.alone():  # an estimator is one process's own, whoever else is there
+    # An estimator is one process's own, whoever else is there.
+    with collectives.alone(), no_notices():
         outcome = fit(
             data,
             plan.model,
