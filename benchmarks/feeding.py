@@ -16,10 +16,13 @@ from l2b.augment import CropFlip
 from l2b.data import Feed, prepare
 from l2b.datasets import Source, Split
 from l2b.files import write_json
+from l2b.losses import bootstrapped_loss
 from l2b.models.conv_net import ConvNet
 from l2b.models.preact_resnet import PreactResnet
 from l2b.noise.symmetric import Symmetric
+from l2b.weighing import weighed_pass
 
+WARMUP = 3
 MODELS = {"conv_net": ConvNet(), "preact_resnet, width 16": PreactResnet(width=16)}
 
 
@@ -38,7 +41,7 @@ def feed(batch: int) -> Feed:
 
 
 def main() -> None:
-    """Time the next pair of batches, and a plain step on it, in turns."""
+    """Time the next pair of batches, then a plain and a weighed step on it, in turns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=2)
@@ -48,19 +51,30 @@ def main() -> None:
     rows = []
     for name, model in MODELS.items():
         module, batches = model.build((3, 32, 32), 10), feed(128).epoch(0)
-        feeding, stepping = [], []
-        for _ in range(options.rounds):
+        taken: dict[str, list[float]] = {"feeding": [], "plain": [], "weighed": []}
+        for turn in range(options.rounds):
             start = time.perf_counter()
-            batch, _clean = next(batches)
+            batch, clean = next(batches)
             fed = time.perf_counter()
             module.zero_grad()
             nn.functional.cross_entropy(module(batch.inputs), batch.labels).backward()
-            feeding.append(1e3 * (fed - start))
-            stepping.append(1e3 * (time.perf_counter() - fed))
-        a, b = statistics.median(feeding[3:]), statistics.median(stepping[3:])
-        rows.append({"model": name, "feeding_ms": a, "plain_step_ms": b, "share": a / (a + b)})
+            plain = time.perf_counter()
+            module.zero_grad()
+            z, weights = weighed_pass(
+                module, batch.inputs, batch.labels, clean.inputs, clean.labels
+            )
+            bootstrapped_loss(z, batch.labels, weights).backward()
+            if turn >= WARMUP:
+                taken["feeding"].append(1e3 * (fed - start))
+                taken["plain"].append(1e3 * (plain - fed))
+                taken["weighed"].append(1e3 * (time.perf_counter() - plain))
+        ms = {key: statistics.median(values) for key, values in taken.items()}
+        share = {key: ms["feeding"] / (ms["feeding"] + ms[key]) for key in ("plain", "weighed")}
+        rows.append({"model": name, "ms": ms, "share": share})
         print(
-            f"{name:<26}noisy and clean batch {a:.1f} ms, plain step {b:.1f} ms: {a / (a + b):.1%}"
+            f"{name:<26}noisy and clean batch {ms['feeding']:.1f} ms; plain step "
+            f"{ms['plain']:.1f} ms: {share['plain']:.1%}; weighed step {ms['weighed']:.1f} ms: "
+            f"{share['weighed']:.1%}"
         )
     write_json(options.out, {**provenance(), "rows": rows})
 

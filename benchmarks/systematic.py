@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--methods", nargs="+", default=METHODS)
-    parser.add_argument("--budget", type=float, default=120.0)
+    parser.add_argument("--budget", type=float, default=300.0)
     parser.add_argument("--out", type=Path, default=RESULTS / "systematic.json")
     options = parser.parse_args()
     torch.set_num_threads(1)

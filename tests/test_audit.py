@@ -26,6 +26,10 @@ from l2b.datasets.table import Table
 from l2b.decisions import read_decisions
 from l2b.experiment import Run
 from l2b.features import column_features, text_features
+from l2b.methods.as_published import AsPublished
+from l2b.methods.clean_only import CleanOnly
+from l2b.methods.l2b import L2B
+from l2b.models.mlp import Mlp
 from l2b.tables import TableFile, armed, defused
 from l2b.train import Training
 
@@ -164,6 +168,32 @@ def test_thumbnails_are_pictures():
 
 
 # ---- a run
+
+
+@pytest.mark.parametrize(
+    ("method", "judged"),
+    [
+        (L2B(), True),
+        (AsPublished(), True),
+        (L2B(clean_weight=1.0), False),
+        (L2B(start="clean"), False),
+        (CleanOnly(), False),
+    ],
+    ids=repr,
+)
+def test_checked_samples_judge_only_models_that_were_not_trained_on_them(
+    method, judged, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        "l2b.audit.subject.second_opinion", lambda table, *_: asked.append(table) or table
+    )
+    training = Training(epochs=1, batch=256)
+    Run(training=training, method=method, model=Mlp(hidden=())).execute(
+        tmp_path / "run", progress=False
+    )
+    audit_run(tmp_path / "run")
+    assert bool(asked) == judged
 
 
 def test_a_run_is_audited_against_the_truth(tmp_path):

@@ -9,9 +9,12 @@ from l2b.augment import Identity
 from l2b.data import Feed, _quota, prepare
 from l2b.datasets import Source, Split
 from l2b.datasets.digits import Digits
+from l2b.long_tail import long_tail
 from l2b.noise.existing import Existing
+from l2b.noise.instance_dependent import InstanceDependent
 from l2b.noise.none import NoNoise
 from l2b.noise.symmetric import Symmetric
+from l2b.streams import stream
 
 NOISE = Symmetric(rate=0.4)
 
@@ -60,6 +63,52 @@ def test_noise_depends_on_its_seed_alone():
     assert ready(seed=1).noise_hash != a.noise_hash
     wrong = (a.train.labels != a.train.true).float().mean().item()
     assert a.noise_rate == wrong
+
+
+def test_a_long_tail_is_thinned_out_before_all_else():
+    whole = ready(clean=6, validation=0.34)
+    tail = prepare(source(), NOISE, clean=6, validation=0.34, seed=0, imbalance=4)
+    parts = [tail.train, tail.clean, tail.validation]
+    true = torch.cat([tail.train.true, tail.clean.labels, tail.validation.labels])
+    assert torch.bincount(true).tolist() == [20, 10, 5]
+    assert tail.noise_hash == whole.noise_hash
+    at = dict(zip(whole.train.index.tolist(), whole.train.labels.tolist(), strict=True))
+    for place, label in zip(tail.train.index.tolist(), tail.train.labels.tolist(), strict=True):
+        assert at.get(place, label) == label
+    assert len(torch.cat([pool.index for pool in parts]).unique()) == 35
+    assert torch.equal(tail.test.labels, whole.test.labels)
+    other = prepare(source(), NOISE, clean=6, validation=0.34, seed=1, imbalance=4)
+    assert not torch.equal(other.train.index, tail.train.index)
+
+
+@given(
+    counts=st.lists(st.integers(1, 60), min_size=2, max_size=8),
+    factor=st.floats(1, 100),
+)
+def test_long_tails_by_definition(counts, factor):
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    kept = long_tail(labels, len(counts), factor, stream(0, "tail"))
+    left = torch.bincount(labels[kept], minlength=len(counts)).tolist()
+    for k, count in enumerate(counts):
+        wanted = max(counts) * factor ** (-k / (len(counts) - 1))
+        assert left[k] == min(count, max(1, int(wanted + 1e-9)))
+
+
+def test_long_tails_need_truth_and_a_factor():
+    trusted = torch.arange(30, 45)
+    made = source(truth_known=False, trusted=trusted)
+    with pytest.raises(ValueError, match="imbalance needs one true label per sample"):
+        prepare(made, NoNoise(), clean=6, validation=0, seed=0, imbalance=2)
+    with pytest.raises(ValueError, match=r"imbalance must be at least 1, got 0\.5"):
+        prepare(source(), NOISE, clean=6, validation=0, seed=0, imbalance=0.5)
+
+
+def test_instance_noise_needs_truth_too():
+    made = source(truth_known=False, trusted=torch.arange(30, 45))
+    with pytest.raises(ValueError, match=r"InstanceDependent noise needs true labels"):
+        ready(made, noise=InstanceDependent(rate=0.3))
+    data = ready(noise=InstanceDependent(rate=0.3))
+    assert 0.1 < data.noise_rate < 0.5
 
 
 def test_unknown_truth_needs_and_uses_trusted_samples():

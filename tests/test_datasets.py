@@ -21,7 +21,9 @@ from PIL import Image
 from l2b.catalog import find, names, summary
 from l2b.datasets import Arrays, Cifar10, Cifar100, Dataset, FashionMnist, ImageFolder
 from l2b.datasets.base import data_root, moments
+from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.fashion_mnist import read_idx
+from l2b.datasets.isic import Isic
 from l2b.datasets.table import Table
 from l2b.datasets.trec import Trec
 from l2b.datasets.yoruba import Yoruba
@@ -143,6 +145,42 @@ def write_table(path):
     return path
 
 
+def write_images(root, names, suffix=""):
+    for i, name in enumerate(names):
+        path = root / f"{name}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[i % 12]).save(path)
+
+
+def write_isic(root):
+    names = [f"ISIC_{i:07d}" for i in range(16)]
+    columns = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    rows = [
+        ",".join([name, *("1.0" if k == i % 8 else "0.0" for k in range(9))])
+        for i, name in enumerate(names)
+    ]
+    text = "\n".join([",".join(["image", *columns]), *rows]) + "\n"
+    root.mkdir(exist_ok=True)
+    (root / "ISIC_2019_Training_GroundTruth.csv").write_text(text)
+    write_images(root / "ISIC_2019_Training_Input", names, ".jpg")
+    for name, part in (("train", names[:10]), ("val", names[10:12]), ("test", names[12:])):
+        (root / f"{name}.lst").write_text("\n".join(reversed(part)) + "\n")
+    return root
+
+
+def write_clothing(root):
+    keys = [f"images/{i % 3}/{i}/{10 * i},{i}.jpg" for i in range(20)]
+    root.mkdir(exist_ok=True)
+    write_images(root, keys)
+    parts = {"noisy_train": keys[:12], "clean_val": keys[12:16], "clean_test": keys[16:]}
+    for name, part in parts.items():
+        (root / f"{name}_key_list.txt").write_text("\n".join(part) + "\n")
+    for name, part in (("noisy", keys[:12]), ("clean", keys[12:])):
+        lines = [f"{key} {i % 14 if name == 'clean' else i % 2}" for i, key in enumerate(part)]
+        (root / f"{name}_label_kv.txt").write_text("\n".join(lines) + "\n")
+    return root
+
+
 BUILDERS = {
     "table": lambda tmp: Table(path=write_table(tmp / "t.csv"), label="label", clean="clean"),
     "arrays": lambda tmp: Arrays(path=write_arrays(tmp / "a.npz", clean_index=[0, 4, 8])),
@@ -151,6 +189,8 @@ BUILDERS = {
     "fashion_mnist": lambda tmp: FashionMnist(root=write_fashion(tmp)),
     "trec": lambda tmp: Trec(root=write_trec(tmp)),
     "yoruba": lambda tmp: Yoruba(root=write_yoruba(tmp)),
+    "isic": lambda tmp: Isic(root=write_isic(tmp), size=16),
+    "clothing1m": lambda tmp: Clothing1m(root=write_clothing(tmp), size=16),
     "image_folder": lambda tmp: ImageFolder(root=write_folder(tmp), size=16),
 }
 
@@ -353,6 +393,7 @@ def test_human_labels_of_cifar10(tmp_path):
     noise = Existing(annotation="worst")
     observed = noise.corrupt(
         source.train.labels,
+        inputs=source.train.inputs,
         classes=10,
         annotations=source.annotations,
         generator=stream(0, "noise"),
@@ -776,3 +817,106 @@ def test_real_cifar10_with_human_labels():
     published = {"aggregate": 0.09, "random1": 0.172, "worst": 0.402}
     for name, rate in published.items():
         assert abs(wrong[name] - rate) < 0.04
+
+
+# --- ISIC 2019 -------------------------------------------------------------------------------
+
+
+def test_isic_follows_the_lists(tmp_path):
+    source = Isic(root=write_isic(tmp_path), size=16).load()
+    order = [*range(9, -1, -1), 11, 10]
+    assert source.train.labels.tolist() == [i % 8 for i in order]
+    assert source.test.labels.tolist() == [i % 8 for i in (15, 14, 13, 12)]
+    assert source.train.inputs.shape == (12, 3, 16, 16)
+    assert source.classes[1] == "NV" and source.truth_known and source.trusted is None
+    direct = decode_images([encode(PIXELS[9], "JPEG")], 16, name="x", resize=True)
+    assert torch.equal(source.train.inputs[0], direct[0])
+    assert len(Isic(root=tmp_path, limit=3).load().train.labels) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("ISIC_2019_Training_GroundTruth.csv", lambda t: t.replace("1.0", "0.0", 1),
+         "exactly one of MEL.*got 0 in line 2"),
+        ("ISIC_2019_Training_GroundTruth.csv", lambda t: t.replace("0.0,0.0", "1.0,0.0", 1),
+         "got 2 in line 2"),
+        ("ISIC_2019_Training_GroundTruth.csv", lambda t: t.replace("SCC", "XYZ"),
+         "must have the columns image, MEL"),
+        ("train.lst", lambda t: t + "ISIC_9\n", "names ISIC_9: its class is not known"),
+        ("test.lst", lambda t: "", "it is empty"),
+        ("test.lst", lambda t: t + "ISIC_0000003\n", "ISIC_0000003 occurs twice"),
+        ("train.lst", lambda t: t + "ISIC_0000003\n", "ISIC_0000003 occurs twice"),
+    ],
+)  # fmt: skip
+def test_isic_names_what_is_wrong(tmp_path, file, damage, message):
+    path = write_isic(tmp_path) / file
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match=message):
+        Isic(root=tmp_path).load()
+
+
+def test_isic_names_missing_files(tmp_path):
+    path = write_isic(tmp_path) / "ISIC_2019_Training_Input" / "ISIC_0000004.jpg"
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no ISIC_0000004\.jpg"):
+        Isic(root=tmp_path).load()
+    (tmp_path / "val.lst").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no val\.lst"):
+        Isic(root=tmp_path).load()
+    with pytest.raises(ValueError, match="size >= 1, got 0"):
+        Isic(size=0)
+
+
+@needs_data
+def test_the_real_isic_is_whole():
+    source = Isic(root=Path(REAL) / "isic", size=8).load()
+    assert (len(source.train.labels), len(source.test.labels)) == (4978, 1006)
+    nevi = (source.train.labels == 1).float().mean().item()
+    assert 0.7 < nevi < 0.75
+
+
+# --- Clothing1M ------------------------------------------------------------------------------
+
+
+def test_clothing1m_puts_clean_samples_after_noisy_ones(tmp_path):
+    source = Clothing1m(root=write_clothing(tmp_path), size=16).load()
+    assert source.train.labels.tolist() == [i % 2 for i in range(12)] + [0, 1, 2, 3]
+    assert source.test.labels.tolist() == [4, 5, 6, 7]
+    assert source.trusted.tolist() == [12, 13, 14, 15]
+    assert not source.truth_known and len(source.classes) == 14
+    direct = decode_images([encode(PIXELS[0], "JPEG")], 16, name="x", resize=True)
+    assert torch.equal(source.train.inputs[12], direct[0])
+
+
+def test_clothing1m_can_be_balanced(tmp_path):
+    source = Clothing1m(root=write_clothing(tmp_path), size=16, per_class=2).load()
+    assert source.train.labels.tolist() == [0, 1, 0, 1, 0, 1, 2, 3]
+    assert source.trusted.tolist() == [4, 5, 6, 7]
+    with pytest.raises(ValueError, match="per_class >= 1 or None for all, got 0"):
+        Clothing1m(per_class=0)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("noisy_label_kv.txt", "images/0/0/0,0.jpg 14\n", r"class index in \[0, 14\).*line 1"),
+        ("noisy_label_kv.txt", "images/0/0/0,0.jpg\n", "a path, a space and a class index"),
+        ("clean_label_kv.txt", "a.jpg 1\n", "has no label in clean_label_kv.txt"),
+        ("clean_val_key_list.txt", "\n", "one image per line, got none"),
+    ],
+)
+def test_clothing1m_names_what_is_wrong(tmp_path, file, text, message):
+    (write_clothing(tmp_path) / file).write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        Clothing1m(root=tmp_path).load()
+    assert file in str(caught.value)
+
+
+def test_clothing1m_names_missing_files(tmp_path):
+    (write_clothing(tmp_path) / "images/1/13/130,13.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no 130,13\.jpg"):
+        Clothing1m(root=tmp_path).load()
+    (tmp_path / "clean_test_key_list.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no clean_test_key_list\.txt"):
+        Clothing1m(root=tmp_path).load()

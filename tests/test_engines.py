@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD, Adam
 
@@ -269,3 +270,19 @@ def test_models_that_refuse_channels_last_are_served_as_they_are():
         torch.testing.assert_close(z, expected_z, rtol=1e-12, atol=1e-12)
         assert relative(found.scores, expected.scores) < 1e-12
         torch.testing.assert_close(viewing.norm.running_mean, flat.norm.running_mean)
+
+
+def test_compiled_modules_are_followed_where_compiled_code_has_no_derivative():
+    def without_dual_numbers(graph, _inputs):
+        def run(*values):
+            assert forward_ad._current_level < 0, "compiled kernels know no dual numbers"
+            return graph(*values)
+
+        return run
+
+    problem = Problem("conv_batchnorm")
+    expected = weighed(problem, Forward())
+    problem.model = torch.compile(problem.model, backend=without_dual_numbers)
+    problem.model(problem.inputs)  # so there is compiled code to fall into
+    found = weighed(problem, Forward())
+    assert relative(found.scores, expected.scores) < 1e-9

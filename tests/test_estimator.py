@@ -21,7 +21,7 @@ from l2b import L2BClassifier
 from l2b.estimation.committee import Committee, elected
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
-from l2b.estimation.selection import WITHOUT, Comparison, candidates
+from l2b.estimation.selection import WITHOUT, Comparison, _affordable, candidates
 from l2b.methods.l2b import L2B
 from l2b.models import Mlp
 
@@ -280,7 +280,18 @@ def test_auto_compares_on_checked_samples_and_says_so(problem, capsys):
 def test_auto_keeps_to_its_time(problem):
     model = quick(method="auto", epochs=2, time_budget=1e-6)
     model.fit(problem.x, problem.y, clean=problem.clean)
-    assert model.comparison_.folds == 1
+    found = model.comparison_
+    assert found.folds == 1
+    assert set(found.accuracy) == {WITHOUT, "gold_posterior"}
+    assert set(found.left_out) == set(candidates()) - set(found.accuracy)
+    assert "No time for fine_tune" in found.summary()
+
+
+def test_a_committee_trains_only_whom_time_allows():
+    members, cost = {"a": 0.5, "b": 0.3, "c": 0.2}, {"a": 5.0, "b": 2.0, "c": 1.0}
+    assert _affordable(members, cost, 8.0) == pytest.approx(members)
+    assert _affordable(members, cost, 7.5) == pytest.approx({"a": 0.625, "b": 0.375})
+    assert _affordable(members, cost, -1.0) == {"a": 1.0}
 
 
 def test_auto_tells_when_noisy_labels_do_not_help():

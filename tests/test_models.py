@@ -4,16 +4,18 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from l2b.catalog import find, names, summary
 from l2b.engines import finite_difference, forward, last_layer
 from l2b.functional import functional
-from l2b.models import ConvNet, Mlp, Model, PreactResnet
+from l2b.models import ConvNet, MaskModel, Mlp, Model, PreactResnet, Resnet
 
-ALL = names(Model)
+# Models of masks have a suite of their own.
+ALL = [name for name in names(Model) if not issubclass(find(Model, name), MaskModel)]
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
-SMALL = {"conv_net": {"width": 4}, "preact_resnet": {"width": 4}}  # to be quick
+SMALL = {name: {"width": 4} for name in ("conv_net", "preact_resnet", "resnet")}  # to be quick
 
 
 def build(name: str, shape=(1, 8, 8), classes=5, seed=0) -> nn.Module:
@@ -111,17 +113,49 @@ def test_preact_resnet_reduces_to_a_sixteenth_of_a_side():
     assert seen == [(2, 32, 4, 4)]
 
 
-@pytest.mark.parametrize("model", [ConvNet(), PreactResnet()], ids=str)
+@pytest.mark.parametrize("model", [ConvNet(), PreactResnet(), Resnet()], ids=str)
 @pytest.mark.parametrize("shape", [(64,), (1, 4, 4), (1, 8, 7), (1, 8, 8, 8)], ids=str)
 def test_image_models_refuse_other_shapes(model, shape):
     with pytest.raises(ValueError, match="at least 8 × 8 pixels, got samples of shape"):
         model.build(shape, 10)
 
 
-@pytest.mark.parametrize("model", [ConvNet, PreactResnet])
+@pytest.mark.parametrize("model", [ConvNet, PreactResnet, Resnet])
 def test_width_must_be_positive(model):
     with pytest.raises(ValueError, match="width >= 1, got 0"):
         model(width=0)
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(18, 11.689512), (34, 21.797672), (50, 25.557032)])
+def test_resnets_have_the_published_size(depth, millions):
+    with torch.device("meta"):
+        net = Resnet(depth=depth).build((3, 224, 224), 1000)
+    assert size(net) == round(millions * 1e6)
+
+
+def test_resnet_reads_published_weights_and_fits_its_own_last_layer(tmp_path):
+    torch.manual_seed(1)
+    trained = Resnet(width=4).build((3, 32, 32), 7)
+    stored = {k: v for k, v in trained.state_dict().items() if "tracked" not in k}
+    save_file(stored, tmp_path / "w.safetensors")
+    same = Resnet(width=4, weights=tmp_path / "w.safetensors").build((3, 32, 32), 7)
+    x = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(same.eval()(x), trained.eval()(x))
+    torch.manual_seed(2)
+    fresh = Resnet(width=4).build((3, 32, 32), 3)
+    torch.manual_seed(2)
+    other = Resnet(width=4, weights=tmp_path / "w.safetensors").build((3, 32, 32), 3)
+    assert torch.equal(other.fc.weight, fresh.fc.weight)
+    assert torch.equal(other.layer4[1].conv2.weight, trained.layer4[1].conv2.weight)
+    with pytest.raises(ValueError, match=r"does not hold the parameters.*model\.depth"):
+        Resnet(width=4, depth=50, weights=tmp_path / "w.safetensors").build((3, 32, 32), 7)
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent"):
+        Resnet(weights=tmp_path / "absent").build((3, 32, 32), 7)
+    (tmp_path / "w.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="no safetensors file"):
+        Resnet(weights=tmp_path / "w.safetensors").build((3, 32, 32), 7)
+    with pytest.raises(ValueError, match="needs depth 18, 34, 50, got 20"):
+        Resnet(depth=20)
 
 
 def test_mlp_layers_follow_the_fields():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import truncnorm
 
 from l2b.catalog import find, names, summary
 from l2b.datasets.cifar100 import CIFAR100
@@ -16,6 +17,7 @@ from l2b.noise import (
     Asymmetric,
     ClassConditional,
     Existing,
+    InstanceDependent,
     Matrix,
     Noise,
     NoNoise,
@@ -23,17 +25,21 @@ from l2b.noise import (
     Symmetric,
 )
 from l2b.noise.asymmetric import CIFAR100_SUPERCLASSES
+from l2b.noise.base import MaskNoise
 from l2b.streams import stream
 
 CLASSES = 10
 N = 20_000
 LABELS = torch.randint(0, CLASSES, (N,), generator=stream(0, "labels"))
+INPUTS = torch.randn(N, 2, 3, generator=stream(0, "inputs"))
 ANNOTATIONS = {"worst": LABELS.flip(0), "random1": LABELS.roll(1)}
 ARGUMENTS = {  # where a model needs more than a rate
     "existing": {"annotation": "worst"},
+    "second_annotator": {"annotation": "worst"},
     "matrix": {"rows": tuple(map(tuple, PairFlip(rate=0.3).transition(CLASSES).tolist()))},
 }
-ALL = names(Noise)
+# Noise of masks alone has a suite of its own.
+ALL = [name for name in names(Noise) if not issubclass(find(Noise, name), MaskNoise)]
 
 
 def example(name: str) -> Noise:
@@ -47,8 +53,13 @@ CONDITIONAL = [name for name in ALL if issubclass(find(Noise, name), ClassCondit
 
 
 def draw(noise: Noise, labels=LABELS, *, classes=CLASSES, annotations=ANNOTATIONS, seed=0):
-    generator = stream(seed, "noise")
-    return noise.corrupt(labels, classes=classes, annotations=annotations, generator=generator)
+    return noise.corrupt(
+        labels,
+        inputs=INPUTS[: len(labels)],
+        classes=classes,
+        annotations=annotations,
+        generator=stream(seed, "noise"),
+    )
 
 
 def test_the_folder_is_complete():
@@ -164,6 +175,7 @@ def test_another_seed_draws_other_labels(name):
         (Symmetric(rate=0.4, convention="flip"), "05362513810523456399"),
         (PairFlip(rate=0.3), "02344567800223556799"),
         (Asymmetric(rate=0.3), "01254567810123756789"),
+        (InstanceDependent(rate=0.3), "01864767290025450759"),
     ],
     ids=str,
 )
@@ -231,6 +243,68 @@ def test_asymmetric_cifar100_moves_within_the_superclass():
 def test_asymmetric_refuses_other_numbers_of_classes():
     with pytest.raises(ValueError, match=r"CIFAR-10 \(10 classes\) and CIFAR-100 .* got 7"):
         Asymmetric(rate=0.4).transition(7)
+
+
+def instance_noise(inputs, labels, *, rate=0.3, classes=CLASSES, seed=0):
+    return InstanceDependent(rate=rate).corrupt(
+        labels, inputs=inputs, classes=classes, annotations={}, generator=stream(seed, "noise")
+    )
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.4, 0.9])
+def test_instance_rates_are_truncated_normal(rate):
+    wrong = (instance_noise(INPUTS, LABELS, rate=rate) != LABELS).double().mean().item()
+    expected = truncnorm(-rate / 0.1, (1 - rate) / 0.1, loc=rate, scale=0.1).mean()
+    assert abs(wrong - expected) < 4 * math.sqrt(expected * (1 - expected) / N)
+
+
+def test_instance_noise_is_algorithm_2():
+    """Equal samples, many labels each: frequencies are those of the transcribed algorithm."""
+    kinds, copies = 6, 4000
+    x = torch.randn(kinds, 5, generator=stream(1, "x"))
+    kind = torch.arange(kinds).repeat_interleave(copies)
+    true = kind % 3
+    observed = instance_noise(x[kind], true, classes=4)
+    centred = x - x.mean(dim=0)
+    centred = centred / (x - x.mean(dim=0)).square().mean().sqrt()
+    draw = stream(0, "noise")
+    for _ in range(2):  # the rates and the numbers that labels are drawn by come first
+        torch.rand(len(true), generator=draw, dtype=torch.float64)
+    projections = [torch.randn(5, 4, generator=draw) for _ in range(4)]
+    for i in range(kinds):
+        p = centred[i] @ projections[i % 3]
+        p[i % 3] = -torch.inf
+        expected = 0.3 * torch.softmax(p.double(), dim=0)  # 0.3 is the mean rate
+        expected[i % 3] = 0.7
+        found = torch.bincount(observed[kind == i], minlength=4) / copies
+        deviation = (expected * (1 - expected) / copies).sqrt()
+        assert ((found - expected).abs() < 4.5 * deviation + 2e-3).all()
+
+
+def test_confusions_depend_on_the_sample():
+    """Samples of one class on opposite sides are mistaken for different classes."""
+    side = torch.arange(N) % 2
+    inputs = (2.0 * side - 1).view(N, 1) * torch.ones(N, 8) * 5
+    observed = instance_noise(inputs, torch.zeros(N, dtype=torch.int64))
+    for mine, other in ((0, 1), (1, 0)):
+        usual = torch.bincount(observed[(side == mine) & (observed != 0)]).argmax()
+        assert (observed[side == other] == usual).float().mean() < 0.01
+    assert torch.equal(instance_noise(7 * inputs + 3, torch.zeros_like(side)), observed)
+
+
+def test_instance_noise_needs_a_sample_per_label():
+    with pytest.raises(ValueError, match="one for each of 20000 labels, got 5"):
+        instance_noise(INPUTS[:5], LABELS)
+    for rate in (0, 1, math.nan):
+        with pytest.raises(ValueError, match=rf"needs 0 < rate < 1, got {rate}"):
+            InstanceDependent(rate=rate)
+    with pytest.raises(ValueError, match="needs spread > 0, got 0"):
+        InstanceDependent(rate=0.3, spread=0)
+
+
+def test_only_models_that_corrupt_the_truth_need_it():
+    needing = {name for name in ALL if example(name).needs_truth}
+    assert needing == {*CONDITIONAL, "instance_dependent"}
 
 
 @st.composite

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
+from l2b.candidates import AllClasses, Triple
 from l2b.catalog import find, names
 from l2b.checkpoint import Place
 from l2b.engines import LastLayer
@@ -21,7 +22,7 @@ from l2b.methods.fine_tune import FineTune
 from l2b.methods.l2b import L2B
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
-from l2b.normalise import ObservedOnly
+from l2b.normalise import ObservedOnly, PerClass, Shrinking
 from l2b.optimise import Constant, Cosine, Hyperbolic, Optimiser, Schedule, Steps
 from l2b.pseudo import MovingAverage, SelfLabels, Temporal
 from l2b.train import Training, chosen_epoch
@@ -34,6 +35,9 @@ VARIANTS = {
     "l2b_self": L2B(pseudo=SelfLabels()),
     "l2b_amortised": L2B(amortise=Amortisation(gradient_every=3, gradient_memory=0.5)),
     "l2b_seldom": L2B(amortise=Amortisation(weights_every=2)),
+    "l2b_all_classes": L2B(candidates=AllClasses(), pseudo=Temporal(), normalise=PerClass()),
+    "l2b_triple": L2B(candidates=Triple(), pseudo=MovingAverage(), normalise=Shrinking()),
+    "l2b_cross_fit": L2B(start="clean", clean_weight=1.0, cross_fit=True),
 }
 
 

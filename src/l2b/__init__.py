@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from l2b import engines, lookahead, normalise, pseudo
+    from l2b import candidates, engines, lookahead, normalise, pseudo
     from l2b.advise import StepAdvice, advise_step_size
     from l2b.audit import apply_decisions, audit_own, audit_run
     from l2b.estimator import L2BClassifier
@@ -34,6 +34,7 @@ __all__ = [
     "audit_own",
     "audit_run",
     "bootstrapped_loss",
+    "candidates",
     "engines",
     "lookahead",
     "normalise",
@@ -55,7 +56,7 @@ _HOMES = {
     "weigh": "l2b.weighing",
     "weighed_pass": "l2b.weighing",
 }
-_MODULES = ("engines", "lookahead", "normalise", "pseudo")
+_MODULES = ("candidates", "engines", "lookahead", "normalise", "pseudo")
 
 
 def __getattr__(name: str) -> object:

@@ -30,10 +30,29 @@ class Augmentation(ABC):
             ValueError: if these are no images of a fitting size.
         """
 
+    def masks(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """Move the pixels of masks as those of their images; what comes in is background.
+
+        An augmentation that changes values and not places must leave masks as they are.
+
+        Args:
+            masks: class indices, [n, height, width].
+            generator: the random stream that the images were given, from its start.
+
+        Returns:
+            Masks of the same shape and type.
+        """
+        return self(masks.unsqueeze(1), generator).squeeze(1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Augmentation):
     """Nothing is changed; for samples of any shape."""
+
+    def masks(self, masks: Tensor, generator: torch.Generator) -> Tensor:
+        """The very same tensor."""
+        del generator
+        return masks
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """The very same tensor."""
@@ -78,14 +97,13 @@ class CropFlip(Augmentation):
         y = torch.arange(height, device=images.device) + shift[:, :1]
         x = torch.arange(width, device=images.device)
         x = torch.where(mirrored[:, None], width - 1 - x, x) + shift[:, 1:]
-        sample = torch.arange(n, device=images.device).view(n, 1, 1, 1)
-        channel = torch.arange(channels, device=images.device).view(1, channels, 1, 1)
         rows, columns = _inside(y, height), _inside(x, width)
-        crops = images[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+        pixels = (rows[:, :, None] * width + columns[:, None, :]).view(n, 1, height * width)
+        crops = images.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
         if self.border == "reflect":
             return crops
-        seen = (rows == y)[:, None, :, None] & (columns == x)[:, None, None, :]
-        return crops.masked_fill(~seen, 0)
+        outside = (rows != y)[:, None, :, None] | (columns != x)[:, None, None, :]
+        return crops.masked_fill_(outside, 0)
 
     def _shape(self, images: Tensor) -> torch.Size:
         smallest = self.padding + 1 if self.border == "reflect" else 1

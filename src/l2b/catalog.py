@@ -72,9 +72,16 @@ def unknown(kind: str, name: str, known: list[str]) -> str:
     """The message for a wrong name, with the nearest right one."""
     plain = {entry.lower().replace("_", ""): entry for entry in known}
     wanted = name.lower().replace("-", "").replace("_", "")
-    near = difflib.get_close_matches(wanted, list(plain), n=1, cutoff=0.5)
-    hint = f"did you mean {plain[near[0]]!r}? Known" if near else "known"
+    close = difflib.get_close_matches(wanted, list(plain), n=5, cutoff=0.5)
+    near = max(close, key=lambda entry: _likeness(entry, wanted), default=None)
+    hint = f"did you mean {plain[near]!r}? Known" if near else "known"
     return f"No {kind} is called {name!r}; {hint}: {', '.join(known)}."
+
+
+def _likeness(entry: str, wanted: str) -> tuple[float, bool]:
+    """How alike two names are; of equally alike ones, that with the same first letter."""
+    ratio = difflib.SequenceMatcher(None, entry, wanted).ratio()
+    return ratio, entry[:1] == wanted[:1]
 
 
 def _kind(base: type) -> str:

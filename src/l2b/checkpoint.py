@@ -1,6 +1,7 @@
 """Checkpoints: several, numbered, each with its checksum; the newest intact one counts."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,10 @@ class Checkpoints:
             row = _intact(self._row(epoch))
             if row is not None:
                 yield epoch, row
+
+    def remove(self) -> None:
+        """Remove everything, of a run that is never resumed."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def places(self) -> list[Place]:
         """All that is there, newest first, intact or not."""

@@ -1,4 +1,4 @@
-"""The command line: run, demo, audit, theory, list.
+"""The command line: run, demo, audit, theory, grid, figure, table, report, list.
 
 Nothing heavy is imported before it is needed, so that help comes at once.
 """
@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from l2b.cli_evidence import add_commands
 
 DEFAULT_OUT = Path("runs")
 # Read when torch is loaded: threads that spin while they wait starve each other when
@@ -26,8 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 a claim failed, 2 refused, 75 saved and stopped on SIGTERM,
         130 interrupted from the keyboard.
     """
-    options, rest = _parser().parse_known_args(argv)
-    options.words = sys.argv[1:] if argv is None else list(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    options, rest = _parser(words).parse_known_args(words)
+    options.words = words
     from l2b.notices import plain_notices
     from l2b.signals import STOPPED, Stopped
 
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l2b: {stopped}; go on with --resume", file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
-        print("l2b: interrupted; go on with --resume", file=sys.stderr)
+        print("l2b: interrupted; go on with --resume (a grid: same command)", file=sys.stderr)
         return 130
 
 
@@ -52,7 +55,7 @@ def _one_line(error: Exception) -> str:
     return " ".join((own or str(error)).split())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="l2b",
         description="Train good models from badly labelled data.",
@@ -95,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
-    for command in (run, demo, audit, theory, listing):
+    evidence = add_commands(commands, _progress, words)
+
+    for command in (run, demo, audit, theory, listing, *evidence):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
@@ -205,14 +210,17 @@ def _list(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _families() -> dict[str, type]:
     from l2b.augment import Augmentation
+    from l2b.candidates import Candidates
     from l2b.datasets import Dataset
     from l2b.engines import Engine
+    from l2b.figures import Figure
     from l2b.lookahead import LookAhead
     from l2b.methods import Method
     from l2b.models import Model
     from l2b.noise import Noise
     from l2b.normalise import Normaliser
     from l2b.optimise import Schedule
+    from l2b.overlap import Overlap
     from l2b.pseudo import PseudoLabels
 
     return {
@@ -223,9 +231,12 @@ def _families() -> dict[str, type]:
         "Engines (--engine)": Engine,
         "Normalisers (--normalise)": Normaliser,
         "Pseudo-labels (--pseudo)": PseudoLabels,
+        "Candidate labels (--candidates)": Candidates,
         "Look-ahead points (--lookahead)": LookAhead,
         "Augmentations (--augment)": Augmentation,
+        "Overlap losses (--overlap)": Overlap,
         "Schedules (--schedule)": Schedule,
+        "Figures and tables (l2b figure, l2b table)": Figure,
     }
 
 
@@ -240,12 +251,20 @@ def _usual_folder(run: object) -> Path:
 
 
 def _print_record(record: dict, out: Path) -> None:
-    noise = record["noise_rate"]
+    noise, kind = record["noise_rate"], "pixels" if "noise_dice" in record else "labels"
     print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
-    print("noise unknown" if noise is None else f"{noise:.1%} of the labels wrong")
+    print("noise unknown" if noise is None else f"{noise:.1%} of the {kind} wrong")
+    measure = "dice" if "last_dice" in record else "accuracy"
+    if record.get("noise_dice") is not None:
+        print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
     for key in ("last", "chosen", "best"):
-        value = record[f"{key}_accuracy"]
-        print(f"  {key + ' epoch':<14}{'–' if value is None else f'{value:.2%}'}")
+        value, balanced = record[f"{key}_{measure}"], record.get(f"{key}_balanced_accuracy")
+        shown = "–" if value is None else f"{value:.2%}"
+        if value is not None and balanced is not None and measure == "accuracy":
+            shown += f"  (balanced over classes {balanced:.2%})"
+        print(f"  {key + ' epoch':<14}{shown}")
+    if record.get("last_hausdorff_95") is not None:
+        print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch)")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
 
 

@@ -212,7 +212,7 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def _as_arguments(text: str) -> list[str]:
     try:
-        tree = _plain_yaml(text) if text.strip() else {}
+        tree = plain_yaml(text) if text.strip() else {}
     except yaml.YAMLError as error:
         raise ValueError(
             f"The settings are not plain YAML ({_one_line(str(error))}): write names, numbers, "
@@ -226,8 +226,12 @@ def _as_arguments(text: str) -> list[str]:
     return [f"--{path}={value}" for path, value in _flatten(tree, "")]
 
 
-def _plain_yaml(text: str) -> Any:
-    """Read YAML without tags, without aliases and without depth, which can fill any memory."""
+def plain_yaml(text: str) -> Any:
+    """Read YAML without tags, without aliases and without depth, which can fill any memory.
+
+    Raises:
+        yaml.YAMLError: if it has one of them, or is no YAML.
+    """
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)

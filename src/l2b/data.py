@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from l2b.augment import Augmentation, Identity
+from l2b.cases import case_dice, mean_score
 from l2b.datasets import Source, Split
-from l2b.noise.base import ClassConditional, Noise
+from l2b.long_tail import long_tail
+from l2b.noise.base import Noise
 from l2b.streams import stream
-from l2b.types import Batch
+from l2b.types import Batch, Cases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +22,17 @@ class Pool:
 
     Attributes:
         inputs: one row per sample.
-        labels: what training may see, [N], int64.
+        labels: what training may see, [N, *pixels], int64.
         index: positions in the data set's own training split (or test split), [N].
-        true: true labels, [N], or None where nobody knows them.
+        true: true labels, [N, *pixels], or None where nobody knows them.
+        cases: of masks, which images are slices of which volume; None for labels.
     """
 
     inputs: Tensor
     labels: Tensor
     index: Tensor
     true: Tensor | None
+    cases: Cases | None = None
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -41,6 +45,7 @@ class Pool:
             labels=self.labels.to(device),
             index=self.index.to(device),
             true=None if self.true is None else self.true.to(device),
+            cases=None if self.cases is None else self.cases.to(device),
         )
 
 
@@ -56,7 +61,9 @@ class Data:
         classes: names of the classes.
         mean: subtracted from raw inputs.
         std: then divided by.
-        noise_rate: share of wrong labels in ``train`` as realised; None if unknown.
+        noise_rate: share of wrong labels (or pixels) in ``train`` as realised; None if unknown.
+        noise_dice: Dice of the observed against the true masks of ``train``, mean over classes
+            and volumes; None if unknown, or for labels.
         noise_hash: SHA-256 of the drawn labels of the whole training split.
         remark: what a reader must know of these bytes.
     """
@@ -70,7 +77,13 @@ class Data:
     std: Tensor
     noise_rate: float | None
     noise_hash: str
+    noise_dice: float | None = None
     remark: str = ""
+
+    @property
+    def masks(self) -> bool:
+        """Whether every sample has a mask, not one label."""
+        return self.train.labels.ndim > 1
 
     def to(self, device: torch.device) -> "Data":
         """The same data on another device."""
@@ -87,25 +100,36 @@ class Data:
         return (inputs.float() - self.mean) / self.std
 
 
-def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed: int) -> Data:
-    """Corrupt once, then set the trusted samples aside.
+def prepare(
+    source: Source,
+    noise: Noise,
+    *,
+    clean: int,
+    validation: float,
+    seed: int,
+    imbalance: float = 1.0,
+) -> Data:
+    """Thin out the tail, corrupt once, then set the trusted samples aside.
 
     The noise is drawn over the whole training split, in its own order, from its own
-    stream, so neither the clean set nor the loader has a part in it.
+    stream, so neither the tail, the clean set nor the loader has a part in it.
 
     Args:
         source: a loaded data set.
         noise: the noise model.
-        clean: number of trusted samples, drawn stratified and removed from training.
+        clean: number of trusted samples, drawn stratified and removed from training; of masks,
+            the number of trusted patients, with all of their images.
         validation: share of them kept aside to choose an epoch by, in [0, 1).
         seed: of the run.
+        imbalance: how many times as many samples the first class has as the last; see
+            `long_tail`. The test split stays as it is.
 
     Raises:
         ValueError: if labels are out of range or of one class, or the clean set cannot
             hold every class.
     """
     _check_source(source)
-    if isinstance(noise, ClassConditional) and not source.truth_known:
+    if noise.needs_truth and not source.truth_known:
         raise ValueError(
             f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
             "are as observed, wrong ones included: choose --noise none."
@@ -113,13 +137,15 @@ def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed
     classes = len(source.classes)
     observed = noise.corrupt(
         source.train.labels,
+        inputs=source.train.inputs,
         classes=classes,
         annotations=source.annotations,
         generator=stream(seed, "noise"),
     )
     _check_labels(observed, classes, "observed training labels")
-    chosen, for_validation = _trusted_rows(source, clean, validation, seed)
-    kept = torch.ones(len(observed), dtype=torch.bool)
+    kept = _tail(source, imbalance, seed)
+    trusted_rows = _trusted_rows if source.train.labels.ndim == 1 else _trusted_patients
+    chosen, for_validation = trusted_rows(source, kept, clean, validation, seed)
     kept[chosen] = kept[for_validation] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
@@ -138,6 +164,7 @@ def prepare(source: Source, noise: Noise, *, clean: int, validation: float, seed
         std=source.std,
         noise_rate=wrong,
         noise_hash=hashlib.sha256(observed.numpy().tobytes()).hexdigest(),
+        noise_dice=_mask_agreement(train, classes),
         remark=source.remark,
     )
 
@@ -223,11 +250,16 @@ class Feed:
         size = len(rows) // self.ranks
         own = slice(self.rank * size, (self.rank + 1) * size)
         if isinstance(self.augment, Identity):
-            inputs = self.data.standardise(pool.inputs[rows[own]])
-        else:  # drawn for the whole batch, so that it does not depend on how it is shared
+            rows = rows[own]
             inputs = self.data.standardise(pool.inputs[rows])
-            inputs = self.augment(inputs, stream(self.seed, name, number))[own]
-        return Batch(index=rows[own], inputs=inputs, labels=pool.labels[rows[own]])
+            return Batch(index=rows, inputs=inputs, labels=pool.labels[rows])
+        # Drawn for the whole batch, so that it does not depend on how it is shared.
+        inputs = self.data.standardise(pool.inputs[rows])
+        inputs = self.augment(inputs, stream(self.seed, name, number))
+        labels = pool.labels[rows]
+        if self.data.masks:  # the same draws once more, so masks stay on their images
+            labels = self.augment.masks(labels, stream(self.seed, name, number))
+        return Batch(index=rows[own], inputs=inputs[own], labels=labels[own])
 
 
 def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
@@ -242,27 +274,36 @@ def _pool(split: Split, rows: Tensor, observed: Tensor | None, source: Source) -
         labels=labels[rows],
         index=rows,
         true=split.labels[rows] if known else None,
+        cases=None if split.cases is None else split.cases.take(rows),
     )
 
 
+def _tail(source: Source, imbalance: float, seed: int) -> Tensor:
+    """Which training samples there are, [N] bool."""
+    labels = source.train.labels
+    if imbalance == 1:
+        return torch.ones(len(labels), dtype=torch.bool)
+    if not source.truth_known or labels.ndim > 1:
+        raise ValueError(
+            "imbalance needs one true label per sample to thin out classes by, and this data's "
+            f"labels are {'masks' if labels.ndim > 1 else 'as observed'}: leave it at 1."
+        )
+    return long_tail(labels, len(source.classes), imbalance, stream(seed, "long tail"))
+
+
+def _mask_agreement(train: Pool, classes: int) -> float | None:
+    if train.cases is None or train.true is None:
+        return None
+    return mean_score(case_dice(train.labels, train.true, train.cases, classes))
+
+
 def _trusted_rows(
-    source: Source, clean: int, validation: float, seed: int
+    source: Source, kept: Tensor, clean: int, validation: float, seed: int
 ) -> tuple[Tensor, Tensor]:
     classes = len(source.classes)
-    if not 0 <= validation < 1:
-        raise ValueError(
-            f"validation must lie in [0, 1), got {validation}: it is the share of the clean "
-            "samples that is kept aside to choose an epoch by; 0 keeps none."
-        )
-    if source.trusted is None and not source.truth_known:
-        raise ValueError(
-            "This data has no clean set: its labels are not known to be true and no sample is "
-            "marked as checked. Check a few hundred labels and mark them (see the data set's "
-            "documentation)."
-        )
-    candidates = torch.arange(len(source.train.labels))
-    if source.trusted is not None:
-        candidates = source.trusted
+    _check_trust(source, validation)
+    candidates = _candidates(source)
+    candidates = candidates[kept[candidates]]
     labels = source.train.labels[candidates]
     counts = torch.bincount(labels, minlength=classes)
     absent = [source.classes[c] for c in (counts == 0).nonzero().flatten().tolist()]
@@ -286,6 +327,68 @@ def _trusted_rows(
         chosen.append(rows[aside:])
         kept_aside.append(rows[:aside])
     return torch.cat(chosen).sort().values, torch.cat(kept_aside).sort().values
+
+
+def _trusted_patients(
+    source: Source, kept: Tensor, clean: int, validation: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Images of the patients that are drawn for the clean set and for validation."""
+    del kept  # of masks, all of them
+    _check_trust(source, validation)
+    cases = source.train.cases
+    if cases is None:
+        raise ValueError(
+            "Masks need to be told which images belong to one patient (Split.cases): slices of "
+            "one volume on both sides of a split would make every result too good."
+        )
+    owner = cases.patient[cases.of]
+    whole = torch.isin(owner, owner[_outside(source)], invert=True)  # every image checked
+    patients = owner[whole].unique()
+    if not 1 <= clean < len(owner.unique()) or clean > len(patients):
+        most = min(len(patients), len(owner.unique()) - 1)
+        raise ValueError(
+            f"clean must lie in [1, {most}] for this data, got {clean}: of masks it is a number "
+            "of patients, whose images are all trusted, and at least one must be left to train on."
+        )
+    order = patients[torch.randperm(len(patients), generator=stream(seed, "clean"))][:clean]
+    aside = int(validation * clean + 1e-9)
+    chosen, kept_aside = (
+        torch.isin(owner, drawn).nonzero().squeeze(1) for drawn in (order[aside:], order[:aside])
+    )
+    missing = set(range(len(source.classes))) - set(source.train.labels[chosen].unique().tolist())
+    if missing:
+        raise ValueError(
+            f"The {clean - aside} patients of the clean set show no "
+            f"{source.classes[min(missing)]!r}: what is never shown as trusted cannot be told "
+            "from noise. Raise clean."
+        )
+    return chosen, kept_aside
+
+
+def _outside(source: Source) -> Tensor:
+    """Positions of the training samples that nobody checked."""
+    checked = torch.zeros(len(source.train.labels), dtype=torch.bool)
+    checked[_candidates(source)] = True
+    return (~checked).nonzero().squeeze(1)
+
+
+def _candidates(source: Source) -> Tensor:
+    """Positions of the training samples whose labels can be trusted."""
+    return torch.arange(len(source.train.labels)) if source.trusted is None else source.trusted
+
+
+def _check_trust(source: Source, validation: float) -> None:
+    if not 0 <= validation < 1:
+        raise ValueError(
+            f"validation must lie in [0, 1), got {validation}: it is the share of the clean "
+            "samples that is kept aside to choose an epoch by; 0 keeps none."
+        )
+    if source.trusted is None and not source.truth_known:
+        raise ValueError(
+            "This data has no clean set: its labels are not known to be true and no sample is "
+            "marked as checked. Check a few hundred labels and mark them (see the data set's "
+            "documentation)."
+        )
 
 
 def _quota(counts: Tensor, total: int) -> list[int]:
@@ -314,6 +417,11 @@ def _check_source(source: Source) -> None:
                 "labels: every sample needs exactly one."
             )
         _check_labels(split.labels, classes, f"{name} labels")
+        if split.labels.ndim > 1 and split.labels.shape[1:] != split.inputs.shape[2:]:
+            raise ValueError(
+                f"The {name} masks are {tuple(split.labels.shape[1:])} pixels large, their images "
+                f"{tuple(split.inputs.shape[2:])}: every pixel needs one label."
+            )
         if split.inputs.is_floating_point() and not bool(split.inputs.isfinite().all()):
             bad = (~split.inputs.flatten(1).isfinite().all(dim=1)).nonzero()[0].item()
             raise ValueError(

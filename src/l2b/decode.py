@@ -44,7 +44,7 @@ def decode_images(
         ValueError: if an image cannot be decoded, has another size, or more than 8 bits per
             pixel; the message names its file or row.
     """
-    _pillow()
+    pillow()
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}: it is a number of threads.")
     pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
@@ -65,10 +65,27 @@ def is_jpeg(image: bytes) -> bool:
     return image.startswith(JPEG)
 
 
+def refuse_huge(title: Path | str, stored: tuple[int, int]) -> None:
+    """Refuse an image that unpacks to more than any training sample.
+
+    Args:
+        title: of the image, for the message.
+        stored: width and height in pixels.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if math.prod(stored) > MOST_PIXELS:
+        raise ValueError(
+            f"{title} must have at most {MOST_PIXELS:,} pixels, got {stored[0]} × {stored[1]}: "
+            "unpacking it could fill the memory. Shrink it first."
+        )
+
+
 def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) -> np.ndarray:
-    pillow = _pillow()
+    images = pillow()
     try:
-        with pillow.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
+        with images.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
             stored = opened.size  # known before anything is unpacked
             rgb = _rgb(opened) if math.prod(stored) <= MOST_PIXELS else None
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
@@ -76,11 +93,7 @@ def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) 
             f"{title} cannot be decoded as an image ({error}): it is damaged or no image. Fetch "
             "it again, or remove it."
         ) from error
-    if math.prod(stored) > MOST_PIXELS:
-        raise ValueError(
-            f"{title} must have at most {MOST_PIXELS:,} pixels, got {stored[0]} × {stored[1]}: "
-            "unpacking it could fill the memory. Shrink it first."
-        )
+    refuse_huge(title, stored)
     if rgb is None:
         raise ValueError(
             f"{title} must have 8 bits per pixel and channel, got more (16 bits or floats): "
@@ -92,7 +105,7 @@ def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) 
                 f"{title} must be {size} × {size} pixels, got {' × '.join(map(str, rgb.size))}: "
                 "it belongs to another data set."
             )
-        rgb = rgb.resize((size, size), pillow.Resampling.BILINEAR)
+        rgb = rgb.resize((size, size), images.Resampling.BILINEAR)
     return np.asarray(rgb)
 
 
@@ -106,7 +119,12 @@ def _rgb(image: Any) -> Any:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _pillow() -> ModuleType:
+def pillow() -> ModuleType:
+    """The module `PIL.Image`.
+
+    Raises:
+        ImportError: without Pillow.
+    """
     try:
         from PIL import Image
     except ImportError as error:

@@ -58,8 +58,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             0 keeps the last epoch and learns from all of them.
         class_weight: None, "balanced", or a weight for each label as given. Batches are
             redrawn in proportion, which in expectation weights the losses.
-        time_budget: seconds that the comparison of "auto" may take; one of its three rounds
-            always runs, and the final training comes on top.
+        time_budget: seconds that "auto" may take, final training included. At least
+            "clean_only" and "gold_posterior" are compared, in one of three rounds, whatever
+            that takes. Where time runs out, what is found depends on the machine's speed.
         random_state: seed or generator of every random draw.
         n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
             setting.
@@ -95,7 +96,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float = 0.1,
         validation: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
-        time_budget: float = 120.0,
+        time_budget: float = 300.0,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
         device: str = "cpu",

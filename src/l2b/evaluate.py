@@ -1,42 +1,64 @@
 """How well predictions fit labels."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from l2b.cases import case_dice, mean_score
 from l2b.data import Data, Pool
 from l2b.losses import cross_entropy
 
 ROWS_AT_ONCE = 2048
+PIXELS_AT_ONCE = 2**19  # of masks; a network keeps many times as many numbers
 
 
 def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dict[str, float]:
-    """Accuracy, balanced accuracy and mean loss over a pool.
+    """Accuracy, balanced accuracy and mean loss over a pool; of masks, Dice too.
 
     Args:
-        predict: standardised inputs to logits [n, classes].
+        predict: standardised inputs to logits [n, classes, *pixels].
         pool: samples and the labels to judge by.
         data: gives the classes and the scale of the inputs.
 
     Returns:
-        ``accuracy`` and ``balanced_accuracy`` as fractions, ``loss`` in nats.
+        ``accuracy`` and ``balanced_accuracy`` as fractions (of pixels, for masks), ``loss`` in
+        nats. For masks also ``dice`` on whole volumes: the mean over classes of the mean over
+        the volumes that show the class, and one ``dice_<class>`` for each.
     """
     z = predict_pool(predict, pool, data)
     classes = len(data.classes)
     # Balanced: the mean over the classes that occur, so an absent class counts for nothing.
     recall = multiclass_accuracy(z, pool.labels, num_classes=classes, average="none")
-    present = torch.bincount(pool.labels, minlength=classes) > 0
+    present = torch.bincount(pool.labels.flatten(), minlength=classes) > 0
     accuracy = multiclass_accuracy(z, pool.labels, num_classes=classes, average="micro")
-    return {
+    found = {
         "accuracy": accuracy.item(),
         "balanced_accuracy": recall[present].mean().item(),
         "loss": cross_entropy(z, pool.labels).mean().item(),
     }
+    return found if pool.cases is None else {**_dice(z.argmax(dim=1), pool, data), **found}
+
+
+def measure(row: Mapping[str, object], prefix: str = "") -> str:
+    """What a row of `evaluate` is to be judged by: ``dice`` where there is one."""
+    return "dice" if f"{prefix}dice" in row else "accuracy"
 
 
 def predict_pool(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Tensor:
-    """Logits of a whole pool, [N, classes], in blocks of bounded size."""
-    blocks = pool.inputs.split(ROWS_AT_ONCE)
+    """Logits of a whole pool, [N, classes, *pixels], in blocks of bounded size."""
+    pixels = math.prod(pool.labels.shape[1:])
+    rows = ROWS_AT_ONCE if pixels == 1 else max(1, PIXELS_AT_ONCE // pixels)
+    blocks = pool.inputs.split(rows)
     return torch.cat([predict(data.standardise(block)) for block in blocks])
+
+
+def _dice(predicted: Tensor, pool: Pool, data: Data) -> dict[str, float]:
+    if pool.cases is None:
+        raise ValueError("Dice is of masks, which need their cases.")
+    scores = case_dice(predicted, pool.labels, pool.cases, len(data.classes))
+    means = zip(data.classes[1:], scores.nanmean(dim=0).tolist(), strict=True)
+    named = {f"dice_{name}": mean for name, mean in means if not math.isnan(mean)}
+    return {"dice": mean_score(scores) or 0.0, **named}

@@ -28,7 +28,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         OSError: naming the file and what the file system said; the old file, if any, is
             intact.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{PARTIAL}{path.suffix}")
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    stem = path.name.removesuffix(suffix)
+    temporary = path.with_name(f".{stem}.{os.getpid()}{PARTIAL}{suffix}")
     try:
         write(temporary)
         with temporary.open("rb") as file:

@@ -1,8 +1,9 @@
 """Any module as a pure function, with buffers and random state protected."""
 
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -113,15 +114,22 @@ def untouched_random_state(device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def differentiable_attention() -> Iterator[None]:
-    """Attention without fused kernels: those lack forward-mode and second derivatives."""
+def differentiable_kernels() -> Iterator[None]:
+    """No fused attention, no compiled code: both lack forward-mode and second derivatives."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(value=False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _eager():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _eager() -> AbstractContextManager[Any]:
+    """Modules that were given to torch.compile run as they were written."""
+    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled; importing it is slow
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _call(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """What happened to every sample in every epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -19,10 +19,11 @@ class StepRecord:
 
     Attributes:
         index: positions of the samples in the training pool, [n].
-        alpha: weight of the observed label times n, so that 1 is plain training, [n].
-        beta: weight of the pseudo-label times n, [n].
-        pseudo: pseudo-label as a class, [n].
-        loss: cross-entropy towards the observed label before the step, in nats, [n].
+        alpha: weight of the observed label times the number of labels in the batch, so that 1
+            is plain training, [n, *pixels].
+        beta: weight of the pseudo-label, likewise, [n, *pixels].
+        pseudo: pseudo-label as a class, [n, *pixels].
+        loss: cross-entropy towards the observed label before the step, in nats, [n, *pixels].
     """
 
     index: Tensor
@@ -32,30 +33,86 @@ class StepRecord:
     loss: Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaskRecord:
+    """What one training step did with its images, each with its mask as a whole.
+
+    Attributes:
+        index: positions of the images in the training pool, [n].
+        alpha: mean weight of the observed labels of the image's pixels, [n].
+        beta: mean weight of their pseudo-labels, [n].
+        changed: share of the pixels whose pseudo-label differs from the observed one, [n].
+        loss: mean cross-entropy towards the observed mask, in nats, [n].
+        on_wrong: the part of ``alpha`` on pixels that are labelled wrongly, [n]; NaN if
+            nobody knows.
+        pseudo_right: share of the pixels whose pseudo-label is true, [n]; NaN if unknown.
+    """
+
+    index: Tensor
+    alpha: Tensor
+    beta: Tensor
+    changed: Tensor
+    loss: Tensor
+    on_wrong: Tensor
+    pseudo_right: Tensor
+
+
+Record = StepRecord | MaskRecord
+
+
+def mask_record(record: StepRecord, observed: Tensor, true: Tensor | None) -> MaskRecord:
+    """A step's record with one number per image where it has one per pixel.
+
+    Args:
+        record: of a step on masks.
+        observed: the batch's masks as the step saw them, [n, *pixels].
+        true: true masks, likewise; None if nobody knows them.
+    """
+
+    def mean(values: Tensor) -> Tensor:
+        return values.flatten(1).float().mean(dim=1)
+
+    unknown = torch.full_like(record.index, torch.nan, dtype=torch.float32)
+    return MaskRecord(
+        index=record.index,
+        alpha=mean(record.alpha),
+        beta=mean(record.beta),
+        changed=mean(record.pseudo != observed),
+        loss=mean(record.loss),
+        on_wrong=unknown if true is None else mean(record.alpha * (observed != true)),
+        pseudo_right=unknown if true is None else mean(record.pseudo == true),
+    )
+
+
 class Ledger:
     """α, β, pseudo-label and loss of every sample in every epoch.
 
     Eight bytes per sample and epoch: float16 for α, β and loss, int16 for the pseudo-label.
-    A sample that an epoch left out has NaN and −1 there.
+    Of an image with a mask, these are means over its pixels, and the share of pixels whose
+    pseudo-label differs takes the place of the label. A sample that an epoch left out has NaN
+    and −1 there.
 
     Attributes:
         alpha: [epochs, samples], times the batch size, so that 1 is plain training.
         beta: [epochs, samples], likewise.
-        pseudo: [epochs, samples], class indices, −1 where unseen.
+        pseudo: [epochs, samples], class indices, −1 where unseen; no rows for masks.
+        changed: [epochs, samples], share of pixels; no rows for labels.
         loss: [epochs, samples], towards the observed label, in nats.
     """
 
-    def __init__(self, epochs: int, samples: int) -> None:
+    def __init__(self, epochs: int, samples: int, *, masks: bool = False) -> None:
         """Make an empty ledger."""
         self.alpha = torch.full((epochs, samples), torch.nan, dtype=torch.float16)
         self.beta = self.alpha.clone()
         self.loss = self.alpha.clone()
-        self.pseudo = torch.full((epochs, samples), -1, dtype=torch.int16)
+        self.pseudo = torch.full((0 if masks else epochs, samples), -1, dtype=torch.int16)
+        self.changed = self.alpha[: epochs if masks else 0].clone()
+        self.columns = ("alpha", "beta", "changed" if masks else "pseudo", "loss")
 
-    def write(self, epoch: int, records: list[StepRecord]) -> None:
+    def write(self, epoch: int, records: Sequence[Record]) -> None:
         """Enter all steps of one epoch."""
         index = torch.cat([r.index for r in records]).cpu()
-        for name in ("alpha", "beta", "pseudo", "loss"):
+        for name in self.columns:
             row = getattr(self, name)
             values = torch.cat([getattr(r, name) for r in records]).cpu()
             if row.is_floating_point():
@@ -64,7 +121,7 @@ class Ledger:
 
     def state_dict(self) -> dict[str, Tensor]:
         """All entries by name."""
-        return {n: getattr(self, n) for n in ("alpha", "beta", "pseudo", "loss")}
+        return {n: getattr(self, n) for n in self.columns}
 
     def row(self, epoch: int) -> dict[str, Tensor]:
         """The entries of one epoch by name, [samples] each."""
@@ -80,7 +137,7 @@ class EpochLog:
     """What the steps of one epoch have left so far, on the device where they ran.
 
     Attributes:
-        records: one per step.
+        records: one per step, all of one kind.
         clean_losses: of the whole clean set, before the first and after every step, if it is
             monitored.
         sound: for every step looked at so far, whether its gradient was finite.
@@ -88,7 +145,7 @@ class EpochLog:
 
     def __init__(self) -> None:
         """Start an epoch."""
-        self.records: list[StepRecord] = []
+        self.records: list[Record] = []
         self.clean_losses: list[float] = []
         self.sound: list[bool] = []
         self._norms: list[list[Tensor]] = []
@@ -97,7 +154,7 @@ class EpochLog:
         """Steps so far."""
         return len(self.records)
 
-    def add(self, record: StepRecord, norms: list[Tensor]) -> None:
+    def add(self, record: Record, norms: list[Tensor]) -> None:
         """Enter one step.
 
         Args:
@@ -120,7 +177,7 @@ class EpochLog:
         self.sound += found
         return found
 
-    def sound_records(self) -> list[StepRecord]:
+    def sound_records(self) -> list[Record]:
         """The steps whose gradient, loss and weights are all finite."""
         finite = self._finite().flatten(1).all(dim=1).tolist()
         kept = zip(self.records, self.sound, finite, strict=True)
@@ -171,7 +228,7 @@ class EpochLog:
 
     def _stacks(self, *, join: bool) -> Iterator[tuple[str, Tensor]]:
         """Every field of the records, [steps, n, …]."""
-        for field in fields(StepRecord):
+        for field in fields(self.records[0]):
             own = torch.stack([getattr(record, field.name) for record in self.records])
             parts = collectives.gathered_by_first(own) if join else [own]
             if parts is not None:
@@ -179,9 +236,9 @@ class EpochLog:
 
     def _fill(self, stacks: dict[str, Tensor]) -> None:
         steps = len(next(iter(stacks.values()))) if stacks else 0
+        kind = MaskRecord if "changed" in stacks else StepRecord
         self.records = [
-            StepRecord(**{name: values[step] for name, values in stacks.items()})
-            for step in range(steps)
+            kind(**{name: values[step] for name, values in stacks.items()}) for step in range(steps)
         ]
 
     def _finite(self) -> Tensor:

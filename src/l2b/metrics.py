@@ -35,17 +35,45 @@ def weight_telemetry(
         which no candidate helped; and, with true labels, ``weight_on_wrong`` (share of α on
         wrong labels) and ``pseudo_accuracy``.
     """
+    shares = _weight_shares(alpha, beta)
+    if true is not None:
+        a = torch.cat(alpha)
+        shares["weight_on_wrong"] = a[observed != true].sum() / a.sum().clamp_min(1e-30)
+        shares["pseudo_accuracy"] = (pseudo == true).float().mean()
+    return {name: share.item() for name, share in shares.items()}
+
+
+def mask_telemetry(
+    alpha: list[Tensor], beta: list[Tensor], on_wrong: Tensor, pseudo_right: Tensor
+) -> dict[str, float]:
+    """What an epoch's weights of masks say at a glance, image by image.
+
+    Args:
+        alpha: mean weights of the observed labels of an image's pixels, one tensor [n] per
+            batch.
+        beta: mean weights of their pseudo-labels, likewise.
+        on_wrong: the part of them that lay on wrongly labelled pixels, of the whole epoch, [N];
+            NaN where nobody knows.
+        pseudo_right: share of pixels whose pseudo-label was true, [N]; NaN where unknown.
+
+    Returns:
+        The fractions of `weight_telemetry`, with images as samples.
+    """
+    shares = _weight_shares(alpha, beta)
+    if not bool(on_wrong.isnan().any()):
+        shares["weight_on_wrong"] = on_wrong.sum() / torch.cat(alpha).sum().clamp_min(1e-30)
+        shares["pseudo_accuracy"] = pseudo_right.mean()
+    return {name: share.item() for name, share in shares.items()}
+
+
+def _weight_shares(alpha: list[Tensor], beta: list[Tensor]) -> dict[str, Tensor]:
     a, b = torch.cat(alpha), torch.cat(beta)
     total = (a.sum() + b.sum()).clamp_min(1e-30)
     spread = [effective_sample_size(x + y) / len(x) for x, y in zip(alpha, beta, strict=True)]
     silent = [((x + y).sum() == 0).float() for x, y in zip(alpha, beta, strict=True)]
-    shares = {
+    return {
         "alpha_share": a.sum() / total,
         "beta_share": b.sum() / total,
         "effective_samples": torch.stack(spread).mean(),
         "silent_batches": torch.stack(silent).mean(),
     }
-    if true is not None:
-        shares["weight_on_wrong"] = a[observed != true].sum() / a.sum().clamp_min(1e-30)
-        shares["pseudo_accuracy"] = (pseudo == true).float().mean()
-    return {name: share.item() for name, share in shares.items()}

@@ -11,6 +11,7 @@ from l2b import collectives
 from l2b.functional import forward, full_precision
 from l2b.guards import GradientGuard
 from l2b.optimise import Schedule
+from l2b.overlap import Ignored, Overlap
 from l2b.types import Inputs
 
 
@@ -27,6 +28,7 @@ class Network:
         backward: what runs the backward pass (accelerate's, so that scaling is handled).
         autocast: makes a context of the run's precision.
         guard: makes gradients that are not finite harmless.
+        overlap: what a loss adds to cross-entropy for the overlap of whole masks.
     """
 
     module: nn.Module
@@ -37,6 +39,7 @@ class Network:
     backward: Callable[[Tensor], None]
     autocast: Callable[[], AbstractContextManager[Any]]
     guard: GradientGuard = field(default_factory=GradientGuard)
+    overlap: Overlap = field(default_factory=Ignored)
 
     def __post_init__(self) -> None:
         """Remember the initial learning rates."""

@@ -1,8 +1,9 @@
 """From raw scores to weights.
 
 A normaliser takes scores [candidates, n, *pixels] in their true units and returns weights
-of the same shape. Candidate 0 is the observed label (α), candidate 1 the pseudo-label (β).
-The ablations of the method are normalisers too, because they differ in nothing else.
+of the same shape. Candidate 0 is the observed label (α), all others are instead of it (β): as
+published, the pseudo-label alone. The ablations of the method are normalisers too, because they
+differ in nothing else.
 """
 
 from abc import ABC, abstractmethod
@@ -10,6 +11,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from l2b.regions import connected_regions
+from l2b.targets import labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +29,19 @@ class Normaliser(ABC):
 
         Returns:
             Weights of the same shape, non-negative, with a sum of 1 (or of 0 where no
-            candidate helps).
+            candidate helps); only `Shrinking` weights have smaller sums.
         """
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """Weigh every candidate, knowing the labels; most normalisers do not look at them.
+
+        Args:
+            scores: [candidates, n, *pixels], as for a call.
+            observed: labels as given, class indices [n, *pixels] or probabilities.
+            pseudo: labels the model predicts, likewise.
+        """
+        del observed, pseudo
+        return self(scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +102,12 @@ class ObservedOnly(Normaliser):
     then: Normaliser = field(default_factory=PositiveShare)
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """Weights with candidate 1 shut out."""
-        return self.then(_only(scores, candidate=0))
+        """Weights with every candidate but the first shut out."""
+        return self.then(_without(scores, slice(1, None)))
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        return self.then.of_labels(_without(scores, slice(1, None)), observed, pseudo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +122,11 @@ class PseudoOnly(Normaliser):
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Weights with candidate 0 shut out."""
-        return self.then(_only(scores, candidate=1))
+        return self.then(_without(scores, slice(0, 1)))
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        return self.then.of_labels(_without(scores, slice(0, 1)), observed, pseudo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +152,8 @@ class Fixed(Normaliser):
 
     Attributes:
         alpha: weight of the observed label before division by the number of samples.
-        beta: weight of the pseudo-label before division by the number of samples.
+        beta: weight of the pseudo-label before division by the number of samples; further
+            candidates share it evenly.
     """
 
     alpha: float = 0.8
@@ -146,14 +170,143 @@ class Fixed(Normaliser):
     def __call__(self, scores: Tensor) -> Tensor:
         """(α, β) / n for every sample."""
         weights = torch.empty_like(scores)
-        weights[0], weights[1] = self.alpha, self.beta
+        weights[0], weights[1:] = self.alpha, self.beta / max(1, len(scores) - 1)
         return weights / scores[0].numel()
 
 
-def _only(scores: Tensor, candidate: int) -> Tensor:
-    shut_out = torch.full_like(scores, -torch.inf)
-    shut_out[candidate] = scores[candidate]
-    return shut_out
+@dataclass(frozen=True, kw_only=True)
+class PerClass(Normaliser):
+    """Eq. 9 within each observed class, so that no class takes the weight of another.
+
+    A class in which no candidate helps leaves its share to the others.
+
+    Attributes:
+        balanced: every class of the batch gets the same total (True), or a total in
+            proportion to its number of samples (False).
+    """
+
+    balanced: bool = False
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Without the labels, all samples are of one class: Eq. 9."""
+        return PositiveShare()(scores)
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """Positive scores as shares of their observed class, times the share of the class."""
+        del pseudo
+        positive = scores.clamp_min(0)
+        positive = positive / _one_if_zero(positive.amax())
+        group = labels(observed).flatten()
+        size = torch.bincount(group).to(positive)
+        sums = torch.zeros_like(size).index_add(0, group, positive.sum(dim=0).flatten())
+        share = torch.where(sums > 0, torch.ones_like(size) if self.balanced else size, 0.0)
+        share = share / _one_if_zero(share.sum())
+        factor = (share / _one_if_zero(sums))[group].view_as(positive[0])
+        return positive * factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrinking(Normaliser):
+    """Eq. 9 with a brake: weights whose sum falls to 0 as the scores do.
+
+    Eq. 9 shares out a sum of 1 however small the scores are, so a step is as long where the
+    labels hardly help as where they help much. Here the sum is m / (m + scale), where m is
+    the mean over the samples of their positive scores; at scale 0 it is Eq. 9 again.
+
+    Attributes:
+        scale: mean positive score per sample at which the weights sum to 1/2, in units of
+            the scores (clean loss per unit step, learning rate included).
+    """
+
+    scale: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse a negative scale."""
+        if not self.scale >= 0:
+            raise ValueError(
+                f"Shrinking needs scale >= 0, got {self.scale}: it is a mean of positive scores."
+            )
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """score⁺ / (Σscore⁺ + n · scale)."""
+        share = PositiveShare()(scores)
+        mean = scores.clamp_min(0).sum() / scores[0].numel()
+        return share * (mean / _one_if_zero(mean + self.scale))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerImage(Normaliser):
+    """Every image of masks has the same weight in total, shared out over its pixels.
+
+    Attributes:
+        then: the normaliser within each image.
+    """
+
+    then: Normaliser = field(default_factory=PositiveShare)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The normaliser of each image alone, over the number of images."""
+        images = scores.shape[1]
+        each = [self.then(scores[:, i : i + 1]) for i in range(images)]
+        return torch.cat(each, dim=1) / images
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerRegion(Normaliser):
+    """Eq. 9 within each connected region, which weighs in total what its pixels would.
+
+    A region is a connected set of pixels with one observed and one pseudo-label: where the two
+    masks agree, and every place where they differ. Labels without pixels are regions of their
+    own. A region in which no candidate helps has no weight.
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Without the labels, every pixel is a region of its own."""
+        region = torch.arange(scores[0].numel(), device=scores.device)
+        return self._shares(scores, region)
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """Each positive score as a share of all in its region, times the region's size."""
+        given, predicted = labels(observed), labels(pseudo)
+        if given.ndim == 1:
+            return self(scores)
+        pairs = given * (int(predicted.max()) + 1) + predicted
+        return self._shares(scores, connected_regions(pairs).flatten())
+
+    @staticmethod
+    def _shares(scores: Tensor, region: Tensor) -> Tensor:
+        size = torch.bincount(region)
+        # Scaled by the largest of each region first, so that none loses its sum.
+        positive = scores.clamp_min(0).flatten(1)
+        largest = positive.new_zeros(len(size))
+        largest = largest.scatter_reduce(0, region, positive.amax(dim=0), "amax")
+        positive = positive / _one_if_zero(largest)[region]
+        total = positive.new_zeros(len(size)).index_add(0, region, positive.sum(dim=0))
+        factor = size / _one_if_zero(total) / len(region)
+        return (positive * factor[region]).view_as(scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageWeight(Normaliser):
+    """One weight for each image's observed mask and one for its pseudo-mask, for all pixels.
+
+    Attributes:
+        then: the normaliser of the images' scores, which are the sums over their pixels.
+    """
+
+    then: Normaliser = field(default_factory=PositiveShare)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The weight of each image, spread evenly over its pixels."""
+        pixels = scores[0, 0].numel()
+        weights = self.then(scores.flatten(2).sum(dim=2)) / pixels
+        return weights.view(*weights.shape, *[1] * (scores.ndim - 2)).expand_as(scores)
+
+
+def _without(scores: Tensor, candidates: slice) -> Tensor:
+    left = scores.clone()
+    left[candidates] = -torch.inf
+    return left
 
 
 def _one_if_zero(divisor: Tensor) -> Tensor:

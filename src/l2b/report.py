@@ -50,33 +50,40 @@ class Suspects(NamedTuple):
 def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
     """Draw one run: accuracy by epoch, weights by epoch, and the least trusted samples.
 
+    Of masks, Dice by epoch takes the place of accuracy; for pictures of the masks and their
+    weights there is `l2b.mask_figure`.
+
     Args:
         folder: where the PNG files go.
         data: what the run learned from.
         outcome: what it recorded.
     """
+    name = "dice" if data.masks else "accuracy"
     curves = {
-        f"{pool} accuracy": [row[f"{pool}_accuracy"] for row in outcome.history]
+        f"{pool} {name}": [row[f"{pool}_{name}"] for row in outcome.history]
         for pool in ("test", "validation")
-        if f"{pool}_accuracy" in outcome.history[0]
+        if f"{pool}_{name}" in outcome.history[0]
     }
     if curves:
-        accuracy_figure(folder / "accuracy.png", curves, "Accuracy by epoch")
+        accuracy_figure(folder / f"{name}.png", curves, f"{name.capitalize()} by epoch", name)
     if data.train.true is not None:
         weights_figure(folder / "weights.png", data, outcome)
     if "clean_loss_rose" in outcome.history[0]:
         descent_figure(folder / "descent.png", outcome)
-    if _drawable(data):
+    if _drawable(data) and not data.masks:
         suspects_figure(folder / "suspects.png", data, suspects(outcome, 24))
 
 
-def accuracy_figure(path: Path, curves: Mapping[str, Sequence[float]], title: str) -> None:
+def accuracy_figure(
+    path: Path, curves: Mapping[str, Sequence[float]], title: str, name: str = "accuracy"
+) -> None:
     """Accuracy by epoch, one labelled line per curve.
 
     Args:
         path: the PNG file.
         curves: accuracy per epoch as fractions, by name.
         title: what the picture shows.
+        name: of what the curves measure.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.6), layout="constrained")
@@ -91,10 +98,12 @@ def accuracy_figure(path: Path, curves: Mapping[str, Sequence[float]], title: st
                 zorder=3 if ours else 2,
                 label=name,
             )
-        axes.set(xlabel="epoch", ylabel="accuracy (%)", title=title)
+        axes.set(xlabel="epoch", ylabel=f"{name} (%)", title=title)
         axes.grid(axis="y", alpha=0.25)
-        _label_ends(axes, curves)
-        _save(figure, path)
+        axes.margins(x=0.01)
+        ends = {name: (len(curve), 100 * curve[-1]) for name, curve in curves.items()}
+        label_ends(axes, ends, COLOURS)
+        save(figure, path)
 
 
 def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
@@ -112,6 +121,10 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
     if pool.true is None:
         raise ValueError("Weights by correctness need true labels, and this data has none.")
     wrong = (pool.labels != pool.true).cpu()
+    kinds = ("label correct", "label wrong")
+    if data.masks:  # of images: which half has more of its pixels wrong
+        share = wrong.flatten(1).float().mean(dim=1)
+        wrong, kinds = share > share.median(), ("better half of the masks", "worse half")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.8), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
@@ -120,8 +133,8 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
             entries = getattr(outcome.ledger, key).float()
             epochs = range(1, len(entries) + 1)
             for mask, colour, label in (
-                (~wrong, RIGHT, "label correct"),
-                (wrong, WRONG, "label wrong"),
+                (~wrong, RIGHT, kinds[0]),
+                (wrong, WRONG, kinds[1]),
             ):
                 if mask.any():
                     mean = entries[:, mask].nanmean(dim=1)
@@ -130,7 +143,7 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
             axes.set(xlabel="epoch", title=title)
         panels[0].set_ylabel("mean weight (1 = standard training)")
         panels[0].legend()
-        _save(figure, path)
+        save(figure, path)
 
 
 def descent_figure(path: Path, outcome: Outcome) -> None:
@@ -152,7 +165,7 @@ def descent_figure(path: Path, outcome: Outcome) -> None:
             title="Steps that raised the clean loss (the theorem promises none)",
         )
         axes.grid(axis="y", alpha=0.25)
-        _save(figure, path)
+        save(figure, path)
 
 
 def suspects(outcome: Outcome, count: int) -> Suspects:
@@ -199,27 +212,48 @@ def suspects_figure(path: Path, data: Data, found: Suspects) -> None:
                     0.5, -0.05, f"truth {_short(data, true)}", color=colour, fontsize=8,
                     ha="center", va="top", transform=axes.transAxes,
                 )  # fmt: skip
-        _save(figure, path)
+        save(figure, path)
 
 
-def _label_ends(axes: Axes, curves: Mapping[str, Sequence[float]]) -> None:
-    """Name each line at its end, pushed apart so that names do not overlap."""
-    ends = sorted((100 * curve[-1], name, len(curve)) for name, curve in curves.items())
+def label_ends(
+    axes: Axes, ends: Mapping[str, tuple[float, float]], colours: Mapping[str, str]
+) -> None:
+    """Name each line at its end with its value, pushed apart so that names do not overlap.
+
+    Args:
+        axes: what the lines are drawn in; its limits must be final.
+        ends: last point of each line, by name.
+        colours: of the lines, by name.
+    """
     low, high = axes.get_ylim()
-    gap, floor = (high - low) / 18, -float("inf")
-    for value, name, last in ends:
-        place = max(value, floor + gap)
-        floor = place
+    gap = (high - low) / 18
+    names = sorted(ends, key=lambda name: ends[name][1])
+    for name, place in zip(
+        names, _apart([ends[name][1] for name in names], gap, high), strict=True
+    ):
+        x, value = ends[name]
         axes.annotate(
             f"{name}  {value:.1f}",
-            (last, value),
-            xytext=(last * 1.02, place),
+            (x, place),
+            xytext=(6, 0),
+            textcoords="offset points",
             va="center",
             fontsize=9,
-            color=COLOURS.get(name, "0.2"),
+            color=colours.get(name, "0.2"),
             annotation_clip=False,
         )
-    axes.margins(x=0.01)
+
+
+def _apart(values: Sequence[float], gap: float, high: float) -> list[float]:
+    """Rising values moved up until they are a gap apart, then down until they end below high."""
+    places: list[float] = []
+    for value in values:
+        places.append(max(value, places[-1] + gap) if places else value)
+    ceiling = high
+    for k in reversed(range(len(places))):
+        places[k] = min(places[k], ceiling)
+        ceiling = places[k] - gap
+    return places
 
 
 def _drawable(data: Data) -> bool:
@@ -241,5 +275,6 @@ def _short(data: Data, label: Tensor) -> str:
     return name if len(name) <= 10 else f"{name[:9]}…"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture, whole or not at all."""
     write_atomically(path, lambda temporary: figure.savefig(temporary))

@@ -1,5 +1,7 @@
 """From logits and their derivative to the scores of candidate labels."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -41,4 +43,18 @@ def bootstrap_scores(z: Tensor, dz: Tensor, observed: Tensor, pseudo: Tensor) ->
     Returns:
         Scores [2, n, *pixels]: α first, β second.
     """
-    return torch.stack([candidate_score(z, dz, observed), candidate_score(z, dz, pseudo)])
+    return candidate_scores(z, dz, (observed, pseudo))
+
+
+def candidate_scores(z: Tensor, dz: Tensor, targets: Sequence[Tensor]) -> Tensor:
+    """Score any number of candidate labels of every sample from the one pair (z, ż).
+
+    Args:
+        z: logits, [n, classes, *pixels].
+        dz: derivative of ``z`` along the clean gradient.
+        targets: each class indices [n, *pixels], or probabilities shaped like ``z``.
+
+    Returns:
+        Scores [candidates, n, *pixels], in the order of ``targets``.
+    """
+    return torch.stack([candidate_score(z, dz, target) for target in targets])

@@ -12,20 +12,24 @@ from accelerate import Accelerator
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from l2b import collectives
+from l2b.augment import Identity
+from l2b.catalog import name_of
 from l2b.checkpoint import Place
 from l2b.data import Data, Feed, Pool
-from l2b.evaluate import evaluate
+from l2b.evaluate import evaluate, measure
 from l2b.folder import RunFolder
 from l2b.guards import LOOK_EVERY
-from l2b.ledger import EpochLog, Ledger
+from l2b.ledger import EpochLog, Ledger, MaskRecord, Record, StepRecord, mask_record
 from l2b.methods import Learner, Method, Task
-from l2b.metrics import weight_telemetry
+from l2b.metrics import mask_telemetry, weight_telemetry
 from l2b.models import Model
 from l2b.network import Network
+from l2b.overlap import Ignored
 from l2b.signals import Stopped, stop_requests
 from l2b.streams import stream_seed
 from l2b.threads import cpu_threads
 from l2b.training import Training
+from l2b.types import Batch
 from l2b.watch import Watch
 
 __all__ = ["Outcome", "Training", "check", "chosen_epoch", "fit"]
@@ -41,8 +45,8 @@ class Outcome:
         learner: after the last epoch.
         ledger: every sample in every epoch; empty in all but the first of several processes.
         history: one row of metrics per epoch.
-        chosen_epoch: the epoch with the best accuracy on the clean validation samples
-            (ties: lower loss), counted from 0; None if there are none.
+        chosen_epoch: the epoch with the best accuracy (of masks, the best Dice) on the clean
+            validation samples (ties: lower loss), counted from 0; None if there are none.
     """
 
     learner: Learner
@@ -118,11 +122,12 @@ def _undisturbed(training: Training, data: Data) -> Iterator[None]:
 
 
 def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
-    """The first epoch with the best clean-validation accuracy (ties: lower loss)."""
+    """The first epoch with the best clean-validation accuracy or Dice (ties: lower loss)."""
     judged = [row for row in history if "validation_accuracy" in row]
     if not judged:
         return None
-    best = max(judged, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+    key = f"validation_{measure(judged[0], 'validation_')}"
+    best = max(judged, key=lambda row: (row[key], -row["validation_loss"]))
     return best["epoch"]
 
 
@@ -151,6 +156,7 @@ class _Loop:
             ranks=collectives.ranks(),
             rank=collectives.rank(),
         )
+        _check_fit(method, self.data, training)
         self.watch = Watch(training.guards, self.data, training.epochs)
         task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
         self.learner = method.build(task)
@@ -160,7 +166,7 @@ class _Loop:
         self._refuse_processes()
         # With several processes no one holds the whole ledger; it waits on disk, by epochs.
         together = collectives.ranks() > 1
-        self.ledger = None if together else Ledger(training.epochs, len(data.train))
+        self.ledger = None if together else self._ledger(training.epochs)
 
     def _refuse_processes(self) -> None:
         if collectives.ranks() == 1:
@@ -179,7 +185,7 @@ class _Loop:
         log, own = self.log, [collectives.rank()] if collectives.rank() else []
         for step, pair in enumerate(self.feed.epoch(epoch, len(log)), len(log)):
             torch.manual_seed(stream_seed(self.seed, "step", epoch, step, *own))
-            log.add(self.learner.step(*pair), self.watch.gradient.taken())
+            log.add(self._step(*pair), self.watch.gradient.taken())
             log.clean_losses += self._clean_loss()
             advance()
             self._after_step(epoch, step + 1)
@@ -228,7 +234,7 @@ class _Loop:
         if log is None:
             self.history.append({"epoch": epoch})
             return
-        ledger = Ledger(1, len(self.data.train)) if self.ledger is None else self.ledger
+        ledger = self._ledger(1) if self.ledger is None else self.ledger
         row = epoch if ledger is self.ledger else 0
         ledger.write(row, log.sound_records())
         self.history.append(self._row(epoch, log))
@@ -247,17 +253,24 @@ class _Loop:
     def _judged(self, pool: Pool) -> dict[str, float]:
         return evaluate(self.learner.predict, pool, self.data)
 
-    def _row(self, epoch: int, log: EpochLog) -> dict[str, Any]:
-        records, pool = log.sound_records(), self.data.train
-        index = torch.cat([r.index for r in records])
-        row = {"epoch": epoch, "train_loss": torch.cat([r.loss for r in records]).mean().item()}
-        row |= weight_telemetry(
-            [r.alpha for r in records],
-            [r.beta for r in records],
-            torch.cat([r.pseudo for r in records]),
-            pool.labels[index],
-            None if pool.true is None else pool.true[index],
+    def _step(self, batch: Batch, clean: Batch) -> Record:
+        """The method's step, and what the ledger takes of it: of masks, a number per image."""
+        record = self.learner.step(batch, clean)
+        if self.training.extra_clean_step:
+            self.learner.learn_clean(clean)
+        if not self.data.masks:
+            return record
+        # Augmented masks have left their true ones.
+        moved = not isinstance(self.training.augment, Identity)
+        true = self.data.train.true
+        return mask_record(
+            record, batch.labels, None if moved or true is None else true[batch.index]
         )
+
+    def _row(self, epoch: int, log: EpochLog) -> dict[str, Any]:
+        records = log.sound_records()
+        loss = torch.cat([r.loss for r in records]).mean().item()
+        row = {"epoch": epoch, "train_loss": loss, **self._telemetry(records)}
         for name in ("validation", "test"):
             judged = getattr(self.data, name)
             if judged is not None:
@@ -265,6 +278,27 @@ class _Loop:
         silent = row["silent_batches"] if self.learner.steers else None
         remarks = self.watch.remarks(epoch, log, silent, lambda: self._judged(self.data.clean))
         return row | _rises(log.clean_losses) | remarks
+
+    def _telemetry(self, records: list[Record]) -> dict[str, float]:
+        alpha, beta = [r.alpha for r in records], [r.beta for r in records]
+        of_labels = [r for r in records if isinstance(r, StepRecord)]
+        of_masks = [r for r in records if isinstance(r, MaskRecord)]
+        if of_masks:
+            on_wrong = torch.cat([r.on_wrong for r in of_masks])
+            return mask_telemetry(
+                alpha, beta, on_wrong, torch.cat([r.pseudo_right for r in of_masks])
+            )
+        index, pool = torch.cat([r.index for r in of_labels]), self.data.train
+        return weight_telemetry(
+            alpha,
+            beta,
+            torch.cat([r.pseudo for r in of_labels]),
+            pool.labels[index],
+            None if pool.true is None else pool.true[index],
+        )
+
+    def _ledger(self, epochs: int) -> Ledger:
+        return Ledger(epochs, len(self.data.train), masks=self.data.masks)
 
     def _save(self, folder: RunFolder, epoch: int, row: dict[str, torch.Tensor]) -> None:
         if chosen_epoch(self.history) == epoch:
@@ -324,7 +358,7 @@ class _Loop:
             return self.ledger
         if collectives.rank() or self.folder is None:
             return Ledger(0, 0)
-        ledger = Ledger(self.training.epochs, len(self.data.train))
+        ledger = self._ledger(self.training.epochs)
         for number, row in self.folder.checkpoints.rows(self.training.epochs):
             ledger.put(number, row)
         return ledger
@@ -332,6 +366,7 @@ class _Loop:
     def _network_maker(self, model: Model) -> Callable[[str], Network]:
         shape = tuple(self.data.train.inputs.shape[1:])
         training, accelerator = self.training, self.tracker
+        model = model.suited(masks=self.data.masks)
 
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
@@ -342,12 +377,27 @@ class _Loop:
                 schedule=training.schedule,
                 epochs=training.epochs,
                 clip=training.clip,
+                overlap=training.overlap,
                 backward=accelerator.backward,
                 autocast=_autocast(training.precision, accelerator.device),
                 guard=self.watch.gradient,
             )
 
         return network
+
+
+def _check_fit(method: Method, data: Data, training: Training) -> None:
+    """Refuse masks, and losses of masks, for methods that cannot learn from them."""
+    if data.masks and not method.takes_masks:
+        raise ValueError(
+            f"{name_of(method)} needs one label per sample, and this data has a mask for each: "
+            "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
+        )
+    if not isinstance(training.overlap, Ignored) and not method.takes_overlap:
+        raise ValueError(
+            f"{name_of(method)} has no place for training.overlap in its loss, got "
+            f"{name_of(training.overlap)}: leave it out, or choose another method."
+        )
 
 
 def _rises(losses: list[float]) -> dict[str, float]:
@@ -400,12 +450,14 @@ def _bar(label: str, loop: _Loop, *, show: bool) -> Iterator[Callable[[], None]]
 
         def advance() -> None:
             row = loop.history[-1] if loop.history else {}
-            accuracy = row.get("test_accuracy", row.get("validation_accuracy"))
+            pool = next((p for p in ("test_", "validation_") if f"{p}accuracy" in row), "")
+            name = measure(row, pool)
+            accuracy = row.get(f"{pool}{name}")
             progress.update(
                 task,
                 advance=1,
                 epoch=f"{len(loop.history) + 1}/{epochs}",
-                accuracy="" if accuracy is None else f"accuracy {accuracy:.1%}",
+                accuracy="" if accuracy is None else f"{name} {accuracy:.1%}",
             )
 
         yield advance

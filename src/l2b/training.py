@@ -6,6 +6,7 @@ from typing import Literal
 from l2b.augment import Augmentation, Identity
 from l2b.guards import Guards
 from l2b.optimise import Cosine, Optimiser, Schedule
+from l2b.overlap import Ignored, Overlap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,10 @@ class Training:
         clip: largest allowed norm of the gradient; None for no limit. Weights sum to 1
             however few samples carry them, so without a limit training can collapse.
         augment: what is done to each batch of inputs.
+        overlap: what is added to cross-entropy for the overlap of whole masks.
+        extra_clean_step: take an ordinary step on the clean batch after every step, whatever
+            the method, as the published loop for masks does. It is training on clean labels
+            and would by itself improve any method, so it is off unless asked for.
         precision: "float32", or "bfloat16" for mixed precision.
         device: "auto" (a GPU if there is one) or "cpu".
         threads: CPU threads; None takes one where batches are small, because threads that
@@ -42,6 +47,8 @@ class Training:
     schedule: Schedule = field(default_factory=Cosine)
     clip: float | None = 1.0
     augment: Augmentation = field(default_factory=Identity)
+    overlap: Overlap = field(default_factory=Ignored)
+    extra_clean_step: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu"] = "auto"
     threads: int | None = None

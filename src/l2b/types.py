@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import torch
 from torch import Tensor
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
@@ -33,17 +34,48 @@ class Probe(NamedTuple):
     dz: Tensor
 
 
+class Cases(NamedTuple):
+    """Which samples belong together: the slices of a volume, the images of a patient.
+
+    Attributes:
+        of: case of each sample, [N], int64, in [0, cases). A case's samples stand in the order
+            of its slices.
+        names: of each case, such as the stem of its file.
+        spacing: distance from a voxel to the next along slices, rows and columns, in mm (in
+            pixels where no file tells), [cases, 3], float32.
+        patient: whom each case belongs to, [cases], int64. Splits keep patients whole.
+    """
+
+    of: Tensor
+    names: tuple[str, ...]
+    spacing: Tensor
+    patient: Tensor
+
+    def rows(self, case: int) -> Tensor:
+        """Positions of one case's samples, in the order of its slices."""
+        return (self.of == case).nonzero().squeeze(1)
+
+    def take(self, rows: Tensor) -> "Cases":
+        """The cases of some samples alone; numbers and names stay as they were."""
+        return self._replace(of=self.of[rows])
+
+    def to(self, device: torch.device) -> "Cases":
+        """The same cases, their numbers on another device."""
+        return self._replace(of=self.of.to(device))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """What one clean batch says about one noisy batch.
 
     Attributes:
         alpha: weight of each observed label, [n, *pixels].
-        beta: weight of each pseudo-label, [n, *pixels].
+        beta: weight of each pseudo-label (of all other candidates), [n, *pixels].
         pseudo: pseudo-label, class indices [n, *pixels] or probabilities
-            [n, classes, *pixels].
-        scores: raw scores of both candidates before normalisation, [2, n, *pixels], in
-            units of clean loss per unit step; negative where a label hurts.
+            [n, classes, *pixels]; of several candidates, their weighted mean.
+        scores: raw scores of the candidates before normalisation (times their priors, if
+            they have any), [candidates, n, *pixels], in units of clean loss per unit step;
+            negative where a label hurts.
     """
 
     alpha: Tensor

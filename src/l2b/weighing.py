@@ -1,32 +1,35 @@
 """The drop-in: a model, a noisy batch, a clean batch → a weight for every label."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn, optim
 
 from l2b import collectives
+from l2b.candidates import Candidates, Pair, folded
 from l2b.engines import Engine, forward
 from l2b.functional import Functional, functional, untouched_random_state
 from l2b.layout import best_layout, in_best_layout
 from l2b.lookahead import Ahead, LookAhead, Paper
 from l2b.losses import cross_entropy
 from l2b.normalise import Normaliser, PositiveShare
+from l2b.overlap import Ignored, Overlap
 from l2b.pseudo import Source, hard_self
-from l2b.scores import bootstrap_scores
+from l2b.scores import candidate_scores
 from l2b.types import Inputs, Params, Probe, Weights
 
 PAPER = Paper()
+PAIR = Pair()
 POSITIVE_SHARE = PositiveShare()
+IGNORED = Ignored()
 
 
 @dataclass(frozen=True)
 class AcrossProcesses:
     """A normaliser over the batches of all processes, of which each keeps its own part.
 
-    The scores are gathered, two numbers a sample, so that any normaliser gives on several
-    processes what it gives on one, in the same order of summation.
+    Scores and labels are gathered, a few numbers a sample, so that any normaliser gives on
+    several processes what it gives on one, in the same order of summation.
 
     Attributes:
         then: the normaliser.
@@ -38,7 +41,17 @@ class AcrossProcesses:
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Weights of this process's samples, shaped like ``scores``."""
-        weights = self.then(collectives.gathered(scores, dim=1, equal=self.equal))
+        return self._own(self.then(self._gathered(scores, 1)), scores)
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        everyones = self._gathered(observed, 0), self._gathered(pseudo, 0)
+        return self._own(self.then.of_labels(self._gathered(scores, 1), *everyones), scores)
+
+    def _gathered(self, values: Tensor, dim: int) -> Tensor:
+        return collectives.gathered(values, dim=dim, equal=self.equal)
+
+    def _own(self, weights: Tensor, scores: Tensor) -> Tensor:
         return collectives.own_share(weights, 1, scores.shape[1], equal=self.equal)
 
 
@@ -52,6 +65,7 @@ def weigh(
     engine: Engine = forward,
     normalise: Normaliser = POSITIVE_SHARE,
     pseudo: Source = hard_self,
+    candidates: Candidates = PAIR,
     lookahead: LookAhead = PAPER,
     optimiser: optim.Optimizer | None = None,
     index: Tensor | None = None,
@@ -77,6 +91,7 @@ def weigh(
         engine: how logits are differentiated; see `l2b.engines`.
         normalise: how scores become weights; see `l2b.normalise`.
         pseudo: where pseudo-labels come from; see `l2b.pseudo`.
+        candidates: which labels compete; see `l2b.candidates`.
         lookahead: where the clean gradient is taken; see `l2b.lookahead`.
         optimiser: what will take the step, if its step sizes or momentum should count.
         index: positions of the samples in the training set, for pseudo-labels that
@@ -96,8 +111,15 @@ def weigh(
     net = functional(model, frozenset(direction))
     with untouched_random_state(observed.device):
         probe = engine(net.apply, net.params, inputs, direction)
-    everyone = AcrossProcesses(normalise, equal=False)
-    return weights_from(probe, inputs, observed, normalise=everyone, pseudo=pseudo, index=index)
+    return weights_from(
+        probe,
+        inputs,
+        observed,
+        normalise=AcrossProcesses(normalise, equal=False),
+        pseudo=pseudo,
+        candidates=candidates,
+        index=index,
+    )
 
 
 def weighed_pass(
@@ -110,6 +132,7 @@ def weighed_pass(
     engine: Engine = forward,
     normalise: Normaliser = POSITIVE_SHARE,
     pseudo: Source = hard_self,
+    candidates: Candidates = PAIR,
     lookahead: LookAhead = PAPER,
     optimiser: optim.Optimizer | None = None,
     index: Tensor | None = None,
@@ -128,6 +151,7 @@ def weighed_pass(
         engine: how logits are differentiated.
         normalise: how scores become weights.
         pseudo: where pseudo-labels come from.
+        candidates: which labels compete.
         lookahead: where the clean gradient is taken.
         optimiser: what will take the step, if its step sizes or momentum should count.
         index: positions of the samples in the training set.
@@ -144,9 +168,15 @@ def weighed_pass(
         model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
     )
     z, dz = engine.beside(model, best_layout(model, inputs), direction)
-    probe = Probe(z.detach(), dz)
-    everyone = AcrossProcesses(normalise, equal=False)
-    weights = weights_from(probe, inputs, observed, normalise=everyone, pseudo=pseudo, index=index)
+    weights = weights_from(
+        Probe(z.detach(), dz),
+        inputs,
+        observed,
+        normalise=AcrossProcesses(normalise, equal=False),
+        pseudo=pseudo,
+        candidates=candidates,
+        index=index,
+    )
     return z, weights
 
 
@@ -158,6 +188,7 @@ def look_ahead_gradient(
     engine: Engine,
     lookahead: LookAhead,
     optimiser: optim.Optimizer | None,
+    overlap: Overlap = IGNORED,
 ) -> Params:
     """The direction along which an engine has to differentiate; changes nothing.
 
@@ -170,6 +201,7 @@ def look_ahead_gradient(
         engine: names the parameters that the direction may move.
         lookahead: where the clean gradient is taken.
         optimiser: what will take the step, or None.
+        overlap: what the clean loss adds to cross-entropy.
 
     Returns:
         A tangent for every parameter in the engine's scope, by name.
@@ -178,13 +210,17 @@ def look_ahead_gradient(
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
         direction = in_best_layout(
-            model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels)
+            model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels, overlap)
         )
     return collectives.mean_direction(direction, len(clean_labels))
 
 
 def clean_direction(
-    net: Functional, ahead: Ahead, clean_inputs: Inputs, clean_labels: Tensor
+    net: Functional,
+    ahead: Ahead,
+    clean_inputs: Inputs,
+    clean_labels: Tensor,
+    overlap: Overlap = IGNORED,
 ) -> Params:
     """The gradient of the mean clean loss at the look-ahead point, times the step sizes.
 
@@ -193,6 +229,7 @@ def clean_direction(
         ahead: where to take the gradient, and how far each parameter moves per gradient.
         clean_inputs: a batch of trusted samples.
         clean_labels: their labels.
+        overlap: what the clean loss adds to cross-entropy.
 
     Returns:
         v in ż = J v: a tangent for every parameter, by name.
@@ -201,7 +238,7 @@ def clean_direction(
         leaves = {name: value.detach().requires_grad_() for name, value in ahead.params.items()}
         z = net.apply(leaves, clean_inputs)
         check_labels(z, clean_labels, "clean_labels")
-        loss = cross_entropy(z, clean_labels).mean()
+        loss = cross_entropy(z, clean_labels).mean() + overlap(z, clean_labels)
         gradient = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     return {name: ahead.rates[name] * g for name, g in zip(leaves, gradient, strict=True)}
 
@@ -211,16 +248,19 @@ def weights_from(
     inputs: Inputs,
     observed: Tensor,
     *,
-    normalise: Callable[[Tensor], Tensor],
+    normalise: Normaliser | AcrossProcesses,
     pseudo: Source,
     index: Tensor | None,
+    candidates: Candidates = PAIR,
 ) -> Weights:
-    """Score both candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
+    """Score the candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
     check_labels(probe.z, observed, "observed")
     predicted = pseudo(probe.z, inputs, index)
-    scores = bootstrap_scores(probe.z, probe.dz, observed, predicted)
-    alpha, beta = normalise(scores)
-    return Weights(alpha=alpha, beta=beta, pseudo=predicted, scores=scores)
+    field = candidates(probe.z, observed, predicted)
+    raw = candidate_scores(probe.z, probe.dz, [candidate.target for candidate in field])
+    scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
+    weights = normalise.of_labels(scores, observed, predicted)
+    return folded(field, weights, scores, probe.z.shape[1])
 
 
 def check_labels(z: Tensor, target: Tensor, name: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from l2b.audit.active import next_to_check, write_next
 from l2b.audit.apply import apply_decisions
+from l2b.audit.masks import audit_masks, is_mask_run
 from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
@@ -26,6 +27,8 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
         ValueError: if words contradict each other, or files do not fit.
     """
     _check(options, settings)
+    if options.run is not None and is_mask_run(options.run):
+        return str(audit_masks(_only_masks(options)))
     if options.apply is not None:
         return str(apply_decisions(options.run, options.apply, options.out))
     found = _audited(options, settings, progress=progress)
@@ -37,6 +40,17 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
         f"{found}\n  Fill in the column label of {path}, then: l2b audit "
         f"{found.folder.parent} --clean {path} --out NEW"
     )
+
+
+def _only_masks(options: argparse.Namespace) -> Path:
+    """The run on masks, if nothing is asked for that only an audit of labels can do."""
+    asked = [name for name in ("apply", "next", "out") if getattr(options, name) is not None]
+    if asked or options.clean:
+        raise ValueError(
+            f"--{asked[0] if asked else 'clean'} is of labels, and {options.run} is a run on "
+            "masks: edit the suggested masks in its folder audit/suggested instead."
+        )
+    return options.run
 
 
 def _audited(options: argparse.Namespace, settings: Sequence[str], *, progress: bool) -> Audit:

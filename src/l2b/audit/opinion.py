@@ -30,10 +30,11 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
         r = p(ỹ|x) T(ỹ, ỹ) / Σ_y p(y|x) T(y, ỹ).
 
-    How much each side counts is what best predicts the checked labels, none of which the
-    run was trained on: exponents a of the run's and b of the (cross-fitted) linear model's
-    probabilities. The log-odds are then mixed in the shares a : b. Suggestions stay the run's
-    unless the linear model counts for more.
+    How much each side counts is what predicts the checked labels, none of which the run was
+    trained on: exponents a of the run's and b of the (cross-fitted) linear model's
+    probabilities, averaged over a grid in proportion to the likelihood of those labels, since
+    the best pair alone jumps from one draw to the next. The log-odds are then mixed in the
+    shares a : b. Suggestions stay the run's unless the linear model counts for more.
 
     Args:
         table: the run's own judgement.
@@ -51,8 +52,6 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     linear, held_out = _linear(x, y, size)
     a, b = _exponents(_network(module, data, data.clean.inputs), held_out, y)
     share = a / (a + b)
-    if share == 1:
-        return table
     pieces = [linear.predict_proba(_flat(data, x)) for x in data.train.inputs.split(PIECE)]
     believed = _sharpened(np.concatenate(pieces), b)
     changes = _transition(believed, table.observed)
@@ -91,13 +90,13 @@ def _linear(x: np.ndarray, y: np.ndarray, size: int) -> tuple[LogisticRegression
 
 
 def _exponents(run: np.ndarray, linear: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Exponents of both opinions under which the checked labels are most likely."""
+    """Mean exponents of both opinions, given the checked labels and a flat prior."""
     first, second = np.log(np.maximum(run, SURE)), np.log(np.maximum(linear, SURE))
-    found = {
-        (a, b): _losses(a * first + b * second, y).mean() for a in EXPONENTS for b in EXPONENTS
-    }
-    del found[0.0, 0.0]
-    return min(found, key=lambda pair: found[pair])
+    pairs = np.array([(a, b) for a in EXPONENTS for b in EXPONENTS if a or b])
+    losses = np.array([_losses(a * first + b * second, y).sum() for a, b in pairs])
+    likely = np.exp(losses.min() - losses)
+    a, b = likely @ pairs / likely.sum()
+    return float(a), float(b)
 
 
 def _losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -110,6 +110,7 @@ def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
         f"--training.batch={sized.batch}",
         f"--training.clean_batch={sized.clean_batch}",
         f"--training.optimiser.lr={RATE}",
+        *_method_words(settings),
     ]
     chosen = parse(Run, [*_model_words(table, settings), *words, *settings])
     usual = Run()
@@ -124,5 +125,17 @@ def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
 
 def _model_words(table: Table, settings: Sequence[str]) -> list[str]:
     """One hidden layer for words, unless the user chooses a model."""
-    chosen = any(word.partition("=")[0] in ("--model", "--model.name") for word in settings)
-    return ["--model=mlp", "--model.hidden=[128]"] if table.text and not chosen else []
+    if _chosen("model", settings) or not table.text:
+        return []
+    return ["--model=mlp", "--model.hidden=[128]"]
+
+
+def _method_words(settings: Sequence[str]) -> list[str]:
+    """The cheapest L2B, which finds wrong labels as well as any (benchmarks/detection.py)."""
+    if _chosen("method", settings):
+        return []
+    return ["--method.engine=last_layer", "--method.pseudo=temporal", "--method.pseudo.soft=false"]
+
+
+def _chosen(part: str, settings: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in (f"--{part}", f"--{part}.name") for word in settings)

@@ -1,20 +1,16 @@
 """One self-contained page to look at an audit and decide: no network, nothing is run."""
 
-import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
 
 from l2b.audit.table import AuditTable
 from l2b.files import write_text
+from l2b.page import rendered
 
 THRESHOLD = 0.5  # quality below which the page flags a label at first
 PRECISION = 3  # decimals in the page
@@ -48,32 +44,18 @@ def write_page(path: Path, table: AuditTable, summary: dict[str, Any], exhibit: 
         summary: what `summarise` returned.
         exhibit: what a person sees of the samples.
     """
-    script = _part("audit.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    text = (
-        _environment()
-        .get_template("audit.html.j2")
-        .render(
-            title=exhibit.title,
-            notes=exhibit.notes,
-            apply_command=exhibit.apply_command,
-            summary=summary,
-            style=Markup(_part("audit.css")),
-            script=Markup(script),
-            script_hash=Markup(f"sha256-{digest}"),
-            data=Markup(embedded(_content(table, exhibit))),
-        )
+    text = rendered(
+        "l2b.audit",
+        "audit.html.j2",
+        styles=("audit.css",),
+        script="audit.js",
+        data=_content(table, exhibit),
+        title=exhibit.title,
+        notes=exhibit.notes,
+        apply_command=exhibit.apply_command,
+        summary=summary,
     )
     write_text(path, text)
-
-
-def embedded(content: object) -> str:
-    """JSON that can stand in a script element: no text in it can end the element."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    # Half of a surrogate pair has no UTF-8.
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _content(table: AuditTable, exhibit: Exhibit) -> dict[str, Any]:
@@ -105,13 +87,3 @@ def _fingerprint(table: AuditTable) -> str:
     for values in (table.index, table.observed, table.quality):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(loader=PackageLoader("l2b.audit"), autoescape=True)
-
-
-def _part(name: str) -> str:
-    """A file that is put into the page as it is; it must not end its own element."""
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

@@ -10,15 +10,13 @@ import torch
 from l2b.audit.neighbours import neighbour_agreement
 from l2b.audit.opinion import second_opinion
 from l2b.audit.table import AuditTable, audit_table
-from l2b.catalog import name_of
 from l2b.config import load
-from l2b.data import Data, prepare
+from l2b.data import Data
 from l2b.datasets import Source
 from l2b.datasets.table import Table, TableLabels
 from l2b.experiment import Run
 from l2b.folder import RunFolder, read_module
 
-STEERED = ("l2b", "l2rw", "cross_entropy", "bootstrap")  # never trained on checked samples
 STAND_INS = "stand_ins"  # in the ledger of a run that had no checked labels: their number
 
 
@@ -82,11 +80,9 @@ class Subject:
         They cannot if there are none, or if the method was trained on them.
         """
         run = self.run
-        if self.source is None or self.ledger.get(STAND_INS) or name_of(run.method) not in STEERED:
+        if self.source is None or self.ledger.get(STAND_INS) or run.method.fits_clean:
             return None
-        data = prepare(
-            self.source, run.noise, clean=run.clean, validation=run.validation, seed=run.seed
-        )
+        data = run.prepare_from(self.source)
         return data if torch.equal(data.train.index, self.ledger["index"]) else None
 
     def _own_judgement(self) -> AuditTable:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from l2b.streams import stream
+from l2b.types import Cases
+
 PIECE = 4096  # samples whose float64 copy exists at a time
 
 
@@ -19,11 +22,14 @@ class Split(NamedTuple):
     Attributes:
         inputs: one row per sample; images as [N, channels, height, width], kept in their
             raw type (uint8 where the files hold bytes).
-        labels: class indices, [N], int64.
+        labels: class indices, int64: one per sample, [N], or a mask per image,
+            [N, height, width], in which class 0 is the background.
+        cases: of masks, which images are slices of which volume; None for labels.
     """
 
     inputs: Tensor
     labels: Tensor
+    cases: Cases | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +41,8 @@ class Source:
         test: held-out samples with true labels, or None if the data has none.
         classes: name of each class, in the order of the indices.
         truth_known: whether the labels of ``train`` are the truth.
-        annotations: further label sets for ``train``, by name, each [N] int64: crowd
-            labels, weak rules, a second annotator.
+        annotations: further label sets for ``train``, by name, each shaped like its labels:
+            crowd labels, weak rules, a second annotator.
         trusted: positions in ``train`` whose labels were checked, [k] int64, or None.
         mean: subtracted from every raw sample, broadcastable to one sample.
         std: then divided by, broadcastable to one sample.
@@ -140,3 +146,48 @@ def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
     std = (torch.stack(spread).sum(0) / count).sqrt()
     std = torch.where(std > 0, std, 1.0)
     return mean[0].float(), std[0].float()
+
+
+def mask_source(
+    images: Tensor,
+    masks: Tensor,
+    cases: Cases,
+    classes: tuple[str, ...],
+    *,
+    test: float | Tensor,
+    remark: str = "",
+) -> Source:
+    """Masks with known truth, some patients held out with all of their images.
+
+    Args:
+        images: [N, channels, height, width].
+        masks: class indices, [N, height, width].
+        cases: which of them make up which volume, of which patient.
+        classes: names, the background first.
+        test: share of the patients that are held out, drawn once and for all, in (0, 1); or the
+            numbers of these patients.
+        remark: what a reader must know of these bytes.
+
+    Raises:
+        ValueError: if either side would have no patient.
+    """
+    patients = cases.patient.unique()
+    if not isinstance(test, Tensor):
+        count = round(test * len(patients))
+        if not 0 < count < len(patients):
+            raise ValueError(
+                f"test must leave patients on both sides, got {test} of {len(patients)}: it is "
+                "the share of patients held out for testing, in (0, 1)."
+            )
+        test = patients[torch.randperm(len(patients), generator=stream(0, "test"))[:count]]
+    held_out = torch.isin(cases.patient[cases.of], test)
+    train, tested = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
+    mean, std = moments(images[train])
+    return Source(
+        train=Split(images[train], masks[train], cases.take(train)),
+        test=Split(images[tested], masks[tested], cases.take(tested)),
+        classes=classes,
+        mean=mean,
+        std=std,
+        remark=remark,
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from l2b.engines.base import Engine
-from l2b.functional import differentiable_attention
+from l2b.functional import differentiable_kernels
 from l2b.types import Apply, Inputs, Params, Probe
 
 
@@ -19,7 +19,7 @@ class DoubleBackward(Engine):
         With u the weight of every logit, the virtual step is θ̂(u) = θ + ∇Σ u·z, and
         ∂⟨v, θ̂⟩/∂u at u = 0 is the derivative of z along v.
         """
-        with torch.enable_grad(), differentiable_attention():
+        with torch.enable_grad(), differentiable_kernels():
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             z = apply(leaves, inputs)
             u = torch.zeros_like(z, requires_grad=True)

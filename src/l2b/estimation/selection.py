@@ -21,17 +21,18 @@ from l2b.methods.pooled import Pooled
 
 FOLDS = 3
 WITHOUT = "clean_only"
+FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 
 
 def candidates() -> dict[str, Method]:
-    """What "auto" chooses from; the first wins ties."""
+    """What "auto" chooses from, in the order in which they are tried while there is time."""
     return {
+        WITHOUT: CleanOnly(),
         "gold_posterior": GoldPosterior(),
-        "l2b": L2B(),
         "fine_tune": FineTune(),
         "gold_correction": GoldCorrection(),
+        "l2b": L2B(),
         "pooled": Pooled(),
-        WITHOUT: CleanOnly(),
     }
 
 
@@ -44,12 +45,14 @@ class Comparison:
         members: weights of the methods that vote in the final model, the heaviest first.
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
+        left_out: methods for which there was no time.
     """
 
     correct: dict[str, Tensor]
     members: dict[str, float]
     seconds: float
     folds: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> str:
@@ -92,9 +95,12 @@ class Comparison:
         )
         members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
         judged = len(next(iter(self.correct.values())))
+        hurried = (
+            f" No time for {', '.join(self.left_out)}: raise time_budget." if self.left_out else ""
+        )
         return (
             f"{verdict} Accuracy on {judged} checked samples, held out in {self.folds} of "
-            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s)."
+            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{hurried}"
         )
 
 
@@ -104,43 +110,77 @@ def compare(
     """Cross-validate every method on the checked samples.
 
     Every round trains all methods without one fold of the checked samples and judges all by
-    it. A round starts only if it should end within the budget; the first always runs.
+    it. The final training on everything takes about as long as one round at most, so a round
+    starts only if it and the final training should end within the budget, and the first round
+    ends early once half of the budget is spent. Its first two methods always run.
 
     Args:
         given: noisy and checked samples.
-        methods: what to compare, by name.
+        methods: what to compare, by name; the most important ones first.
         plan: how to train.
-        budget: seconds.
+        budget: seconds for the comparison and the final training.
         seed: of folds and trainings.
     """
     start = time.perf_counter()
     found: list[tuple[Tensor, dict[str, Tensor]]] = []
+    tried, cost = dict(methods), {}
     for number, held in enumerate(_folds(given.y_clean, seed)):
         spent = time.perf_counter() - start
-        if number and spent * (number + 1) / number > budget:
+        if number and spent * (number + 2) / number > budget:
             break
-        found.append((held, _round(given, methods, plan, held, seed + number)))
+        end = start + budget / 2 if number == 0 else math.inf
+        found.append((held, _round(given, tried, plan, held, seed + number, end, cost)))
+        tried = {name: methods[name] for name in found[0][1]}
     labels = given.y_clean[torch.cat([held for held, _ in found])]
-    p = {name: torch.cat([each[name] for _, each in found]) for name in methods}
+    p = {name: torch.cat([each[name] for _, each in found]) for name in tried}
+    seconds = time.perf_counter() - start
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
-        members=elected(p, labels),
-        seconds=time.perf_counter() - start,
+        members=_affordable(elected(p, labels), cost, budget - seconds),
+        seconds=seconds,
         folds=len(found),
+        left_out=tuple(name for name in methods if name not in tried),
     )
 
 
 def _round(
-    given: Given, methods: dict[str, Method], plan: Plan, held: Tensor, seed: int
+    given: Given,
+    methods: dict[str, Method],
+    plan: Plan,
+    held: Tensor,
+    seed: int,
+    end: float,
+    cost: dict[str, float],
 ) -> dict[str, Tensor]:
-    """Probabilities that each method gives the held-out samples, [held, classes]."""
+    """Probabilities that each method gives the held-out samples, [held, classes].
+
+    After the time ``end`` no further method starts, but for the first two. What each took goes
+    into ``cost``, in seconds.
+    """
     kept = torch.ones(len(given.y_clean), dtype=torch.bool)
     kept[held] = False
     part, judged = given.learn_from(kept), given.checked(held)
-    return {
-        name: torch.softmax(logits(learn(part, method, plan, seed).module, judged.inputs), dim=1)
-        for name, method in methods.items()
-    }
+    found: dict[str, Tensor] = {}
+    for name, method in methods.items():
+        if len(found) < FEWEST or time.perf_counter() < end:
+            start = time.perf_counter()
+            z = logits(learn(part, method, plan, seed).module, judged.inputs)
+            found[name] = torch.softmax(z, dim=1)
+            cost[name] = time.perf_counter() - start
+    return found
+
+
+def _affordable(
+    members: dict[str, float], cost: dict[str, float], budget: float
+) -> dict[str, float]:
+    """The heaviest members whose final training fits into what is left, at least the first."""
+    kept, spent = {}, 0.0
+    for name, weight in members.items():
+        spent += cost[name]
+        if kept and spent > budget:
+            break
+        kept[name] = weight
+    return {name: weight / sum(kept.values()) for name, weight in kept.items()}
 
 
 def _folds(labels: Tensor, seed: int) -> list[Tensor]:

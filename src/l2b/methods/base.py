@@ -53,6 +53,10 @@ class Learner(ABC):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """Learn from one noisy and one clean batch."""
 
+    def learn_clean(self, clean: Batch) -> None:
+        """One ordinary step on a clean batch, beside whatever the method does."""
+        descend_clean(self.network, clean)
+
     def predict(self, inputs: Inputs) -> Tensor:
         """Logits for judging, [n, classes, *pixels], without gradient."""
         self.network.module.eval()
@@ -72,6 +76,21 @@ class Learner(ABC):
 class Method(ABC):
     """A way of learning from noisy labels and a clean set."""
 
+    @property
+    def fits_clean(self) -> bool:
+        """Whether clean samples are trained on, so that the model cannot be judged by them."""
+        return True
+
+    @property
+    def takes_masks(self) -> bool:
+        """Whether labels may be masks, one class per pixel."""
+        return True
+
+    @property
+    def takes_overlap(self) -> bool:
+        """Whether ``training.overlap`` has a place in its loss."""
+        return self.takes_masks
+
     @abstractmethod
     def build(self, task: Task) -> Learner:
         """A learner at its start."""
@@ -87,17 +106,18 @@ class Plain(Learner):
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One pass, one loss, one step."""
-        z = self.network.logits(batch.inputs)
-        losses = cross_entropy(z, batch.labels)
-        self.network.descend(self.loss(losses, clean))
-        return plain_record(batch, z, losses)
+        made = plain_step(
+            self.network, batch, lambda losses, overlap: self.loss(losses, overlap, clean)
+        )
+        return made[0]
 
     @abstractmethod
-    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The scalar to descend.
 
         Args:
-            losses: cross-entropy of the noisy batch towards its observed labels, [n].
+            losses: cross-entropy of the noisy batch towards its observed labels, [n, *pixels].
+            overlap: what the run adds to their mean.
             clean: the clean batch.
         """
 
@@ -114,13 +134,53 @@ def plain_record(batch: Batch, z: Tensor, losses: Tensor) -> StepRecord:
     )
 
 
-def clean_step(network: Network, batch: Batch, clean: Batch) -> StepRecord:
-    """One ordinary step on the clean batch; the noisy batch is only looked at."""
-    network.descend(cross_entropy(network.logits(clean.inputs), clean.labels).mean())
+def mean_with(losses: Tensor, overlap: Tensor) -> Tensor:
+    """The mean of the losses, and what the run adds for whole masks; a scalar."""
+    return losses.mean() + overlap
+
+
+def plain_step(
+    network: Network, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor] = mean_with
+) -> tuple[StepRecord, Tensor]:
+    """One ordinary step on the noisy batch.
+
+    Args:
+        network: what is trained.
+        batch: the noisy batch.
+        loss: cross-entropies towards the observed labels, [n, *pixels], and what the run adds
+            for whole masks, to the scalar to descend.
+
+    Returns:
+        The record, and the logits of the noisy batch before the step, without gradient.
+    """
+    z = network.logits(batch.inputs)
+    losses = cross_entropy(z, batch.labels)
+    network.descend(loss(losses, network.overlap(z, batch.labels)))
+    return plain_record(batch, z, losses), z.detach()
+
+
+def descend_clean(network: Network, clean: Batch) -> None:
+    """One ordinary step on a clean batch."""
+    network.descend(mean_loss(network, clean))
+
+
+def mean_loss(network: Network, batch: Batch) -> Tensor:
+    """The mean loss of a batch towards its labels, in one ordinary pass; a scalar in nats."""
+    z = network.logits(batch.inputs)
+    return cross_entropy(z, batch.labels).mean() + network.overlap(z, batch.labels)
+
+
+def clean_step(network: Network, batch: Batch, clean: Batch) -> tuple[StepRecord, Tensor]:
+    """One ordinary step on the clean batch; the noisy batch is only looked at.
+
+    Returns:
+        The record, and the logits of the noisy batch after the step.
+    """
+    descend_clean(network, clean)
     network.module.eval()  # looking must not move running statistics
     with torch.no_grad():
         z = network.logits(batch.inputs)
     network.module.train()
     losses = cross_entropy(z, batch.labels)
     record = plain_record(batch, z, losses)
-    return replace(record, alpha=torch.zeros_like(losses))
+    return replace(record, alpha=torch.zeros_like(losses)), z

@@ -33,6 +33,11 @@ class Bootstrap(Method):
                 "of the target; 0 is cross_entropy."
             )
 
+    @property
+    def fits_clean(self) -> bool:
+        """No: the clean set is not used."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner with mixed targets."""
         return BootstrapLearner(self, task)
@@ -56,7 +61,7 @@ class BootstrapLearner(Learner):
         losses = cross_entropy(z, batch.labels)
         pseudo = self.pseudo(z.detach(), batch.inputs, batch.index)
         mixed = (1 - self.share) * losses + self.share * cross_entropy(z, pseudo)
-        self.network.descend(mixed.mean())
+        self.network.descend(mixed.mean() + self._overlap(z, batch.labels, pseudo))
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         return self._record(batch, z, losses, pseudo)
 
@@ -68,6 +73,10 @@ class BootstrapLearner(Learner):
         """Restore both."""
         super().load_state_dict(state)
         self.pseudo.load_state_dict(state["pseudo"])
+
+    def _overlap(self, z: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        overlap = self.network.overlap
+        return (1 - self.share) * overlap(z, observed) + self.share * overlap(z, pseudo)
 
     def _record(self, batch: Batch, z: Tensor, losses: Tensor, pseudo: Tensor) -> StepRecord:
         record = plain_record(batch, z, losses)

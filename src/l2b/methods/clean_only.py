@@ -27,4 +27,4 @@ class CleanOnlyLearner(Learner):
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step on the clean batch."""
-        return clean_step(self.network, batch, clean)
+        return clean_step(self.network, batch, clean)[0]

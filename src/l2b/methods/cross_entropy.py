@@ -12,6 +12,11 @@ from l2b.types import Batch
 class CrossEntropy(Method):
     """Standard training: mean cross-entropy towards the observed labels."""
 
+    @property
+    def fits_clean(self) -> bool:
+        """No: the clean set is not used."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """A learner that believes everything."""
         return CrossEntropyLearner(task)
@@ -22,7 +27,7 @@ class CrossEntropyLearner(Plain):
 
     shared = True
 
-    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The mean."""
         del clean
-        return losses.mean()
+        return losses.mean() + overlap

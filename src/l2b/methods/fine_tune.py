@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b.evaluate import evaluate, measure
 from l2b.ledger import StepRecord
-from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, Method, Task, clean_step
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
@@ -19,7 +19,8 @@ class FineTune(Method):
 
     Attributes:
         noisy_share: share of the epochs given to noisy training, in (0, 1). After it, the
-            parameters of its best epoch by accuracy on the clean set come back.
+            parameters of its best epoch on the clean set (by accuracy, for masks by Dice)
+            come back.
         lr_factor: factor on the learning rate while training on the clean set.
     """
 
@@ -68,7 +69,7 @@ class FineTuneLearner(CrossEntropyLearner):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step on the noisy or on the clean batch."""
         if self.tuning:
-            return clean_step(self.network, batch, clean)
+            return clean_step(self.network, batch, clean)[0]
         return super().step(batch, clean)
 
     def state_dict(self) -> dict[str, Any]:
@@ -82,11 +83,9 @@ class FineTuneLearner(CrossEntropyLearner):
         self.best, self.best_state = (accuracy, loss), state["best_state"]
 
     def _judge(self) -> None:
-        clean = self.task.data.clean
-        z = self.predict(self.task.data.standardise(clean.inputs))
-        accuracy = (z.argmax(dim=1) == clean.labels).float().mean().item()
-        loss = cross_entropy(z, clean.labels).mean().item()
-        if (accuracy, -loss) > self.best:
-            self.best = (accuracy, -loss)
+        found = evaluate(self.predict, self.task.data.clean, self.task.data)
+        judged = (found[measure(found)], -found["loss"])
+        if judged > self.best:
+            self.best = judged
             state = self.network.module.state_dict()
             self.best_state = {n: torch.clone(v) for n, v in state.items()}

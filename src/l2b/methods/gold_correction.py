@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b.evaluate import predict_pool
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, Method, Task, mean_loss, plain_record
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
-
-ROWS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ class GoldCorrectionLearner(Learner):
             return self.noisy.step(batch, clean)
         z = self.network.logits(batch.inputs)
         corrected = corrected_loss(z, batch.labels, self.matrix).mean()
-        on_clean = cross_entropy(self.network.logits(clean.inputs), clean.labels).mean()
+        on_clean = mean_loss(self.network, clean)
         self.network.descend(corrected + self.method.clean_weight * on_clean)
         return plain_record(batch, z, cross_entropy(z, batch.labels))
 
@@ -115,11 +114,10 @@ def transition_matrix(learner: Learner, task: Task) -> Tensor:
         clean sample keeps its label.
     """
     data, clean, classes = task.data, task.data.clean, len(task.data.classes)
-    blocks = clean.inputs.split(ROWS_AT_ONCE)
-    z = torch.cat([learner.predict(data.standardise(block)) for block in blocks])
-    p = torch.softmax(z, dim=1)
-    sums = torch.zeros(classes, classes, device=p.device).index_add_(0, clean.labels, p)
-    counts = torch.bincount(clean.labels, minlength=classes).unsqueeze(1)
+    z = predict_pool(learner.predict, clean, data)
+    p, labels = torch.softmax(z, dim=1).movedim(1, -1).flatten(0, -2), clean.labels.flatten()
+    sums = torch.zeros(classes, classes, device=p.device).index_add_(0, labels, p)
+    counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))
 
 
@@ -127,13 +125,13 @@ def corrected_loss(z: Tensor, observed: Tensor, matrix: Tensor) -> Tensor:
     """−log Σ_y softmax(z)_y C[y, ỹ]: how surprising the observed label is (Hendrycks et al.).
 
     Args:
-        z: logits of the true class, [n, classes].
-        observed: labels as given, [n].
+        z: logits of the true class, [n, classes, *pixels].
+        observed: labels as given, [n, *pixels].
         matrix: C, true class by observed class.
 
     Returns:
-        Loss in nats, [n].
+        Loss in nats, [n, *pixels].
     """
     # Floored, since a transition that the clean set never showed may still happen.
-    columns = matrix.clamp_min(1e-4).log()[:, observed].T
+    columns = matrix.clamp_min(1e-4).log()[:, observed].movedim(0, 1)
     return -torch.logsumexp(torch.log_softmax(z, dim=1) + columns, dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, clean_step, plain_record
+from l2b.methods.base import Learner, Method, Task, clean_step, mean_loss, plain_record
 from l2b.methods.fine_tune import FineTune, FineTuneLearner
 from l2b.methods.gold_correction import transition_matrix
 from l2b.pseudo import MovingAverage, PseudoLabels
@@ -103,14 +103,15 @@ class GoldPosteriorLearner(Learner):
             return self._clean_step(batch, clean)
         z = self.network.logits(batch.inputs)
         q = self.posterior(z.detach(), batch)
-        on_clean = cross_entropy(self.network.logits(clean.inputs), clean.labels).mean()
+        on_clean = mean_loss(self.network, clean)
         self.network.descend(cross_entropy(z, q).mean() + self.method.clean_weight * on_clean)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         return self._record(batch, z, q)
 
     def posterior(self, z: Tensor, batch: Batch) -> Tensor:
-        """q(y) ∝ p̄(y | x) C[y, ỹ] for every sample, [n, classes]."""
-        joint = self.pseudo(z, batch.inputs, batch.index) * self.matrix[:, batch.labels].T
+        """q(y) ∝ p̄(y | x) C[y, ỹ] for every sample, [n, classes, *pixels]."""
+        reach = self.matrix[:, batch.labels].movedim(0, 1)
+        joint = self.pseudo(z, batch.inputs, batch.index) * reach
         return joint / joint.sum(dim=1, keepdim=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -128,9 +129,8 @@ class GoldPosteriorLearner(Learner):
         self.pseudo.load_state_dict(state["pseudo"])
 
     def _clean_step(self, batch: Batch, clean: Batch) -> StepRecord:
-        record = clean_step(self.network, batch, clean)
-        self.pseudo.update(self.network.module, self.predict(batch.inputs), batch.index)
-        self.network.module.train()
+        record, z = clean_step(self.network, batch, clean)
+        self.pseudo.update(self.network.module, z, batch.index)
         return record
 
     def _record(self, batch: Batch, z: Tensor, q: Tensor) -> StepRecord:

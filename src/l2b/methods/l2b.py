@@ -1,20 +1,29 @@
 """Learning to bootstrap."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from l2b import collectives
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
+from l2b.candidates import Candidates, Pair
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
+from l2b.halves import Halves
 from l2b.layout import best_layout
 from l2b.ledger import StepRecord
 from l2b.lookahead import LookAhead, Paper
 from l2b.losses import bootstrapped_loss, cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import (
+    Learner,
+    Method,
+    Task,
+    clean_step,
+    mean_loss,
+    plain_record,
+    plain_step,
+)
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
@@ -33,25 +42,58 @@ class L2B(Method):
         engine: how logits are differentiated along the clean gradient.
         normalise: how scores become weights; the ablations are normalisers.
         pseudo: where pseudo-labels come from.
+        candidates: which labels compete; as published, observed and pseudo-label.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned.
+        start: what the warm-up trains on: the ``noisy`` labels, as published, or the
+            ``clean`` samples, where the noise follows a rule that warm-up would learn.
+        clean_weight: weight of the mean loss of clean samples that is added to Eq. 3; 0 as
+            published. It is on the scale of the noisy batch, whose weights sum to 1.
+        cross_fit: train on one half of the clean set and weigh by the other, swapped every
+            epoch, so that fitted samples do not silence the clean gradient.
         amortise: what may be used again for a few steps, to save time.
     """
 
     engine: Engine = field(default_factory=Forward)
     normalise: Normaliser = field(default_factory=PositiveShare)
     pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(soft=False))
+    candidates: Candidates = field(default_factory=Pair)
     lookahead: LookAhead = field(default_factory=Paper)
     warmup: int = 1
+    start: Literal["noisy", "clean"] = "noisy"
+    clean_weight: float = 0.0
+    cross_fit: bool = False
     amortise: Amortisation = field(default_factory=Amortisation)
 
     def __post_init__(self) -> None:
-        """Refuse a negative warm-up."""
+        """Refuse settings that have no meaning, alone or together."""
         if self.warmup < 0:
             raise ValueError(
                 f"warmup must be 0 or more epochs, got {self.warmup}: in these, labels are learned "
                 "as they are; 0 weighs them from the start."
             )
+        if self.start not in ("noisy", "clean"):
+            raise ValueError(f"L2B needs start 'noisy' or 'clean', got {self.start!r}.")
+        if not self.clean_weight >= 0:
+            raise ValueError(
+                f"L2B needs clean_weight >= 0, got {self.clean_weight}: a negative weight would "
+                "train away from the checked labels."
+            )
+        if self.cross_fit and not self.fits_clean:
+            raise ValueError(
+                "L2B needs clean_weight > 0 or start 'clean' with cross_fit: otherwise it never "
+                "trains on clean samples, and half of them would be wasted."
+            )
+        if self.amortise.weights_every > 1 and not isinstance(self.candidates, Pair):
+            raise ValueError(
+                "amortise.weights_every > 1 remembers the weights of two labels, not those of "
+                f"{type(self.candidates).__name__}: set it to 1 or choose --candidates pair."
+            )
+
+    @property
+    def fits_clean(self) -> bool:
+        """Only with a clean term or a clean start; as published, clean samples only steer."""
+        return self.clean_weight > 0 or (self.start == "clean" and self.warmup > 0)
 
     def build(self, task: Task) -> Learner:
         """A learner that weighs every batch."""
@@ -61,35 +103,45 @@ class L2B(Method):
 class L2BLearner(Learner):
     """Cross-entropy while warming up, then the two-weight objective."""
 
-    shared = True
     steers = True
 
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
+        if method.amortise.weights_every > 1 and task.data.masks:
+            raise ValueError(
+                "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
+                "not per pixel. gradient_every saves time for masks too."
+            )
+        # With cross-fitting, each process would train on as many clean samples as chance gives.
+        self.shared = not method.cross_fit
         self.method = method
         self.network = task.network("main")
         self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
         self.gradient = CleanGradient(method.amortise)
         self.memory = WeightMemory(len(task.data.train))
-        self.warming, self.number = method.warmup > 0, 0
+        self.halves = Halves(task.data.clean.labels) if method.cross_fit else None
+        self.warming, self.epoch, self.number = method.warmup > 0, 0, 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
         super().begin_epoch(epoch)
-        self.warming, self.number = epoch < self.method.warmup, 0
+        self.warming, self.epoch, self.number = epoch < self.method.warmup, epoch, 0
         self.gradient.forget()
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """Weigh the batch by the clean batch, then one step on the weighted losses."""
         due = self.number % self.method.amortise.weights_every == 0
         self.number += 1
+        to_weigh, to_fit = self.halves.split(clean, self.epoch) if self.halves else (clean, clean)
         if self.warming:
-            return self._plain_step(batch)
-        z, weights = self._weighed_pass(batch, clean) if due else self._recalled_pass(batch)
+            return self._warm_up(batch, to_fit)
+        z, weights = self._weighed_pass(batch, to_weigh) if due else self._recalled_pass(batch)
         losses = cross_entropy(z, batch.labels)
+        loss = bootstrapped_loss(z, batch.labels, weights)
+        loss = loss + self._overlap(z, batch.labels, weights)
         # A sum over all processes, of which `descend` takes the mean.
-        loss = bootstrapped_loss(z, batch.labels, weights) * collectives.ranks()
-        self.network.descend(loss)
+        loss = loss * collectives.ranks()
+        self.network.descend(loss + self._clean_term(to_fit) if self.method.clean_weight else loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
         if due and self.method.amortise.weights_every > 1:
@@ -114,12 +166,22 @@ class L2BLearner(Learner):
         self.gradient.load_state_dict(state["gradient"])
         self.number = state["number"]
 
-    def _plain_step(self, batch: Batch) -> StepRecord:
-        z = self.network.logits(batch.inputs)
-        losses = cross_entropy(z, batch.labels)
-        self.network.descend(losses.mean())
-        self.pseudo.update(self.network.module, z.detach(), batch.index)
-        return plain_record(batch, z, losses)
+    def _warm_up(self, batch: Batch, clean: Batch) -> StepRecord:
+        on_clean = self.method.start == "clean"
+        taken = (
+            clean_step(self.network, batch, clean) if on_clean else plain_step(self.network, batch)
+        )
+        record, z = taken
+        self.pseudo.update(self.network.module, z, batch.index)
+        return record
+
+    def _clean_term(self, clean: Batch) -> Tensor:
+        return self.method.clean_weight * mean_loss(self.network, clean)
+
+    def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
+        """What the run adds for whole masks, under the same weights."""
+        overlap = self.network.overlap
+        return overlap(z, observed, weights.alpha) + overlap(z, weights.pseudo, weights.beta)
 
     def _recalled_pass(self, batch: Batch) -> tuple[Tensor, Weights]:
         z = self.network.logits(batch.inputs)
@@ -137,6 +199,7 @@ class L2BLearner(Learner):
                     engine=method.engine,
                     lookahead=method.lookahead,
                     optimiser=self.network.optimiser,
+                    overlap=self.network.overlap,
                 )
             )
             z, dz = method.engine.beside(module, best_layout(module, batch.inputs), direction)
@@ -146,20 +209,17 @@ class L2BLearner(Learner):
                 batch.labels,
                 normalise=AcrossProcesses(method.normalise),
                 pseudo=self.pseudo,
+                candidates=method.candidates,
                 index=batch.index,
             )
         return full_precision(z), weights
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
-    samples = record.index.shape[0] * collectives.ranks()
+    count = weights.alpha.numel() * collectives.ranks()
     return replace(
         record,
-        alpha=_per_sample(weights.alpha) * samples,
-        beta=_per_sample(weights.beta) * samples,
+        alpha=weights.alpha * count,
+        beta=weights.beta * count,
         pseudo=labels(weights.pseudo),
     )
-
-
-def _per_sample(weight: Tensor) -> Tensor:
-    return torch.flatten(weight, 1).sum(dim=1) if weight.ndim > 1 else weight

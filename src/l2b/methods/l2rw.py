@@ -26,6 +26,11 @@ class L2RW(Method):
     lookahead: LookAhead = field(default_factory=Paper)
     warmup: int = 1
 
+    @property
+    def fits_clean(self) -> bool:
+        """No: clean samples only steer."""
+        return False
+
     def build(self, task: Task) -> Learner:
         """The learner of L2B, its pseudo-labels shut out."""
         shut_out = ObservedOnly(then=self.normalise)

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Plain, Task
+from l2b.methods.base import Learner, Method, Plain, Task, mean_loss
 from l2b.types import Batch
 
 
@@ -23,8 +22,8 @@ class PooledLearner(Plain):
 
     shared = True
 
-    def loss(self, losses: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The mean over the union, estimated from one batch of each part."""
         noisy, trusted = len(self.task.data.train), len(self.task.data.clean)
-        on_clean = cross_entropy(self.network.logits(clean.inputs), clean.labels)
-        return (noisy * losses.mean() + trusted * on_clean.mean()) / (noisy + trusted)
+        on_noisy, on_clean = losses.mean() + overlap, mean_loss(self.network, clean)
+        return (noisy * on_noisy + trusted * on_clean) / (noisy + trusted)

@@ -7,11 +7,16 @@ from torch import nn
 from l2b.models.base import Model
 from l2b.models.conv_net import SMALLEST, ConvNet
 from l2b.models.mlp import Mlp
+from l2b.models.unet import Unet
 
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Model):
-    """A small conv net for images from 8×8 pixels on, a perceptron for everything else."""
+    """A small conv net for images, a perceptron for all else, a small U-Net for masks."""
+
+    def suited(self, *, masks: bool) -> Model:
+        """Itself for labels, the default `Unet` for masks."""
+        return Unet() if masks else self
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """The default `ConvNet` for [channels, height, width], else the default `Mlp`."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 from torch import nn
 
@@ -9,6 +10,22 @@ from torch import nn
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
     """A family of networks."""
+
+    def suited(self, *, masks: bool) -> "Model":
+        """This family, if it predicts what the data has: one label per sample, or masks.
+
+        Args:
+            masks: whether every sample has a mask.
+
+        Raises:
+            ValueError: if it predicts the other.
+        """
+        if masks:
+            raise ValueError(
+                f"{type(self).__name__} predicts one label per sample, but this data has masks: "
+                "choose --model unet or unet_plus_plus."
+            )
+        return self
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -19,11 +36,30 @@ class Model(ABC):
             classes: number of outputs.
 
         Returns:
-            A module from inputs [n, *shape] to logits [n, classes].
+            A module from inputs [n, *shape] to logits [n, classes], or, for masks, to
+            [n, classes, *pixels].
 
         Raises:
             ValueError: if the family cannot take samples of this shape.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskModel(Model):
+    """A family of networks that label every pixel."""
+
+    def suited(self, *, masks: bool) -> Self:
+        """This family, for masks.
+
+        Raises:
+            ValueError: if the data has one label per sample.
+        """
+        if not masks:
+            raise ValueError(
+                f"{type(self).__name__} predicts masks, but this data has one label per sample: "
+                "choose --model auto."
+            )
+        return self
 
 
 def image_channels(owner: str, shape: tuple[int, ...], *, smallest: int) -> int:

@@ -3,20 +3,29 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from l2b.mask_severity import Deform, amount_for, keep_objects, sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(ABC):
     """A way in which labels go wrong."""
 
+    @property
+    def needs_truth(self) -> bool:
+        """Whether true labels are what it corrupts."""
+        return False
+
     @abstractmethod
     def corrupt(
         self,
         labels: Tensor,
         *,
+        inputs: Tensor,
         classes: int,
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
@@ -25,6 +34,7 @@ class Noise(ABC):
 
         Args:
             labels: true class indices in [0, classes), [N] or [N, *pixels], int64.
+            inputs: the samples in raw units, [N, ...], for noise that depends on them.
             classes: number of classes.
             annotations: further label sets of the data, by name, each shaped like ``labels``.
             generator: CPU random stream that belongs to this draw alone.
@@ -40,6 +50,11 @@ class Noise(ABC):
 @dataclass(frozen=True, kw_only=True)
 class ClassConditional(Noise):
     """Noise that depends on nothing but the true class."""
+
+    @property
+    def needs_truth(self) -> bool:
+        """It corrupts true labels."""
+        return True
 
     @abstractmethod
     def transition(self, classes: int) -> Tensor:
@@ -59,12 +74,13 @@ class ClassConditional(Noise):
         self,
         labels: Tensor,
         *,
+        inputs: Tensor,
         classes: int,
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
     ) -> Tensor:
         """Invert each row's distribution function at one uniform number per label."""
-        del annotations
+        del inputs, annotations
         check_labels(labels, classes, "True labels")
         cumulative = self.transition(classes).cumsum(dim=1)
         # Divided by its own end, which is then exactly 1 and above every uniform number, so
@@ -76,6 +92,80 @@ class ClassConditional(Noise):
             here = labels == k
             observed[here] = torch.searchsorted(cumulative[k], uniform[here], right=True)
         return observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskNoise(Noise):
+    """Deformed masks, image by image; no class vanishes from an image unless that is the noise.
+
+    Attributes:
+        dice: the Dice of the corrupted against the true masks that the amount is chosen for,
+            over all pixels of the split and mean over the classes; None takes the usual amount.
+    """
+
+    dice: float | None = None
+    strongest: ClassVar[float] = 8.0  # largest multiple of the usual amount
+    may_empty: ClassVar[bool] = False  # whether a class may vanish
+
+    def __post_init__(self) -> None:
+        """Refuse a target that is none."""
+        if self.dice is not None and not 0 < self.dice < 1:
+            raise ValueError(
+                f"{type(self).__name__} needs 0 < dice < 1 or none, got {self.dice}: it is how "
+                "well corrupted masks still fit the true ones."
+            )
+
+    @property
+    def needs_truth(self) -> bool:
+        """It corrupts true masks."""
+        return True
+
+    @abstractmethod
+    def deformation(self, masks: Tensor, generator: torch.Generator) -> Deform:
+        """Draw everything random once; what is left open is how much.
+
+        Args:
+            masks: true masks, [N, height, width], int64.
+            generator: CPU random stream that belongs to this draw alone.
+
+        Returns:
+            Amounts of the images to deformed masks; the more, the less they fit.
+        """
+
+    def corrupt(
+        self,
+        labels: Tensor,
+        *,
+        inputs: Tensor,
+        classes: int,
+        annotations: Mapping[str, Tensor],
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Deform every mask by one amount, found for the target Dice if there is one."""
+        del inputs, annotations
+        name = type(self).__name__
+        if labels.ndim != 3:
+            raise ValueError(
+                f"{name} needs masks [N, height, width], got labels of shape "
+                f"{tuple(labels.shape)}: for one label per sample choose symmetric or pair_flip."
+            )
+        check_labels(labels, classes, "True masks")
+        some = sample(labels)
+        deform, amount = self._guarded(some, classes, generator), 1.0
+        if self.dice is not None and bool(labels.any()):
+            amount = amount_for(
+                name, self.dice, some, deform, strongest=self.strongest, classes=classes
+            )
+        if some is not labels:
+            deform = self._guarded(labels, classes, generator)
+        return deform(torch.full((len(labels),), amount))
+
+    def _guarded(self, masks: Tensor, classes: int, generator: torch.Generator) -> Deform:
+        """The deformation of these masks under which no class vanishes unless it may."""
+        deform = self.deformation(masks, generator)
+        if self.may_empty:
+            return deform
+        return lambda amounts: keep_objects(masks, deform, amounts, classes)
 
 
 def check_labels(labels: Tensor, classes: int, name: str) -> None:
@@ -92,6 +182,19 @@ def check_labels(labels: Tensor, classes: int, name: str) -> None:
             f"{name} must lie in [0, {classes}) for {classes} classes, got {int(wrong[0])} "
             f"({len(wrong)} are out of range). If that value means 'no label', leave these "
             "samples out first."
+        )
+
+
+def check_inputs(inputs: Tensor, labels: Tensor) -> None:
+    """Refuse samples that are not those of the labels.
+
+    Raises:
+        ValueError: if there is not one for each.
+    """
+    if len(inputs) != len(labels):
+        raise ValueError(
+            f"Noise that depends on samples needs one for each of {len(labels)} labels, got "
+            f"{len(inputs)}."
         )
 
 

@@ -24,12 +24,13 @@ class Existing(Noise):
         self,
         labels: Tensor,
         *,
+        inputs: Tensor,
         classes: int,
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
     ) -> Tensor:
         """A copy of the named label set; nothing is drawn."""
-        del generator
+        del inputs, generator
         if not annotations:
             raise ValueError(
                 f"Existing needs a data set with the annotation {self.annotation!r}, but this "

@@ -17,11 +17,12 @@ class NoNoise(Noise):
         self,
         labels: Tensor,
         *,
+        inputs: Tensor,
         classes: int,
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
     ) -> Tensor:
         """A copy of the labels; nothing is drawn."""
-        del annotations, generator
+        del inputs, annotations, generator
         check_labels(labels, classes, "True labels")
         return labels.clone()

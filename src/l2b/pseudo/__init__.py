@@ -1,4 +1,4 @@
-"""Sources of pseudo-labels: the current model, a moving average of it, or its past.
+"""Sources of pseudo-labels: the model, views through it, a moving average of it, or its past.
 
 ``hard_self`` is the published choice, ready-made.
 """
@@ -7,6 +7,7 @@ from l2b.pseudo.base import PseudoLabels, Source
 from l2b.pseudo.moving_average import MovingAverage
 from l2b.pseudo.self_labels import HardSelf, SelfLabels
 from l2b.pseudo.temporal import Temporal
+from l2b.pseudo.views import Views
 
 hard_self = HardSelf()
 
@@ -17,5 +18,6 @@ __all__ = [
     "SelfLabels",
     "Source",
     "Temporal",
+    "Views",
     "hard_self",
 ]

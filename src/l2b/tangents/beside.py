@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.function import BackwardCFunction
 
-from l2b.functional import differentiable_attention, forward
+from l2b.functional import differentiable_kernels, forward
 from l2b.tangents.propagation import Propagation
 from l2b.tangents.shadows import Shadows, Unsupported
 from l2b.types import Inputs, Params, Probe
@@ -81,7 +81,7 @@ class _Before:
             torch.random.fork_rng(devices=devices),
             torch.no_grad(),
             forward_ad.dual_level(),
-            differentiable_attention(),
+            differentiable_kernels(),
         ):
             torch.set_rng_state(self.on_cpu)
             if self.on_device is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from l2b.functional import Functional, differentiable_attention
+from l2b.functional import Functional, differentiable_kernels
 from l2b.losses import cross_entropy
 from l2b.types import Params
 
@@ -137,7 +137,7 @@ def gradient_norms(
         return _norm_and_product(grad(loss)(net.params, x, y), direction)
 
     try:
-        with differentiable_attention():
+        with differentiable_kernels():
             return vmap(measured, chunk_size=chunk)(*data)
     except RuntimeError:  # no batching rule for some layer: one sample at a time
         return _one_by_one(net, data, direction)
@@ -167,7 +167,7 @@ def _hessian_product(
     net: Functional, clean: tuple[Tensor, Tensor], vector: Tensor, chunk: int
 ) -> Tensor:
     total = torch.zeros_like(vector)
-    with torch.enable_grad(), differentiable_attention():
+    with torch.enable_grad(), differentiable_kernels():
         for x, y in zip(clean[0].split(chunk), clean[1].split(chunk), strict=True):
             leaves = _leaves(net.params)
             values = list(leaves.values())

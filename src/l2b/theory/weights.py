@@ -14,8 +14,9 @@ from l2b.theory.effort import Effort
 T = TypeVar("T")
 
 ROUNDING = 1e-12
-FREE = ("fixed",)
-"""Normalisers whose sum is the user's choice."""
+FREE = ("fixed", "shrinking")
+"""Normalisers whose sum is the user's choice, or falls with the scores."""
+CLASSES = 3
 
 
 def normaliser_checks(effort: Effort, generator: torch.Generator) -> list[Check]:
@@ -33,10 +34,12 @@ def normaliser_checks(effort: Effort, generator: torch.Generator) -> list[Check]
     checks = []
     for name in catalog.names(Normaliser):
         normalise = built(Normaliser, name)
-        negative = largest(float((-normalise(s)).max()) for s in batches)
+        labels = [torch.arange(s.shape[1]) % CLASSES for s in batches]
+        weights = [normalise.of_labels(s, y, y) for s, y in zip(batches, labels, strict=True)]
+        negative = largest(float((-w).max()) for w in weights)
         checks.append(at_most(f"{name}: largest weight below zero", negative, 0))
         if name not in FREE:
-            off = largest(_sum_error(normalise(s)) for s in batches)
+            off = largest(_sum_error(w) for w in weights)
             checks.append(at_most(f"{name}: distance of the sum from 1 or 0", off, ROUNDING))
     return checks + eq9_checks(batches, generator)
 

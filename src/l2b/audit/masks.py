@@ -1,0 +1,176 @@
+"""Which masks of a run seem wrong, and what they should be."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from l2b.cases import case_dice, mean_score
+from l2b.config import load
+from l2b.data import Data
+from l2b.evaluate import predict_pool
+from l2b.experiment import Run
+from l2b.files import write_atomically, write_json
+from l2b.folder import RunFolder, read_module
+from l2b.mask_figure import suspects_figure
+from l2b.tables import write_csv
+from l2b.types import Cases
+from l2b.volumes import write_nifti
+
+FOLDER = "audit"  # in the run's folder
+HEADER = ("rank", "index", "case", "slice", "suspicion", "changed_pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskAudit:
+    """What `audit_masks` found and wrote.
+
+    Attributes:
+        folder: holds masks.csv, summary.json, suspects.png and the folder ``suggested``.
+        suspicion: of every training image, in [0, 1], [N].
+        suggested: the masks that the run would give them, [N, height, width].
+        summary: the content of ``summary.json``.
+    """
+
+    folder: Path
+    suspicion: Tensor
+    suggested: Tensor
+    summary: dict[str, Any]
+
+    def __str__(self) -> str:
+        """A few lines for a terminal."""
+        found = self.summary
+        lines = [f"{found['images']:,} masks audited, most suspicious first in masks.csv."]
+        if "rank_correlation" in found:
+            lines.append(
+                f"  Suspicion follows the true corruption with a rank correlation of "
+                f"{found['rank_correlation']:.2f}; Dice against the true masks: given "
+                f"{found['dice_given']:.1%}, suggested {found['dice_suggested']:.1%}."
+            )
+        return "\n".join([*lines, f"  Look at them: {self.folder / 'suspects.png'}"])
+
+
+def is_mask_run(path: Path) -> bool:
+    """Whether a folder holds a finished run on masks."""
+    ledger = path / "ledger.safetensors"
+    return ledger.is_file() and "changed" in RunFolder(path).read_ledger()
+
+
+def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
+    """Rank the masks that a run learned from, and export what it would draw instead.
+
+    The suggestion is the final model's own mask. The suspicion of an image is one minus the
+    Dice of its mask as given against the suggestion, all classes together: 0 where they agree,
+    1 where they have nothing in common.
+
+    Args:
+        path: folder of a finished run on masks.
+        most: how many images are drawn.
+
+    Returns:
+        The audit; volumes are exported as NIfTI, single images as PNG with class indices as
+        values, on the grid that the run was trained on.
+
+    Raises:
+        FileNotFoundError: if there is no finished run in the folder.
+        ValueError: if its files are damaged.
+    """
+    settings = RunFolder(path).read_config()
+    if settings is None:
+        raise FileNotFoundError(f"{path} holds no run (run.yaml).")
+    run = load(Run, settings)
+    data = run.prepare()
+    suggested = _suggested(run, data, path / "model.safetensors")
+    suspicion = _apart(data.train.labels, suggested)
+    folder = path / FOLDER
+    (folder / "suggested").mkdir(parents=True, exist_ok=True)
+    cases = data.train.cases
+    if cases is None:
+        raise ValueError("Masks without cases cannot be audited.")
+    order = suspicion.argsort(descending=True, stable=True)
+    _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
+    _export(folder / "suggested", cases, suggested)
+    summary = _summary(data, cases, suspicion, suggested)
+    write_json(folder / "summary.json", summary)
+    picture = suspects_figure(data, suggested, order[:most], suspicion)
+    write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
+    return MaskAudit(folder=folder, suspicion=suspicion, suggested=suggested, summary=summary)
+
+
+def _suggested(run: Run, data: Data, weights: Path) -> Tensor:
+    with torch.random.fork_rng(devices=[]):
+        shape = tuple(data.train.inputs.shape[1:])
+        module = run.model.suited(masks=True).build(shape, len(data.classes))
+    read_module(module, weights)
+    module.eval()
+    with torch.no_grad():
+        return predict_pool(module, data.train, data).argmax(dim=1)
+
+
+def _apart(one: Tensor, other: Tensor) -> Tensor:
+    """1 − Dice of each image over all classes but the background; 0 if both are empty, [N]."""
+    both = ((one == other) & (one > 0)).flatten(1).sum(dim=1)
+    either = (one > 0).flatten(1).sum(dim=1) + (other > 0).flatten(1).sum(dim=1)
+    return torch.where(either > 0, 1 - 2 * both / either.clamp_min(1), 0.0)
+
+
+def _summary(data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor) -> dict[str, Any]:
+    pool, classes = data.train, len(data.classes)
+    found: dict[str, Any] = {"images": len(pool), "mean_suspicion": suspicion.mean().item()}
+    if pool.true is None:
+        return found
+    wrong = _apart(pool.labels, pool.true)
+    if len(wrong.unique()) > 1 and len(suspicion.unique()) > 1:
+        found["rank_correlation"] = float(spearmanr(suspicion.numpy(), wrong.numpy()).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+        found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, cases, classes))
+        found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, cases, classes))
+    return found
+
+
+def _write_table(
+    path: Path, data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor, order: Tensor
+) -> None:
+    place = torch.zeros_like(cases.of)
+    for case in cases.of.unique().tolist():
+        rows = cases.rows(case)
+        place[rows] = torch.arange(len(rows))
+    changed = (suggested != data.train.labels).flatten(1).sum(dim=1)
+
+    def cells(rank: int, row: int) -> list[Any]:
+        return [
+            rank + 1,
+            int(data.train.index[row]),
+            cases.names[int(cases.of[row])],
+            int(place[row]),
+            f"{suspicion[row]:.4f}",
+            int(changed[row]),
+        ]
+
+    write_csv(path, HEADER, (cells(rank, row) for rank, row in enumerate(order.tolist())))
+
+
+def _export(folder: Path, cases: Cases, suggested: Tensor) -> None:
+    for case in cases.of.unique().tolist():
+        rows, name = cases.rows(case), cases.names[case]
+        if len(rows) > 1:
+            write_atomically(
+                folder / f"{name}.nii.gz",
+                lambda path, rows=rows, case=case: write_nifti(
+                    path, suggested[rows], cases.spacing[case].tolist()
+                ),
+            )
+        else:
+            pixels = suggested[rows[0]].numpy().astype(np.uint8)
+            write_atomically(
+                folder / f"{name}.png", lambda path, pixels=pixels: _save_png(path, pixels)
+            )
+
+
+def _save_png(path: Path, pixels: np.ndarray) -> None:
+    from l2b.decode import pillow
+
+    pillow().fromarray(pixels).save(path)

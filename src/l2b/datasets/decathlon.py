@@ -1,0 +1,84 @@
+"""Folders of the Medical Segmentation Decathlon (Antonelli et al. 2022): NIfTI and a list."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l2b.datasets.base import Dataset, Source, check_limit, mask_source
+from l2b.volumes import check_pair, cut, read_nifti
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decathlon(Dataset):
+    """Any task folder of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
+
+    Volumes are cut into slices; training and test set, which the official archive does not
+    give labels for, are made of whole volumes. How intensities are handled says `l2b.volumes.cut`.
+
+    Attributes:
+        root: the task's folder.
+        axis: across which volumes are cut: 0, 1 or 2.
+        size: height and width to which slices are resampled; None pads them instead.
+        limit: keep only the first so many volumes of the list; None keeps all.
+        test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
+    """
+
+    root: Path | str | None
+    axis: int = 2
+    size: int | None = None
+    limit: int | None = None
+    test: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Refuse settings that have no meaning."""
+        check_limit("Decathlon", self.limit)
+        if self.axis not in (0, 1, 2):
+            raise ValueError(f"Decathlon needs axis 0, 1 or 2, got {self.axis}.")
+
+    def load(self) -> Source:
+        """Read every labelled volume of the list."""
+        folder = self.folder()
+        listed = self._listed(folder)
+        classes = _classes(listed, folder)
+        volumes = []
+        for entry in listed["training"][: self.limit]:
+            image_file, mask_file = folder / entry["image"], folder / entry["label"]
+            image, mask = read_nifti(image_file), read_nifti(mask_file)
+            check_pair(image, mask, mask_file, classes=len(classes))
+            volumes.append((mask_file.name.partition(".")[0], image, mask))
+        slices = cut(volumes, axis=self.axis, size=self.size)
+        return mask_source(*slices, classes, test=self.test)
+
+    def folder(self) -> Path:
+        """Where the task lies."""
+        return Path(self.root)
+
+    def _listed(self, folder: Path) -> dict[str, Any]:
+        path = folder / "dataset.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"There is no {path.absolute()}. Fetch the task from http://medicaldecathlon.com "
+                "and give its folder with --root."
+            )
+        try:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            pairs = [(str(entry["image"]), str(entry["label"])) for entry in listed["training"]]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is no list of a Decathlon task ({error}): it must name labels and the "
+                "image and label of every training volume."
+            ) from error
+        if len(pairs) < 2:
+            raise ValueError(f"{path} must list at least 2 training volumes, got {len(pairs)}.")
+        return listed
+
+
+def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    labels = {int(number): str(name) for number, name in listed.get("labels", {}).items()}
+    if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
+        raise ValueError(
+            f"{folder / 'dataset.json'} must name its labels 0 (background), 1, … without gaps, "
+            f"got {', '.join(map(str, sorted(labels))) or 'none'}."
+        )
+    return tuple(labels[k] for k in sorted(labels))

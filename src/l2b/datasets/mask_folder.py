@@ -1,0 +1,156 @@
+"""Your own images with masks, as pictures in two folders."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from l2b.datasets.base import Dataset, Source, Split, mask_source
+from l2b.datasets.image_folder import SUFFIXES
+from l2b.decode import decode_images
+from l2b.drawn_masks import class_masks, image_sizes, mask_values, read_masks
+from l2b.types import Cases
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskFolder(Dataset):
+    """Your own images with masks: root/images/… and root/masks/…, paired by file name.
+
+    Beside them may lie ``clean.txt``, the names of images whose masks were checked, one a line:
+    the masks then are as observed, and only these are trusted. Without it all masks are taken
+    for true. Any further folder ``masks_<name>`` with a mask for every image is a second
+    annotation, for ``--noise second_annotator --annotation <name>``.
+
+    Images of one patient stay on one side of every split. Intensities are scaled by the
+    training images' moments per channel.
+
+    Attributes:
+        root: folder that holds ``images`` and ``masks``.
+        size: height and width to which everything is brought, in pixels.
+        patient: regular expression whose first group in a file's stem names the patient, such
+            as ``(.+)_[0-9]+``; empty takes every image for a patient of its own.
+        test: share of the patients held out for testing, drawn once and for all, in (0, 1).
+        workers: threads that decode images; changes no result.
+    """
+
+    root: Path | str
+    size: int = 128
+    patient: str = ""
+    test: float = 0.25
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse images without pixels and patterns without a group."""
+        if self.size < 1:
+            raise ValueError(f"MaskFolder needs size >= 1, got {self.size}: it is in pixels.")
+        if self.patient and re.compile(self.patient).groups < 1:
+            raise ValueError(
+                f"MaskFolder needs a pattern with a group as patient, got {self.patient!r}: put "
+                "brackets around the part of the name that is the patient, such as (.+)_[0-9]+."
+            )
+
+    def load(self) -> Source:
+        """Decode every pair."""
+        root = Path(self.root)
+        images, masks = _pairs(root / "images", root / "masks")
+        sizes = image_sizes(images)
+        raw = read_masks(masks, sizes)
+        values = mask_values(raw, masks)
+        names = ("object",) if len(values) == 2 else [f"value {v}" for v in values[1:]]
+        cases = _cases(images, self.patient)
+        source = mask_source(
+            decode_images(images, self.size, name=root, resize=True, workers=self.workers),
+            class_masks(raw, masks, values, self.size),
+            cases,
+            ("background", *names),
+            test=self.test,
+        )
+        further = {
+            folder.name.removeprefix("masks_"): class_masks(
+                read_masks(found := _pairs(root / "images", folder)[1], sizes),
+                found, values, self.size,
+            )
+            for folder in sorted(root.glob("masks_*")) if folder.is_dir()
+        }  # fmt: skip
+        rows = _rows_of(source.train, cases)
+        source = replace(source, annotations={name: m[rows] for name, m in further.items()})
+        return _checked_only(source, cases, root / "clean.txt")
+
+
+def _pairs(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
+    """Files of both folders with the same stem, in the order of the names."""
+    by_stem = []
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"There is no folder {folder.absolute()}: put images into images/ and the mask "
+                "of each, under the same name, into masks/."
+            )
+        found = {
+            path.stem: path
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in SUFFIXES and path.name[0] != "."
+        }
+        by_stem.append(found)
+    alone = sorted(set(by_stem[0]) ^ set(by_stem[1]))
+    if alone:
+        there = by_stem[0].get(alone[0]) or by_stem[1][alone[0]]
+        lacking = masks if alone[0] in by_stem[0] else images
+        raise FileNotFoundError(
+            f"{there} has no partner called {alone[0]} in {lacking}: every image needs a mask. "
+            "Complete the pair or remove it."
+        )
+    if not by_stem[0]:
+        raise FileNotFoundError(f"{images} holds no images ({', '.join(SUFFIXES)}).")
+    names = sorted(by_stem[0])
+    return [by_stem[0][n] for n in names], [by_stem[1][n] for n in names]
+
+
+def _cases(images: list[Path], pattern: str) -> Cases:
+    owners = []
+    for path in images:
+        match = re.search(pattern, path.stem) if pattern else None
+        if pattern and match is None:
+            raise ValueError(
+                f"{path} does not fit the pattern {pattern!r} that names its patient (patient)."
+            )
+        owners.append(path.stem if match is None else match.group(1))
+    known = sorted(set(owners))
+    numbers = torch.arange(len(images))
+    return Cases(
+        of=numbers,
+        names=tuple(path.stem for path in images),
+        spacing=torch.ones(len(images), 3),
+        patient=torch.tensor([known.index(owner) for owner in owners]),
+    )
+
+
+def _rows_of(split: Split, cases: Cases) -> Tensor:
+    """Positions of a split's images among all, whose cases have one image each."""
+    return cases.of if split.cases is None else split.cases.of
+
+
+def _checked_only(source: Source, cases: Cases, listed: Path) -> Source:
+    """Trust the listed masks alone, if there is a list."""
+    if not listed.is_file():
+        return source
+    names = {line.strip() for line in listed.read_text(encoding="utf-8").splitlines()} - {""}
+    stems = {Path(name).stem for name in names} | names
+    unknown = sorted(name for name in names if not {name, Path(name).stem} & set(cases.names))
+    if unknown:
+        raise ValueError(f"{listed} names {unknown[0]!r}, and there is no such image.")
+    rows = _rows_of(source.train, cases).tolist()
+    trusted = [row for row, image in enumerate(rows) if cases.names[image] in stems]
+    # Held-out masks judge, so only checked ones may.
+    test = source.test
+    if test is not None and test.cases is not None:
+        kept = [r for r, i in enumerate(test.cases.of.tolist()) if cases.names[i] in stems]
+        rows_kept = torch.tensor(kept, dtype=torch.int64)
+        test = (
+            Split(test.inputs[rows_kept], test.labels[rows_kept], test.cases.take(rows_kept))
+            if kept
+            else None
+        )
+    return replace(source, truth_known=False, trusted=torch.tensor(trusted), test=test)

@@ -1,0 +1,213 @@
+"""What a figure is: a name, a command, and files that hold what it found."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from l2b.catalog import default, name_of
+from l2b.experiment import Run
+from l2b.grid import Grid, Results, execute
+from l2b.grid.pictures import EPOCHS, Panel
+from l2b.methods import Method
+from l2b.methods.l2b import L2B
+from l2b.methods.l2rw import L2RW
+from l2b.presets import PRESETS, SEEDS, Preset, base_run
+from l2b.provenance import provenance
+
+Kind = Literal["figure", "table"]
+F = TypeVar("F", bound="Figure")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked of a figure.
+
+    Attributes:
+        words: settings of ``l2b run`` that replace those of the preset.
+        preset: the budget: ``quick`` takes minutes on two cores, ``cpu`` about an hour,
+            ``paper`` the published schedule on a GPU.
+        seeds: how many; None takes the preset's.
+        out: folder for the runs, the tables and the pictures.
+        workers: processes; None takes one per core.
+        command: what a reader types to get the same.
+        progress: show a progress bar on a terminal.
+
+    Raises:
+        ValueError: on an unknown preset, or no seed.
+    """
+
+    words: Sequence[str]
+    preset: Preset
+    seeds: int | None
+    out: Path
+    workers: int | None
+    command: str
+    progress: bool
+
+    def __post_init__(self) -> None:
+        """Refuse presets that do not exist, and no seed."""
+        if self.preset not in PRESETS:
+            raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, got {self.preset!r}.")
+        if self.seeds is not None and self.seeds < 1:
+            raise ValueError(f"--seeds must be at least 1, got {self.seeds}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a figure has made.
+
+    Attributes:
+        text: a few lines for a terminal.
+        paths: pictures and tables.
+        complete: whether everything that was asked for is in them.
+    """
+
+    text: str
+    paths: tuple[Path, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure(ABC):
+    """One figure or table; its fields are settings on the command line."""
+
+    kind: ClassVar[Kind] = "figure"
+
+    @abstractmethod
+    def make(self, request: Request) -> Made:
+        """Find out what the figure shows, as far as it is not known yet, and draw it.
+
+        Raises:
+            ValueError: on wrong settings.
+            FileNotFoundError: if the data set is missing.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridFigure(Figure):
+    """A figure that is a grid of runs and pictures of what they found."""
+
+    def make(self, request: Request) -> Made:
+        """Execute what is left of the grid; write its tables; draw it."""
+        base = base_run(request.words, request.preset)
+        grid = self.grid(base, range(request.seeds or SEEDS[request.preset]))
+        results = execute(grid, request.out, workers=request.workers, progress=request.progress)
+        title = f"{self.title(base)}: {self.note(base)}"
+        tables = results.write(title, provenance(request.command))
+        pictures = self.draw(results, base, request.out) if results.rows else []
+        return Made(
+            text=said(results, [*pictures, *tables]),
+            paths=(*pictures, *tables),
+            complete=not results.failures and not results.missing,
+        )
+
+    @abstractmethod
+    def title(self, base: Run) -> str:
+        """What the figure shows, as a heading."""
+
+    def note(self, base: Run) -> str:
+        """What all runs have in common, in one line."""
+        return described(base)
+
+    @abstractmethod
+    def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
+        """The runs behind the figure.
+
+        Args:
+            base: settings that the figure varies.
+            seeds: of the runs.
+        """
+
+    @abstractmethod
+    def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
+        """Draw what was found; the paths of the pictures.
+
+        Args:
+            results: of at least one run.
+            base: what the grid varied.
+            out: folder for the pictures, which exists.
+        """
+
+
+def said(results: Results, paths: Sequence[Path]) -> str:
+    """What a grid found, in a few lines."""
+    lines = [f"{len(results.rows)} runs done, {len(results.failures)} failed."]
+    lines += [f"  failed: {name}: {error}" for name, error in results.failures.items()]
+    if results.missing:
+        lines.append(f"  {results.missing} runs are missing: give the same command again.")
+    return "\n".join([*lines, *(f"  {path}" for path in paths)])
+
+
+def described(run: Run) -> str:
+    """Data, model and length of a run, in one line."""
+    limit = getattr(run.data, "limit", None)
+    samples = f" ({limit:,} samples)" if limit else ""
+    clean = f", {run.clean} clean" if run.clean else ""
+    return (
+        f"{name_of(run.data)}{samples}, {name_of(run.model)}{clean}, {run.training.epochs} epochs"
+    )
+
+
+def noise_label(run: Run) -> str:
+    """A noise model in a few words, such as ``symmetric 40 %``."""
+    rate = getattr(run.noise, "rate", None)
+    share = f" {100 * rate:.0f} %" if isinstance(rate, float) else ""
+    flip = getattr(run.noise, "convention", "redraw") == "flip"
+    return f"{name_of(run.noise)}{share}{' (flip)' if flip else ''}".replace("_", " ")
+
+
+def ours(base: Run) -> L2B:
+    """The L2B that the base run trains; the usual one if it trains another method."""
+    return base.method if isinstance(base.method, L2B) else L2B()
+
+
+def method(base: Run, name: str) -> Method:
+    """A method by name, with what L2B and L2RW share taken from the base run."""
+    found = default(Method, name)
+    if isinstance(found, L2B):
+        return ours(base)
+    if isinstance(found, L2RW):
+        like = ours(base)
+        return replace(
+            found,
+            engine=like.engine,
+            normalise=like.normalise,
+            lookahead=like.lookahead,
+            warmup=like.warmup,
+        )
+    return found
+
+
+def by_number(results: Results, axis: str) -> list[Panel]:
+    """Accuracy against the labels of a numeric axis, at the last and at the chosen epoch."""
+    points = results.grid.labels(axis)
+    seeds = sorted({row.seed for row in results.rows})
+    compare = results.grid.compare
+    panels = []
+    for measure, title in EPOCHS.items():
+        lines = {}
+        for label in results.grid.labels(compare):
+            found = [results.values({axis: point, compare: label}, measure) for point in points]
+            lines[label] = np.array([[v.get(seed, np.nan) for v in found] for seed in seeds])
+        if any(np.isfinite(values).any() for values in lines.values()):
+            panels.append(Panel(title=title, lines=lines))
+    return panels
+
+
+def with_settings(figure: type[F], words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split words into the figure's own settings and those of its runs."""
+    own = {field.name for field in dataclasses.fields(figure)}
+    mine: list[str] = []
+    others: list[str] = []
+    target = others
+    for word in words:
+        if word.startswith("--"):
+            key = word[2:].partition("=")[0].replace("-", "_")
+            target = mine if key in own else others
+        target.append(word)
+    return mine, others

@@ -1,0 +1,53 @@
+"""How many clean samples it takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from l2b.experiment import Run
+from l2b.figures.base import GridFigure, by_number, described, method, noise_label
+from l2b.grid import Grid, Results, cross
+from l2b.grid.pictures import numbers_picture
+
+AXIS = "clean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanSize(GridFigure):
+    """Accuracy against the number of clean samples.
+
+    Attributes:
+        sizes: numbers of clean samples, validation included.
+        methods: names of those that are compared; the others are tested against the last.
+    """
+
+    sizes: tuple[int, ...] = (10, 30, 100, 300, 1000)
+    methods: tuple[str, ...] = ("cross_entropy", "clean_only", "fine_tune", "l2rw", "l2b")
+
+    def title(self, base: Run) -> str:
+        """What is varied, under which noise."""
+        return f"How many clean samples it takes, {noise_label(base)}"
+
+    def note(self, base: Run) -> str:
+        """Everything but the number of clean samples."""
+        return described(replace(base, clean=0))
+
+    def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
+        """Every method with every number of clean samples."""
+        sizes = {str(size): {AXIS: size} for size in self.sizes}
+        methods = {name: {"method": method(base, name)} for name in self.methods}
+        return cross(base, {AXIS: sizes, "method": methods}, seeds, reference=self.methods[-1])
+
+    def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
+        """A panel for the last and one for the chosen epoch."""
+        path = out / "clean-size.png"
+        numbers_picture(
+            path,
+            self.title(base),
+            by_number(results, AXIS),
+            self.sizes,
+            "clean samples",
+            log=True,
+            note=self.note(base),
+        )
+        return [path]

@@ -1,0 +1,133 @@
+"""Several processes that work through a list of runs; one that dies is replaced."""
+
+import multiprocessing
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import torch
+
+from l2b.config import dump, load
+from l2b.experiment import Run
+from l2b.grid.claim import Report, attempt, fail
+from l2b.signals import STOPPED, Stopped
+from l2b.threads import cpu_threads
+
+PAUSE = 0.5  # seconds between looks at a run that another process holds
+
+
+def alone(runs: Mapping[str, Run], folder: Path, threads: int) -> Iterator[Report]:
+    """Execute runs one after the other in this process.
+
+    Args:
+        runs: by the name of their folders.
+        folder: where these lie.
+        threads: CPU threads of a run, unless its settings say.
+
+    Yields:
+        A report for every run, once it is done or has failed.
+    """
+    waiting, refused = deque(runs), 0
+    while waiting:
+        name = waiting.popleft()
+        with cpu_threads(threads):
+            report = attempt(runs[name], folder / name)
+        if report.state != "busy":
+            refused = 0
+            yield report
+            continue
+        waiting.append(name)
+        refused += 1
+        if refused >= len(waiting):
+            time.sleep(PAUSE)
+
+
+def crew(runs: Mapping[str, Run], folder: Path, threads: int, workers: int) -> Iterator[Report]:
+    """Execute runs in several processes; arguments and reports as for `alone`."""
+    waiting, resume_at = deque(runs), 0.0
+    hands = [Hand(threads) for _ in range(min(workers, len(runs)))]
+    try:
+        while waiting or any(hand.name for hand in hands):
+            for hand in hands:
+                if not hand.name and waiting and time.monotonic() >= resume_at:
+                    name = waiting.popleft()
+                    hand.give(name, runs[name], folder / name)
+            busy = {hand.line: hand for hand in hands if hand.name}
+            for line in wait(list(busy), timeout=PAUSE) if busy else _nap():
+                hand = busy[line]  # pyright: ignore[reportArgumentType]
+                report = hand.take(folder)
+                if report.state == "busy":
+                    waiting.append(report.name)
+                    resume_at = time.monotonic() + PAUSE
+                else:
+                    yield report
+    finally:
+        for hand in hands:
+            hand.dismiss()
+
+
+class Hand:
+    """One worker process and the line to it."""
+
+    line: Connection
+    process: SpawnProcess
+
+    def __init__(self, threads: int) -> None:
+        """Start the process."""
+        self.threads, self.name = threads, ""
+        self._start()
+
+    def give(self, name: str, run: Run, folder: Path) -> None:
+        """Hand over a run."""
+        self.name = name
+        self.line.send((dump(run), str(folder)))
+
+    def take(self, folder: Path) -> Report:
+        """The report of the run that was handed over; a failure if the process died."""
+        name, self.name = self.name, ""
+        try:
+            return self.line.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            died = RuntimeError(
+                f"The process died with exit status {self.process.exitcode} (negative: killed by "
+                "that signal; −9 is often a lack of memory)."
+            )
+            self.line.close()
+            self._start()
+            return fail(folder / name, died)
+
+    def dismiss(self) -> None:
+        """End the process; a run in progress can be resumed."""
+        self.line.close()
+        if self.name:
+            self.process.terminate()
+        self.process.join()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.line, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
+        self.process.start()
+        theirs.close()
+
+
+def _serve(line: Connection, threads: int) -> None:
+    torch.set_num_threads(threads)
+    try:
+        while True:
+            text, folder = line.recv()
+            line.send(attempt(load(Run, text), Path(folder)))
+    except (EOFError, OSError, KeyboardInterrupt):
+        return  # whoever gave the work is gone, or was interrupted
+    except Stopped:
+        sys.exit(STOPPED)
+
+
+def _nap() -> list[Connection]:
+    time.sleep(PAUSE)
+    return []

@@ -1,0 +1,96 @@
+"""Work through a grid: skip what is done, resume what was interrupted, report what fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from joblib import cpu_count
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from l2b.files import write_json
+from l2b.grid.claim import Report
+from l2b.grid.crew import alone, crew
+from l2b.grid.results import PLAN, RUNS, Results, read_results
+from l2b.grid.trials import Grid, folder_name
+
+
+def execute(
+    grid: Grid,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    progress: bool = True,
+) -> Results:
+    """Execute every run of a grid that is not done yet.
+
+    Each run is claimed by a lock before it starts, so several processes, also on the same
+    grid or on grids that share runs, never do the same work twice. A failed run stops
+    nothing; it is tried again the next time.
+
+    Args:
+        grid: what to execute.
+        folder: gets ``grid.json`` and the runs' folders; made if missing.
+        workers: processes; None takes one per CPU core, or one where there is a GPU. With
+            more than one, a script needs ``if __name__ == "__main__":``.
+        threads: CPU threads of each run whose settings do not say.
+        progress: show a progress bar on a terminal.
+
+    Returns:
+        Everything found so far, failures included.
+
+    Raises:
+        ValueError: if there is no worker or no thread.
+        OSError: if the folder cannot be written.
+    """
+    if threads < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"A grid needs workers >= 1 and threads >= 1, got {workers}, {threads}.")
+    runs = {folder_name(trial.run): trial.run for trial in grid.trials}
+    home = folder / RUNS
+    home.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PLAN, plan(grid))
+    count = min(workers or _usual_workers(), len(runs))
+    reports = alone(runs, home, threads) if count == 1 else crew(runs, home, threads, count)
+    with _bar(len(runs), show=progress) as seen:
+        for report in reports:
+            seen(report)
+    return read_results(grid, folder)
+
+
+def plan(grid: Grid) -> dict[str, object]:
+    """The grid as plain values: what a reader of the folder needs to label its runs."""
+    return {
+        "compare": grid.compare,
+        "reference": grid.against,
+        "trials": [
+            {"labels": dict(trial.labels), "run": folder_name(trial.run)} for trial in grid.trials
+        ],
+    }
+
+
+def _usual_workers() -> int:
+    return 1 if torch.cuda.is_available() else cpu_count()
+
+
+@contextmanager
+def _bar(total: int, *, show: bool) -> Iterator:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}", style="red"),
+    )
+    with Progress(*columns, transient=True, disable=not show) as progress:
+        task = progress.add_task("runs", total=total, failed="")
+        failed = 0
+
+        def seen(report: Report) -> None:
+            nonlocal failed
+            failed += report.state == "failed"
+            progress.update(task, advance=1, failed=f"{failed} failed" if failed else "")
+            if report.state == "failed":
+                progress.console.print(f"{report.name}: {report.error}", markup=False)
+
+        yield seen

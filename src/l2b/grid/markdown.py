@@ -1,0 +1,149 @@
+"""The results of a grid as a Markdown document."""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from l2b.stats import mean_sd
+
+if TYPE_CHECKING:
+    from l2b.grid.results import Comparison, Results
+
+SECTIONS = {
+    "last_accuracy": "Test accuracy at the last epoch",
+    "chosen_accuracy": "Test accuracy at the epoch chosen on clean validation",
+    "last_balanced_accuracy": "Balanced test accuracy at the last epoch",
+    "chosen_balanced_accuracy": "Balanced test accuracy at the chosen epoch",
+}
+PLAIN = ("last_accuracy", "chosen_accuracy")
+BALANCED = {
+    "last_accuracy": "last_balanced_accuracy",
+    "chosen_accuracy": "chosen_balanced_accuracy",
+}
+UNBALANCED = 0.005  # difference of the two accuracies from which both are shown
+SURE = 0.05
+
+
+def document(results: "Results", title: str, provenance: Mapping[str, Any]) -> str:
+    """Tables of every measure, paired tests, failures, and how to repeat all of it."""
+    parts = [f"# {_cell(title)}", _provenance(results, provenance)]
+    parts += [section(results, measure) for measure in measures(results)]
+    parts += [_tests(results), _failures(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def measures(results: "Results") -> list[str]:
+    """What deserves a table: balanced accuracy only where it says something else."""
+    records = [row.record for row in results.rows]
+    plain = [m for m in PLAIN if any(record.get(m) is not None for record in records)]
+    pairs = ((record.get(m), record.get(BALANCED[m])) for record in records for m in plain)
+    differ = any(abs(a - b) > UNBALANCED for a, b in pairs if a is not None and b is not None)
+    return plain + ([BALANCED[m] for m in plain] if differ else [])
+
+
+def section(results: "Results", measure: str) -> str:
+    """One measure: a row per compared label, a column per setting, mean ± sd over seeds."""
+    return f"## {SECTIONS[measure]} (%)\n\n{table(results, measure)}"
+
+
+def table(results: "Results", measure: str) -> str:
+    """The table of `section` alone; the best mean of each column is bold."""
+    grid = results.grid
+    columns = [[_found(results, {**setting, grid.compare: label}, measure)
+                for label in grid.labels(grid.compare)] for setting in grid.settings]  # fmt: skip
+    rows = zip(grid.labels(grid.compare), *(_bold(column) for column in columns), strict=True)
+    heads = [" / ".join(setting.values()) or "%" for setting in grid.settings]
+    return rendered([grid.compare, *heads], rows)
+
+
+def rendered(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers.
+
+    Cells may carry emphasis; everything else in them is escaped.
+    """
+    lines = ["| " + " | ".join(map(_cell, heads)) + " |"]
+    lines.append("|---|" + "---:|" * (len(heads) - 1))
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean ± standard deviation of fractions, in percent."""
+    if not values:
+        return "–"
+    mean, sd = mean_sd(values)
+    return f"{100 * mean:.1f}" if sd is None else f"{100 * mean:.1f} ± {100 * sd:.1f}"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value as people write it."""
+    if p is None:
+        return "–"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _found(results: "Results", labels: Mapping[str, str], measure: str) -> list[float]:
+    return list(results.values(labels, measure).values())
+
+
+def _bold(column: list[list[float]]) -> list[str]:
+    means = [mean_sd(values)[0] if values else -1.0 for values in column]
+    best = max(means)
+    marks = ["**" if mean == best and mean >= 0 else "" for mean in means]
+    return [f"{mark}{percent(values)}{mark}" for mark, values in zip(marks, column, strict=True)]
+
+
+def _tests(results: "Results") -> str:
+    found = [test for m in measures(results) for test in results.comparisons(m) if test.found.pairs]
+    if not found:
+        return ""
+    heads = ["measure", "setting", "against", "seeds", "difference", "wins–losses", "t-test p",
+             "after Holm", "Wilcoxon p", "sign p"]  # fmt: skip
+    said = (
+        f"`{_cell(results.grid.against)}` minus each other {_cell(results.grid.compare)}, in "
+        "points, paired by seed (equal noise, split and initial values). Holm's correction is "
+        "over all comparisons of one measure in this document. Rank and sign tests need at least "
+        "six seeds that differ: with fewer, no outcome reaches 5 %."
+    )
+    return f"## Paired tests\n\n{said}\n\n{rendered(heads, map(_test, found))}"
+
+
+def _test(test: "Comparison") -> list[str]:
+    found = test.found
+    points = "–" if found.difference is None else f"{100 * found.difference:+.1f}"
+    sure = test.adjusted is not None and test.adjusted < SURE
+    return [
+        test.measure.replace("_", " "),
+        " / ".join(test.setting.values()) or "–",
+        test.other,
+        str(found.pairs),
+        f"**{points}**" if sure else points,
+        f"{found.wins}–{found.losses}",
+        *map(p_value, (found.t, test.adjusted, found.wilcoxon, found.sign)),
+    ]
+
+
+def _provenance(results: "Results", provenance: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    seeds = sorted({row.seed for row in results.rows})
+    return (
+        f"`{provenance['command']}`\n\n"
+        f"{len(results.rows)} runs, seeds {', '.join(map(str, seeds))}; mean ± standard deviation "
+        f"over seeds. {provenance['date']}, {provenance['device']} ({provenance['machine']}); "
+        f"{versions}."
+    )
+
+
+def _failures(results: "Results") -> str:
+    parts = []
+    if results.failures:
+        rows = [[name, error] for name, error in results.failures.items()]
+        parts.append(f"## Runs that failed\n\n{rendered(['run', 'error'], rows)}")
+    if results.missing:
+        parts.append(f"{results.missing} runs have not ended; the same command goes on with them.")
+    return "\n\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    """Text that ends no cell and is no HTML."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

@@ -1,0 +1,211 @@
+"""Pictures of a grid: learning curves, accuracy against a number, and dots with error bars."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+
+from l2b.grid.results import Results
+from l2b.report import COLOURS, STYLE, label_ends, save
+
+ALIASES = {
+    "standard training": "cross_entropy", "full": "l2b", "Eq. 9": "l2b", "β = 0 (L2RW)": "l2rw",
+}  # fmt: skip
+FURTHER = ("#009e73", "#cc79a7", "#b08900", "#56b4e9", "#7f1d1d", "#111827", "#0072b2", "#d55e00")
+WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
+SHIFT = 0.008  # of the axis, between error bars that would lie on each other
+COLUMNS = 3  # panels side by side
+EPOCHS = {"last_accuracy": "last epoch", "chosen_accuracy": "epoch chosen on clean validation"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One set of axes.
+
+    Attributes:
+        title: over it.
+        lines: values as fractions by label, [seeds, points]; a row may hold NaN.
+    """
+
+    title: str
+    lines: Mapping[str, np.ndarray]
+
+
+def colours(labels: Iterable[str]) -> dict[str, str]:
+    """A colour for every label: a method's own, or one that nothing else has."""
+    labels = list(labels)
+    names = {label: ALIASES.get(label, label) for label in labels}
+    own = {label: COLOURS[name] for label, name in names.items() if name in COLOURS}
+    rest = itertools.cycle([c for c in FURTHER if c not in own.values()])
+    return {label: own.get(label) or next(rest) for label in labels}
+
+
+def curve_panels(results: Results, key: str = "test_accuracy") -> list[Panel]:
+    """Learning curves of every setting of a grid, as far as there are any."""
+    grid = results.grid
+    panels = []
+    for setting in grid.settings:
+        lines = {
+            label: results.curves({**setting, grid.compare: label}, key)
+            for label in grid.labels(grid.compare)
+        }
+        lines = {label: found for label, found in lines.items() if found.size}
+        if lines:
+            panels.append(Panel(title=" / ".join(setting.values()), lines=lines))
+    return panels
+
+
+def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str = "") -> None:
+    """Mean by epoch with a band of one standard deviation, one panel a setting.
+
+    Args:
+        path: the PNG file.
+        title: what the picture shows.
+        panels: fractions of the test set by seed and epoch.
+        note: what a reader must know, in small letters.
+    """
+    colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
+    with mpl.rc_context(STYLE):
+        figure, grid = _figure(title, note, len(panels))
+        for axes, panel in zip(grid, panels, strict=True):
+            for label, values in panel.lines.items():
+                _band(axes, range(1, values.shape[1] + 1), values, colour[label])
+            axes.set(xlabel="epoch", title=panel.title)
+            axes.margins(x=0.01)
+        grid[0].set_ylabel("test accuracy (%)")
+        for axes, panel in zip(grid, panels, strict=True):
+            ends = {k: (v.shape[1], 100 * np.nanmean(v[:, -1])) for k, v in panel.lines.items()}
+            label_ends(axes, ends, colour)
+        save(figure, path)
+
+
+def numbers_picture(
+    path: Path,
+    title: str,
+    panels: Sequence[Panel],
+    x: Sequence[float],
+    xlabel: str,
+    *,
+    log: bool,
+    note: str = "",
+) -> None:
+    """Mean against a number, with one standard deviation as error bars.
+
+    Args:
+        path: the PNG file.
+        title: what the picture shows.
+        panels: fractions by seed and point.
+        x: the number at each point.
+        xlabel: what it is.
+        log: whether its axis is logarithmic.
+        note: what a reader must know, in small letters.
+    """
+    colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
+    with mpl.rc_context(STYLE):
+        figure, grid = _figure(title, note, len(panels))
+        for axes, panel in zip(grid, panels, strict=True):
+            for place, (label, values) in enumerate(panel.lines.items()):
+                mean, sd = _mean_sd(values)
+                beside = _shifted(x, place - (len(panel.lines) - 1) / 2, log=log)
+                axes.errorbar(beside, mean, sd, color=colour[label], marker="o", ms=4, capsize=2)
+            margin = (x[-1] - x[0]) / 30 or 1
+            low, high = (x[0] / 1.25, x[-1] * 1.25) if log else (x[0] - margin, x[-1] + margin)
+            axes.set_xlim(low, high)
+            if log:
+                axes.set_xscale("log")
+            axes.xaxis.set_major_locator(FixedLocator(list(x)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(xlabel=xlabel, title=panel.title)
+        grid[0].set_ylabel("test accuracy (%)")
+        for axes, panel in zip(grid, panels, strict=True):
+            ends = {k: (x[-1], _mean_sd(v)[0][-1]) for k, v in panel.lines.items()}
+            label_ends(axes, {k: e for k, e in ends.items() if np.isfinite(e[1])}, colour)
+        save(figure, path)
+
+
+def dots_picture(path: Path, title: str, results: Results, *, note: str = "") -> None:
+    """Accuracy of every label in every setting: last epoch filled, chosen epoch hollow.
+
+    Args:
+        path: the PNG file.
+        title: what the picture shows.
+        results: of a grid.
+        note: what a reader must know, in small letters.
+    """
+    grid = results.grid
+    labels = grid.labels(grid.compare)
+    colour = colours(labels)
+    with mpl.rc_context(STYLE):
+        figure, panels = _figure(title, note, len(grid.settings), height=1.5 + 0.34 * len(labels))
+        for axes, setting in zip(panels, grid.settings, strict=True):
+            for place, label in enumerate(labels):
+                for measure, filled in (("last_accuracy", True), ("chosen_accuracy", False)):
+                    values = results.values({**setting, grid.compare: label}, measure)
+                    _dot(axes, list(values.values()), place, colour[label], filled=filled)
+            axes.set_yticks(range(len(labels)), labels)
+            axes.set(title=" / ".join(setting.values()), xlabel="test accuracy (%)")
+            axes.grid(axis="x", alpha=0.25)
+        for axes in panels:  # which share the vertical axis, so this turns all of them
+            axes.set_ylim(len(labels) - 0.5, -0.5)
+        marks = [
+            Line2D([], [], color="0.3", marker="o", ls="", mfc="0.3" if filled else "white",
+                   label=name)
+            for name, filled in zip(EPOCHS.values(), (True, False), strict=True)
+        ]  # fmt: skip
+        figure.legend(handles=marks, loc="outside lower right", ncols=2, fontsize=9)
+        save(figure, path)
+
+
+def _figure(title: str, note: str, count: int, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
+    columns = 2 if count == 4 else min(count, COLUMNS)
+    lines = -(-count // columns)
+    width = 8 if count == 1 else WIDTH * columns
+    figure = Figure(figsize=(width, height * lines + 0.4), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    for axes in grid[:count]:
+        axes.grid(axis="y", alpha=0.25)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
+    said = ": ".join(part for part in (note, "mean ± standard deviation over seeds") if part)
+    figure.supxlabel(said, x=0.01, ha="left", fontsize=8, color="0.4")
+    return figure, list(grid[:count])
+
+
+def _band(axes: Axes, x: Iterable[float], values: np.ndarray, colour: str) -> None:
+    mean, sd = _mean_sd(values)
+    axes.plot(x, mean, color=colour, linewidth=2)
+    axes.fill_between(list(x), mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+
+
+def _shifted(x: Sequence[float], places: float, *, log: bool) -> list[float]:
+    """The same points a little to the side, so that error bars do not hide each other."""
+    if log:
+        return [value * (x[-1] / x[0]) ** (SHIFT * places) for value in x]
+    return [value + SHIFT * places * (x[-1] - x[0]) for value in x]
+
+
+def _dot(axes: Axes, values: list[float], place: int, colour: str, *, filled: bool) -> None:
+    if values:
+        mean, sd = _mean_sd(np.array(values)[:, None])
+        shift = -0.12 if filled else 0.12
+        face = colour if filled else "white"
+        axes.errorbar(mean, [place + shift], xerr=sd, color=colour, mfc=face, marker="o", ms=6,
+                      capsize=2)  # fmt: skip
+
+
+def _mean_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation over the seeds that have a value, in percent, [points]."""
+    masked = np.ma.masked_invalid(100 * values)
+    mean = masked.mean(axis=0).filled(np.nan)
+    spread = masked.std(axis=0, ddof=1) if len(values) > 1 else 0 * masked.mean(axis=0)
+    return mean, np.ma.filled(spread, 0.0)

@@ -1,0 +1,188 @@
+"""What a grid found: rows, means over seeds, paired tests, and one table."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2b.files import write_atomically, write_json, write_text
+from l2b.folder import RunFolder
+from l2b.grid.claim import FAILURE
+from l2b.grid.markdown import PLAIN, SECTIONS, document
+from l2b.grid.trials import Grid, folder_name
+from l2b.stats import Paired, holm, paired
+
+RUNS = "runs"  # folder of the runs
+PLAN = "grid.json"
+COLUMNS = (
+    *SECTIONS, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "train_samples",
+    "clean_samples", "validation_samples", "seconds", "device",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One finished run.
+
+    Attributes:
+        labels: its place in the grid.
+        seed: of its random draws.
+        folder: its files.
+        record: the content of its ``result.json``.
+    """
+
+    labels: Mapping[str, str]
+    seed: int
+    folder: Path
+    record: Mapping[str, Any]
+
+    def curve(self, key: str) -> list[float]:
+        """One metric by epoch; empty if the run did not record it."""
+        text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in text.splitlines()]
+        return [row[key] for row in rows if key in row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How the reference compares with one other label in one setting.
+
+    Attributes:
+        measure: the key of the record that is compared, a fraction.
+        setting: labels on the axes that are not compared.
+        other: what the reference is tested against.
+        found: reference minus other, seed by seed.
+        adjusted: the t-test's p-value after Holm's correction over all comparisons of the
+            measure in this grid.
+    """
+
+    measure: str
+    setting: Mapping[str, str]
+    other: str
+    found: Paired
+    adjusted: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything that the runs of a grid have left.
+
+    Attributes:
+        grid: what was asked for.
+        folder: where it lies.
+        rows: finished runs, in the order of the grid.
+        failures: error of each run that failed, by the name of its folder.
+        missing: how many runs have neither ended nor failed.
+    """
+
+    grid: Grid
+    folder: Path
+    rows: tuple[Row, ...]
+    failures: Mapping[str, str]
+    missing: int
+
+    def of(self, labels: Mapping[str, str]) -> list[Row]:
+        """Finished runs with these labels, by seed."""
+        here = [r for r in self.rows if all(r.labels[axis] == v for axis, v in labels.items())]
+        return sorted(here, key=lambda row: row.seed)
+
+    def values(self, labels: Mapping[str, str], measure: str) -> dict[int, float]:
+        """A measure by seed, as fractions; runs without it are left out."""
+        found = {row.seed: row.record.get(measure) for row in self.of(labels)}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def curves(self, labels: Mapping[str, str], key: str) -> np.ndarray:
+        """A metric by seed and epoch, [seeds, epochs]; runs of other lengths are refused.
+
+        Raises:
+            ValueError: if the runs have different lengths.
+        """
+        found = [curve for row in self.of(labels) if (curve := row.curve(key))]
+        if len({len(curve) for curve in found}) > 1:
+            raise ValueError(
+                f"The runs of {' / '.join(labels.values())} have different numbers of epochs, so "
+                "they share no learning curve: give them different labels."
+            )
+        return np.array(found, dtype=float).reshape(len(found), -1)
+
+    def comparisons(self, measure: str) -> list[Comparison]:
+        """The reference against every other label in every setting."""
+        found = [
+            (setting, other, self._paired(setting, other, measure))
+            for setting in self.grid.settings
+            for other in self.grid.labels(self.grid.compare)
+            if other != self.grid.against
+        ]
+        adjusted = holm([pair.t for _, _, pair in found])
+        return [
+            Comparison(measure=measure, setting=setting, other=other, found=pair, adjusted=p)
+            for (setting, other, pair), p in zip(found, adjusted, strict=True)
+        ]
+
+    def _paired(self, setting: Mapping[str, str], other: str, measure: str) -> Paired:
+        axis = self.grid.compare
+        ours = self.values({**setting, axis: self.grid.against}, measure)
+        theirs = self.values({**setting, axis: other}, measure)
+        seeds = sorted(ours.keys() & theirs.keys())
+        return paired([ours[s] for s in seeds], [theirs[s] for s in seeds])
+
+    def write(self, title: str, provenance: Mapping[str, Any]) -> list[Path]:
+        """Write ``results.md``, ``results.json`` and, with pyarrow, ``results.parquet``.
+
+        Args:
+            title: of the document.
+            provenance: command, versions and machine.
+
+        Returns:
+            The paths of what was written.
+        """
+        rows = [flat(row) for row in self.rows]
+        tests = [asdict(found) for measure in PLAIN for found in self.comparisons(measure)]
+        write_text(self.folder / "results.md", document(self, title, provenance))
+        write_json(
+            self.folder / "results.json",
+            {**provenance, "rows": rows, "comparisons": tests, "failures": dict(self.failures),
+             "missing": self.missing},
+        )  # fmt: skip
+        parquet = _write_parquet(self.folder / "results.parquet", rows)
+        return [self.folder / "results.md", self.folder / "results.json", *parquet]
+
+
+def read_results(grid: Grid, folder: Path) -> Results:
+    """Gather what the runs of a grid have left in its folder."""
+    rows, failures, missing = [], {}, set()
+    for trial in grid.trials:
+        path = folder / RUNS / folder_name(trial.run)
+        record = RunFolder(path).read_result()
+        if record is not None:
+            rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record))
+        elif (path / FAILURE).exists():
+            text = (path / FAILURE).read_text(encoding="utf-8")
+            failures[path.name] = json.loads(text)["error"]
+        else:
+            missing.add(path)
+    return Results(
+        grid=grid, folder=folder, rows=tuple(rows), failures=failures, missing=len(missing)
+    )
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """One line of the results table."""
+    found = {key: row.record.get(key) for key in COLUMNS}
+    return {**row.labels, "seed": row.seed, **found, "run": row.folder.name}
+
+
+def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    try:
+        import pyarrow as arrow
+        from pyarrow.parquet import write_table
+    except ImportError:
+        return []
+    if not rows:
+        return []
+    table = arrow.Table.from_pylist(list(rows))
+    write_atomically(path, lambda temporary: write_table(table, temporary))
+    return [path]

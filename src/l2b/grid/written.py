@@ -1,0 +1,139 @@
+"""Grids written down as YAML."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from l2b.catalog import unknown
+from l2b.config import load, plain_yaml
+from l2b.experiment import Run
+from l2b.grid.trials import Grid, Trial
+
+OWN = ("base", "seeds", "compare", "reference")
+FIELDS = tuple(f.name for f in dataclasses.fields(Run) if f.name != "seed")
+FAMILIES = ("data", "noise", "model", "method")
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a grid file.
+
+    Args:
+        path: YAML. ``base`` holds settings of ``l2b run``, ``seeds`` their number or a list,
+            and every other key is a setting of `Run` with the list of its entries: a name, a
+            value, or a mapping of settings with an optional ``label``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no grid, or settings in it are wrong.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no grid file {path}.")
+    return parse_grid(path.read_text(encoding="utf-8"))
+
+
+def parse_grid(text: str) -> Grid:
+    """The grid in a YAML text; see `read_grid`.
+
+    Raises:
+        ValueError: if it is no grid, or settings in it are wrong.
+    """
+    tree = _mapping(text)
+    axes = {key: _entries(key, value) for key, value in tree.items() if key not in OWN}
+    if "method" not in axes and "compare" not in tree:
+        raise ValueError(
+            "A grid file needs a list of methods (method: [cross_entropy, l2b]), or `compare` with "
+            "the name of the axis whose entries compete."
+        )
+    trials = [
+        Trial(
+            labels={axis: label for axis, (label, _) in zip(axes, cell, strict=True)},
+            run=_run(tree.get("base") or {}, axes, [entry for _, entry in cell], seed),
+        )
+        for seed in _seeds(tree.get("seeds", 1))
+        for cell in itertools.product(*axes.values())
+    ]
+    return Grid(
+        trials=tuple(trials),
+        compare=tree.get("compare", "method"),
+        reference=tree.get("reference", ""),
+    )
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        tree = plain_yaml(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"The grid file is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(
+            f"A grid file is a YAML mapping of lists, got {type(tree).__name__}: for example "
+            "seeds: 5, noise: [{name: symmetric, rate: 0.4}], method: [l2rw, l2b]."
+        )
+    for key in tree:
+        if key not in OWN and key not in FIELDS:
+            raise ValueError(unknown("key of a grid file", str(key), [*OWN, *FIELDS]))
+    if not isinstance(tree.get("base") or {}, dict):
+        raise ValueError("`base` in a grid file must be a mapping of settings of l2b run.")
+    return tree
+
+
+def _entries(axis: str, found: Any) -> list[tuple[str, Any]]:
+    """Labels and settings of one axis."""
+    if not isinstance(found, list) or not found:
+        raise ValueError(
+            f"`{axis}` in a grid file must be a list of entries, got {found!r}: what is the same "
+            "in all runs goes under `base`."
+        )
+    entries = [_entry(entry) for entry in found]
+    labels = [label for label, _ in entries]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(
+                f"Two entries of `{axis}` are called {label!r}: give them a `label` each."
+            )
+    return entries
+
+
+def _entry(entry: Any) -> tuple[str, Any]:
+    if not isinstance(entry, dict):
+        return str(entry), entry
+    settings = {key: value for key, value in entry.items() if key != "label"}
+    return str(entry.get("label") or _said(settings)), settings
+
+
+def _said(settings: Mapping[str, Any]) -> str:
+    """A label from what an entry says: its name, then its other settings."""
+    others = [f"{k} {_said(v) if isinstance(v, dict) else v}" for k, v in settings.items()
+              if k != "name"]  # fmt: skip
+    return " ".join([str(settings.get("name", "")), ", ".join(others)]).strip()
+
+
+def _run(base: Mapping[str, Any], axes: Mapping[str, Any], cell: list[Any], seed: int) -> Run:
+    tree: dict[str, Any] = {**base, "seed": seed}
+    for axis, entry in zip(axes, cell, strict=True):
+        if axis in FAMILIES:
+            tree[axis] = entry if isinstance(entry, dict) else {"name": entry}
+        else:
+            tree[axis] = _merged(tree.get(axis), entry)
+    return load(Run, yaml.safe_dump(tree))
+
+
+def _merged(base: Any, entry: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(entry, dict)):
+        return entry
+    return {**base, **{key: _merged(base.get(key), value) for key, value in entry.items()}}
+
+
+def _seeds(found: Any) -> list[int]:
+    seeds = list(range(found)) if isinstance(found, int) else found
+    good = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
+    if not good or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"`seeds` in a grid file must be a number from 1 on or a list of different integers, "
+            f"got {found!r}."
+        )
+    return seeds

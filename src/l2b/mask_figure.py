@@ -1,0 +1,200 @@
+"""What a run learned of masks, as a picture: contours on the image, weights beside it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from torch import Tensor
+
+from l2b.config import load
+from l2b.data import Data
+from l2b.experiment import Run
+from l2b.files import write_atomically
+from l2b.folder import RunFolder, read_module
+from l2b.report import STYLE
+from l2b.types import Weights
+from l2b.weighing import weigh
+
+NOISY, ACCURATE, SUGGESTED = "#facc15", "#dc2626", "#22d3ee"
+CLEAN_AT_ONCE = 64  # clean images whose gradient is taken
+LEAST_SHOWN = 0.02  # share of the image that must be object to be worth a look
+HEAT = "magma"
+
+
+class Seen(NamedTuple):
+    """Some training images and what the final model thinks of their masks.
+
+    Attributes:
+        rows: positions in the training pool, [k].
+        weights: of the batch that they form, [k, height, width] each.
+    """
+
+    rows: Tensor
+    weights: Weights
+
+
+def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
+    """Draw some training images of a finished run, from well to badly masked.
+
+    Beside each image, with the mask as given in yellow and the accurate one in red (where it
+    is known), stand the weights that the final model learns for it in one batch with the
+    others: how far each pixel's observed label (α) and its own prediction (β) are trusted.
+
+    Args:
+        run: folder of a finished run on masks.
+        out: the picture, PNG, PDF or SVG.
+        count: number of images.
+
+    Raises:
+        FileNotFoundError: if there is no finished run in the folder.
+        ValueError: if the run is not on masks, or ``count`` is no number of images.
+    """
+    settings, weights = RunFolder(run).read_config() if run.is_dir() else None, run / "model"
+    weights = weights.with_suffix(".safetensors")
+    if settings is None or not weights.is_file():
+        raise FileNotFoundError(
+            f"{run} holds no finished run (run.yaml and model.safetensors): name the folder of "
+            "an `l2b run` on masks."
+        )
+    if count < 1:
+        raise ValueError(f"count must be at least 1 image, got {count}.")
+    made = load(Run, settings)
+    data = made.prepare()
+    if not data.masks:
+        raise ValueError(
+            f"{run} is a run on labels, not on masks: its figures are in {run / 'figures'}."
+        )
+    seen = _seen(made, data, weights, count)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(out, lambda temporary: _drawn(data, seen).savefig(temporary))
+
+
+def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tensor) -> Figure:
+    """Images whose masks seem wrong: as given, as suggested, and the pixels that differ.
+
+    Args:
+        data: what the run learned from.
+        suggested: masks of its training images, [N, height, width].
+        rows: which images, [k].
+        suspicion: of every training image, in [0, 1], [N].
+    """
+    columns = min(4, max(1, len(rows)))
+    lines = max(1, -(-len(rows) // columns))
+    height, width = suggested.shape[1:]
+    each = 2.6 * min(2.0, max(0.5, height / width))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.6 * columns, lines * (each + 0.3) + 0.8), layout="constrained")
+        figure.suptitle("Most suspicious masks", x=0.01, ha="left", weight="bold")
+        panels = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, row in zip(panels, rows.tolist(), strict=False):
+            given, better = data.train.labels[row], suggested[row]
+            _picture(axes, data, row)
+            differs = (given != better).float()
+            axes.imshow(
+                differs.numpy(), cmap="winter", alpha=0.35 * differs.numpy(), vmin=0, vmax=1
+            )
+            _outline(axes, given, NOISY)
+            _outline(axes, better, SUGGESTED)
+            axes.set_title(f"suspicion {suspicion[row]:.2f}", fontsize=9, loc="center", pad=2)
+        handles = [
+            Line2D([], [], color=NOISY, label="mask as given"),
+            Line2D([], [], color=SUGGESTED, label="suggested"),
+            Patch(color="#00ff80", alpha=0.35, label="differs"),
+        ]
+        figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=9)
+    return figure
+
+
+def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
+    """The final model's weights for a few images from well to badly masked."""
+    model = run.model.suited(masks=True)
+    with torch.random.fork_rng(devices=[]):
+        module = model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))
+    read_module(module, weights)
+    rows = _telling_rows(data, count)
+    pool, clean = data.train, data.clean
+    found = weigh(
+        module.train(),
+        data.standardise(pool.inputs[rows]),
+        pool.labels[rows],
+        data.standardise(clean.inputs[:CLEAN_AT_ONCE]),
+        clean.labels[:CLEAN_AT_ONCE],
+    )
+    return Seen(rows, found)
+
+
+def _telling_rows(data: Data, count: int) -> Tensor:
+    """Images with enough of an object, evenly spaced from the best mask to the worst."""
+    pool = data.train
+    true = pool.labels if pool.true is None else pool.true
+    share = (true > 0).flatten(1).float().mean(dim=1)
+    rows = (share >= min(LEAST_SHOWN, float(share.max()))).nonzero().squeeze(1)
+    wrong = (pool.labels != true)[rows].flatten(1).float().mean(dim=1) / share[rows].clamp_min(1e-9)
+    places = torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()
+    return rows[wrong.argsort(stable=True)[places]]
+
+
+def _drawn(data: Data, seen: Seen) -> Figure:
+    pool, scale = data.train, seen.weights.alpha.numel()
+    alpha, beta = seen.weights.alpha * scale, seen.weights.beta * scale
+    # The brightest hundredth would leave everything else dark.
+    brightest = max(float(torch.cat([alpha, beta]).flatten().quantile(0.99)), 1e-9)
+    height, width = pool.labels.shape[1:]
+    blocks = 2 if len(seen.rows) > 1 else 1
+    lines = -(-len(seen.rows) // blocks)
+    each = 1.9 * min(2.0, max(0.5, height / width))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(blocks * 6.0, lines * each + 1.1), layout="constrained")
+        figure.suptitle("Masks and learned weights", x=0.01, ha="left", weight="bold")
+        panels = figure.subplots(lines, 3 * blocks, squeeze=False)
+        for axes in panels.flat:
+            axes.set_axis_off()
+        shown = None
+        for place, row in enumerate(seen.rows.tolist()):
+            group = panels[place // blocks, 3 * (place % blocks) : 3 * (place % blocks) + 3]
+            _contours(group[0], data, row)
+            for axes, heat in zip(group[1:], (alpha[place], beta[place]), strict=True):
+                shown = axes.imshow(heat.numpy(), cmap=HEAT, vmin=0, vmax=brightest)
+        for axes, title in zip(
+            panels[0], ("image", "α: mask as given", "β: prediction") * blocks, strict=True
+        ):
+            axes.set_title(title, fontsize=9, loc="center")
+        if shown is not None:
+            bar = figure.colorbar(shown, ax=panels, shrink=0.6, aspect=30, pad=0.01)
+            bar.set_label("weight of a pixel (1 = standard training)", fontsize=8)
+        handles = [Line2D([], [], color=NOISY, label="mask as given")]
+        if pool.true is not None:
+            handles.append(Line2D([], [], color=ACCURATE, label="accurate mask"))
+        figure.legend(handles=handles, loc="upper right", ncols=2, fontsize=9)
+    return figure
+
+
+def _contours(axes: Axes, data: Data, row: int) -> None:
+    pool = data.train
+    _picture(axes, data, row)
+    _outline(axes, pool.labels[row], NOISY)
+    if pool.true is not None:
+        _outline(axes, pool.true[row], ACCURATE)
+
+
+def _picture(axes: Axes, data: Data, row: int) -> None:
+    image = data.train.inputs[row].float()
+    image = (image - image.amin()) / (image.amax() - image.amin()).clamp_min(1e-9)
+    if len(image) == 3:
+        axes.imshow(image.permute(1, 2, 0).numpy())
+    else:
+        axes.imshow(image[0].numpy(), cmap="gray")
+
+
+def _outline(axes: Axes, mask: Tensor, colour: str) -> None:
+    for k in mask.unique().tolist():
+        if k:
+            here = (mask == k).float().numpy()
+            axes.contour(here, levels=[0.5], colors=colour, linewidths=1.2)

@@ -1,0 +1,276 @@
+"""Images in three dimensions and their masks: files to slices of one size.
+
+Files: NIfTI (through nibabel) and MetaImage (.mhd beside .raw).
+"""
+
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from l2b.types import Cases
+
+MULTIPLE = 16  # pixels; networks halve slices four times
+CLIP = (0.005, 0.995)  # quantiles of a volume's intensities that are kept
+SPACING_TOLERANCE = 1e-3
+META_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+
+class Volume(NamedTuple):
+    """One file.
+
+    Attributes:
+        voxels: [x, y, z] as stored.
+        spacing: distance between voxels along each axis, in mm.
+    """
+
+    voxels: np.ndarray
+    spacing: tuple[float, ...]
+
+
+class Slices(NamedTuple):
+    """Volumes cut into slices of one size.
+
+    Attributes:
+        images: standardised intensities, [N, 1, height, width], float32.
+        masks: class indices, [N, height, width], int64.
+        cases: which slices make up which volume.
+    """
+
+    images: Tensor
+    masks: Tensor
+    cases: Cases
+
+
+def read_nifti(path: Path) -> Volume:
+    """Read a .nii or .nii.gz file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ImportError: without nibabel.
+        ValueError: if it is damaged, cut off, or not of three dimensions.
+    """
+    try:
+        import nibabel
+        from nibabel.filebasedimages import ImageFileError
+    except ImportError as error:
+        raise ImportError(
+            "Reading NIfTI needs nibabel, which is not installed: pip install 'l2b[seg]'."
+        ) from error
+    _check_there(path)
+    try:
+        image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
+        voxels = np.asarray(image.dataobj)
+        spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as e:
+        raise ValueError(
+            f"{path} cannot be read as NIfTI ({_one_line(e)}): it is damaged or cut off. Fetch "
+            "it again."
+        ) from e
+    return _checked(voxels, spacing, path)
+
+
+def read_metaimage(path: Path) -> Volume:
+    """Read a .mhd header and the raw voxels it names (uncompressed, as PROMISE12 has them).
+
+    Raises:
+        FileNotFoundError: if the header or its voxels are missing.
+        ValueError: if it is damaged, cut off, or of a kind that is not read.
+    """
+    _check_there(path)
+    header = _meta_header(path)
+    size = tuple(int(n) for n in header["DimSize"].split())
+    kind = META_TYPES.get(header["ElementType"])
+    if kind is None or header.get("CompressedData", "False").lower() == "true":
+        raise ValueError(
+            f"{path} must describe uncompressed voxels of type {', '.join(META_TYPES)}, got "
+            f"{header['ElementType']}, compressed {header.get('CompressedData', 'False')}: save "
+            "it without compression."
+        )
+    big = header.get("ElementByteOrderMSB", header.get("BinaryDataByteOrderMSB", "False"))
+    stored = np.dtype(kind).newbyteorder(">" if big.lower() == "true" else "<")
+    raw = path.parent / header["ElementDataFile"]
+    _check_there(raw)
+    expected = math.prod(size) * stored.itemsize
+    if raw.stat().st_size != expected:
+        raise ValueError(
+            f"{raw} must hold {expected} bytes for {' × '.join(map(str, size))} voxels, got "
+            f"{raw.stat().st_size}: it is cut off or of another volume."
+        )
+    voxels = np.fromfile(raw, dtype=stored).reshape(size[::-1]).T
+    spacing = tuple(float(s) for s in header.get("ElementSpacing", "1 1 1").split())
+    return _checked(voxels.astype(stored.newbyteorder("=")), spacing, path)
+
+
+def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None:
+    """Refuse a mask that does not fit its image.
+
+    Args:
+        image: intensities.
+        mask: class indices.
+        file: of the mask, for messages.
+        classes: number of classes; every voxel must be one of [0, classes).
+
+    Raises:
+        ValueError: on another size or spacing, unknown values, or a mask without any object.
+    """
+    if mask.voxels.shape != image.voxels.shape:
+        raise ValueError(
+            f"{file} must have the size of its image, {image.voxels.shape} voxels, got "
+            f"{mask.voxels.shape}: it belongs to another image."
+        )
+    if not np.allclose(mask.spacing, image.spacing, rtol=SPACING_TOLERANCE):
+        raise ValueError(
+            f"{file} must have the spacing of its image, {_mm(image.spacing)}, got "
+            f"{_mm(mask.spacing)}: it was resampled, or belongs to another image."
+        )
+    found = np.unique(mask.voxels)
+    wrong = found[~np.isin(found, np.arange(classes))]
+    if len(wrong):
+        raise ValueError(
+            f"{file} must hold the labels 0 to {classes - 1}, got {wrong[0]:g}: there is no such "
+            "class. Renumber its labels from 0 (background)."
+        )
+    if len(found) == 1 and found[0] == 0:
+        raise ValueError(
+            f"{file} marks nothing: an empty mask teaches that nothing is there. Remove the pair "
+            "if that is not meant."
+        )
+
+
+def cut(
+    volumes: Sequence[tuple[str, Volume, Volume]], *, axis: int = 2, size: int | None = None
+) -> Slices:
+    """Cut volumes into slices of one size, background slices included.
+
+    The intensities of each volume are clipped to its 0.5 % and 99.5 % quantiles, then shifted
+    and scaled to mean 0 and standard deviation 1 over the volume: MRI has no unit of its own.
+
+    Args:
+        volumes: name, image and mask of each.
+        axis: across which they are cut.
+        size: height and width to which every slice is resampled (images bilinear, masks by
+            their nearest voxel; the spacing changes with them). With None nothing is resampled:
+            slices are padded evenly, images by their least value and masks by background, to
+            the smallest multiples of 16 that hold all of them.
+    """
+    pairs = [
+        (_turned(image.voxels, axis), _turned(mask.voxels, axis)) for _, image, mask in volumes
+    ]
+    shapes = torch.tensor([pair[0].shape[1:] for pair in pairs])
+    largest = shapes.max(dim=0).values
+    room = ((largest + MULTIPLE - 1) // MULTIPLE * MULTIPLE).tolist()
+    images, masks, spacings = [], [], []
+    for (voxels, labels), (_, image, _) in zip(pairs, volumes, strict=True):
+        x, y = _standardised(voxels), torch.from_numpy(labels.astype(np.int64))
+        spacing = torch.tensor(_turned_spacing(image.spacing, axis))
+        if size is None:
+            images.append(_padded(x, room, float(x.min())))
+            masks.append(_padded(y, room, 0))
+        else:
+            images.append(_resampled(x, size, "bilinear"))
+            masks.append(_resampled(y.float(), size, "nearest-exact").long())
+            spacing[1:] *= torch.tensor(x.shape[1:]) / size
+        spacings.append(spacing)
+    counts = torch.tensor([len(mask) for mask in masks])
+    numbers = torch.arange(len(masks))
+    cases = Cases(
+        of=numbers.repeat_interleave(counts),
+        names=tuple(name for name, _, _ in volumes),
+        spacing=torch.stack(spacings).float(),
+        patient=numbers,
+    )
+    return Slices(torch.cat(images).unsqueeze(1), torch.cat(masks), cases)
+
+
+def write_nifti(path: Path, mask: Tensor, spacing: Sequence[float]) -> None:
+    """Write a mask as NIfTI.
+
+    Args:
+        path: the file, .nii or .nii.gz.
+        mask: class indices, [slices, height, width]; slices become the last axis.
+        spacing: along slices, rows and columns, in mm.
+    """
+    import nibabel
+
+    voxels = mask.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)
+    affine = np.diag([spacing[1], spacing[2], spacing[0], 1.0])
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _meta_header(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no MetaImage header: it is not plain text.") from error
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    header = {name.strip(): value.strip() for name, _, value in pairs}
+    missing = {"DimSize", "ElementType", "ElementDataFile"} - set(header)
+    if missing:
+        raise ValueError(
+            f"{path} is no whole MetaImage header: it lacks {', '.join(sorted(missing))}."
+        )
+    return header
+
+
+def _checked(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> Volume:
+    if voxels.ndim != 3 or len(spacing) != 3:
+        raise ValueError(
+            f"{path} must hold one volume of three dimensions, got the shape {voxels.shape}: "
+            "pick one channel or time point."
+        )
+    if not np.isfinite(voxels).all():
+        raise ValueError(f"{path} holds NaN or infinite voxels: fill them first.")
+    return Volume(voxels, spacing)
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}: its pair or its list names it.")
+
+
+def _turned(voxels: np.ndarray, axis: int) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(voxels, axis, 0))
+
+
+def _turned_spacing(spacing: tuple[float, ...], axis: int) -> list[float]:
+    return [spacing[axis], *(s for k, s in enumerate(spacing) if k != axis)]
+
+
+def _standardised(voxels: np.ndarray) -> Tensor:
+    x = voxels.astype(np.float64)
+    x = np.clip(x, *np.quantile(x, CLIP))
+    return torch.from_numpy(((x - x.mean()) / (x.std() or 1.0)).astype(np.float32))
+
+
+def _padded(slices: Tensor, room: list[int], value: float) -> Tensor:
+    height, width = (total - own for total, own in zip(room, slices.shape[1:], strict=True))
+    margins = (width // 2, width - width // 2, height // 2, height - height // 2)
+    return functional.pad(slices, margins, value=value)
+
+
+def _resampled(slices: Tensor, size: int, mode: str) -> Tensor:
+    return functional.interpolate(slices.unsqueeze(1), (size, size), mode=mode).squeeze(1)
+
+
+def _mm(spacing: Sequence[float]) -> str:
+    return " × ".join(f"{s:g}" for s in spacing) + " mm"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

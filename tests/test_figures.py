@@ -1,0 +1,103 @@
+"""Every figure and table command on digits, with budgets that take no time."""
+
+import json
+
+import pytest
+
+from l2b.catalog import find, name_of, names
+from l2b.cli import main
+from l2b.figures import Figure, GridFigure
+from l2b.presets import BUDGETS, PRESETS, base_run
+
+TINY = ["--model", "mlp", "--hidden", "[8]", "--epochs", "2", "--batch", "256", "--quiet"]
+COMMANDS = {
+    "figure normalisers": ["--temperature", "0.5", "--seeds", "2"],
+    "figure overfitting": ["--rates", "[0.3]", "--seeds", "2"],
+    "table ablation": ["--seeds", "1"],
+    "table noise": ["--seeds", "1", "--symmetric", "[0.3]", "--methods", "[clean_only,l2b]"],
+    "figure clean-size": ["--seeds", "1", "--sizes", "[10,60]", "--methods", "[fine_tune,l2b]"],
+    "figure warmup": ["--seeds", "1"],
+}
+RUNS = {
+    "figure normalisers": 8, "figure overfitting": 6, "table ablation": 14, "table noise": 6,
+    "figure clean-size": 4, "figure warmup": 6,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_a_command_makes_a_picture_and_a_table(command, tmp_path, capsys):
+    words = [*command.split(), *COMMANDS[command], *TINY, "--workers", "1", "--out", str(tmp_path)]
+    assert main(words) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert f"{RUNS[command]} runs done, 0 failed" in said
+    picture = tmp_path / f"{command.split()[1]}.png"
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    assert str(picture) in said
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert len(found["rows"]) == RUNS[command]
+    assert found["command"].startswith(f"l2b {command} ")
+    assert f"`{found['command']}`" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert all(0 <= row["last_accuracy"] <= 1 for row in found["rows"])
+
+
+def test_all_figures_have_a_command_above():
+    found = {f"{find(Figure, n).kind} {n.replace('_', '-')}" for n in names(Figure)}
+    grids = {f for f in found if issubclass(find(Figure, _module(f)), GridFigure)}
+    assert grids == set(COMMANDS)
+
+
+def _module(command):
+    return command.split()[1].replace("-", "_")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", names(Figure))
+def test_every_preset_gives_a_grid(name, preset):
+    figure = find(Figure, name)()
+    if not isinstance(figure, GridFigure):
+        pytest.skip(f"{name} is no grid of runs")
+    base = base_run([], preset)
+    grid = figure.grid(base, range(2))
+    assert {trial.run.seed for trial in grid.trials} == {0, 1}
+    assert figure.title(base)
+    assert name_of(figure) == name
+
+
+@pytest.mark.parametrize("data", sorted(set(BUDGETS) - {"", "isic"}))
+def test_presets_fit_their_data(data):
+    for preset in PRESETS:
+        run = base_run(["--data", data, "--noise", "pair_flip", "--rate", "0.2"], preset)
+        assert name_of(run.data) == data
+        assert name_of(run.noise) == "pair_flip"
+        other = base_run(["--data", data, "--method", "l2rw", "--model", "mlp"], preset)
+        assert name_of(other.method) == "l2rw"
+        assert other.noise.rate == 0.4
+
+
+MISTAKES = {
+    "figure normalizer": "did you mean 'normalisers'",
+    "figure ablation": "ablation is a table: l2b table ablation",
+    "table warmup": "warmup is a figure: l2b figure warmup",
+    "figure warmup --preset fast": "--preset must be one of quick, cpu, paper",
+    "figure warmup --seeds 0": "--seeds must be at least 1",
+    "figure warmup --epoch 3": "did you mean --training.epochs",
+    "figure clean-size --sizes 3": "sizes",
+    "figure warmup --workers 0": "workers >= 1",
+}
+
+
+@pytest.mark.parametrize("words", sorted(MISTAKES))
+def test_mistakes_get_one_clear_line(words, tmp_path, capsys):
+    assert main([*words.split(), "--quiet", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert MISTAKES[words] in said
+
+
+def test_without_a_name_all_are_listed(capsys):
+    assert main(["figure"]) == 0
+    said = capsys.readouterr().out
+    assert "clean-size" in said
+    assert "ablation" not in said
+    assert main(["table", "ablation", "--help"]) == 0
+    assert "β = 0" in capsys.readouterr().out

@@ -1,0 +1,259 @@
+"""Grids: resumed after a kill, claimed once, failures reported, results in tables."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+import yaml
+
+from l2b.cli import main
+from l2b.config import dump
+from l2b.experiment import Run
+from l2b.folder import RunFolder
+from l2b.grid import Grid, Trial, cross, execute
+from l2b.grid.claim import attempt, claimed, finished
+from l2b.grid.crew import Hand
+from l2b.grid.trials import folder_name
+from l2b.grid.written import parse_grid
+from l2b.methods.clean_only import CleanOnly
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.methods.l2b import L2B
+from l2b.models.mlp import Mlp
+from l2b.noise.pair_flip import PairFlip
+from l2b.noise.symmetric import Symmetric
+from l2b.provenance import provenance
+from l2b.train import Training
+
+TINY = Run(model=Mlp(hidden=(8,)), training=Training(epochs=2, batch=256), method=CrossEntropy())
+METHODS = {"clean_only": {"method": CleanOnly()}, "l2b": {"method": L2B()}}
+NOISES = {"some": {"noise": Symmetric(rate=0.4)}, "pairs": {"noise": PairFlip(rate=0.3)}}
+
+
+def small(seeds=2, **changes):
+    return cross(replace(TINY, **changes), {"noise": NOISES, "method": METHODS}, range(seeds))
+
+
+def test_a_grid_has_every_combination():
+    grid = small()
+    assert len(grid.trials) == 8
+    assert grid.axes == ["noise", "method"]
+    assert grid.settings == [{"noise": "some"}, {"noise": "pairs"}]
+    assert grid.against == "l2b"
+    assert len({folder_name(trial.run) for trial in grid.trials}) == 8
+    assert folder_name(TINY).startswith("digits-symmetric-cross_entropy-seed0-")
+    assert folder_name(TINY) == folder_name(replace(TINY))
+    assert folder_name(TINY) != folder_name(replace(TINY, clean=60))
+
+
+def test_grids_that_no_table_can_hold_are_refused():
+    with pytest.raises(ValueError, match="at least one run"):
+        Grid(trials=())
+    with pytest.raises(ValueError, match="same axes"):
+        Grid(trials=(Trial(labels={"method": "a"}, run=TINY), Trial(labels={}, run=TINY)))
+    with pytest.raises(ValueError, match="No axis is called 'methods'; did you mean 'method'"):
+        Grid(trials=(Trial(labels={"method": "a"}, run=TINY),), compare="methods")
+    with pytest.raises(ValueError, match="No label is called 'l2c'; did you mean 'l2b'"):
+        replace(small(), reference="l2c")
+    other = replace(TINY, clean=60)
+    with pytest.raises(ValueError, match="Two different runs are labelled a with seed 0"):
+        Grid(trials=tuple(Trial(labels={"method": "a"}, run=run) for run in (TINY, other)))
+
+
+def test_a_grid_is_executed_once_and_put_into_tables(tmp_path):
+    results = execute(small(), tmp_path, workers=1, progress=False)
+    assert (len(results.rows), results.failures, results.missing) == (8, {}, 0)
+    stamps = {row.folder: (row.folder / "result.json").stat().st_mtime_ns for row in results.rows}
+    assert not list((tmp_path / "runs").glob(".*.lock"))
+    again = execute(small(), tmp_path, workers=1, progress=False)
+    assert stamps == {r.folder: (r.folder / "result.json").stat().st_mtime_ns for r in again.rows}
+
+    written = results.write("a | title <b>", provenance("l2b grid x"))
+    assert [path.name for path in written] == ["results.md", "results.json", "results.parquet"]
+    text = written[0].read_text(encoding="utf-8")
+    assert "# a \\| title &lt;b&gt;" in text
+    assert "| method | some | pairs |" in text
+    rows = pyarrow.parquet.read_table(written[2]).to_pylist()
+    assert rows == json.loads(written[1].read_text())["rows"]
+    assert {(row["noise"], row["method"], row["seed"]) for row in rows} == {
+        (n, m, s) for n in NOISES for m in METHODS for s in (0, 1)
+    }
+    first = results.values({"noise": "some", "method": "l2b"}, "last_accuracy")
+    second = results.values({"noise": "some", "method": "clean_only"}, "last_accuracy")
+    tests = results.comparisons("last_accuracy")
+    assert [(test.setting["noise"], test.other) for test in tests] == [
+        ("some", "clean_only"), ("pairs", "clean_only"),
+    ]  # fmt: skip
+    expected = sum(first.values()) / 2 - sum(second.values()) / 2
+    assert tests[0].found.difference == pytest.approx(expected)
+    assert f"{100 * expected:+.1f}" in text
+    mean = 50 * sum(first.values())
+    assert f"{mean:.1f} ±" in text
+    curves = results.curves({"noise": "some", "method": "l2b"}, "test_accuracy")
+    assert curves.shape == (2, 2)
+    assert curves[:, -1].tolist() == pytest.approx([first[0], first[1]])
+
+
+def test_a_failing_run_is_reported_and_stops_nothing(tmp_path):
+    broken = replace(TINY, clean=5)  # fewer than there are classes
+    trials = [Trial(labels={"method": "bad"}, run=broken), Trial(labels={"method": "ok"}, run=TINY)]
+    results = execute(Grid(trials=tuple(trials)), tmp_path, workers=1, progress=False)
+    assert [row.labels["method"] for row in results.rows] == ["ok"]
+    assert "clean must lie in" in results.failures[folder_name(broken)]
+    results.write("t", provenance("c"))
+    assert "## Runs that failed" in (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "–" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_a_failure_is_forgotten_once_the_run_succeeds(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "failure.json").write_text('{"error": "x", "traceback": "y"}')
+    assert attempt(TINY, folder).state == "finished"
+    assert not (folder / "failure.json").exists()
+    assert not RunFolder(folder).checkpoints.path.exists()
+    assert attempt(TINY, folder).state == "done"
+
+
+def waited(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_run_is_claimed_once_and_a_dead_process_gives_it_up(tmp_path):
+    folder = tmp_path / "run"
+    code = (
+        "import sys, time; from pathlib import Path; from l2b.grid.claim import claimed\n"
+        "with claimed(Path(sys.argv[1])) as mine: print(mine, flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "True\n"
+        with claimed(folder) as mine:
+            assert not mine
+        assert attempt(TINY, folder).state == "busy"
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    with claimed(folder) as mine:
+        assert mine
+
+
+def test_a_killed_grid_goes_on_where_it_was(tmp_path):
+    slow = replace(TINY, training=Training(epochs=15, batch=64), method=L2B())
+    tree = {"base": yaml.safe_load(dump(slow)), "seeds": 2, "method": ["cross_entropy", "l2b"]}
+    file = tmp_path / "two.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    grid = parse_grid(file.read_text())
+    words = ["grid", str(file), "--out", str(tmp_path / "killed"), "--quiet"]
+    process = subprocess.Popen([sys.executable, "-m", "l2b", *words, "--workers", "1"])
+    runs = [tmp_path / "killed" / "runs" / folder_name(t.run) for t in grid.trials]
+    metrics = runs[1] / "metrics.jsonl"
+    waited(lambda: metrics.exists() and metrics.read_text().count("\n") >= 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert finished(runs[0])
+    assert not finished(runs[1])
+    before = (runs[0] / "result.json").read_bytes()
+    epochs = metrics.read_text().count("\n")
+    assert 3 <= epochs < 15
+
+    assert main(words) == 0
+    assert (runs[0] / "result.json").read_bytes() == before
+    whole = tmp_path / "whole"
+    grid.trials[1].run.execute(whole, progress=False, figures=False)
+    for name in ("metrics.jsonl", "model.safetensors", "ledger.safetensors", "run.yaml"):
+        assert (runs[1] / name).read_bytes() == (whole / name).read_bytes()
+    for name in ("results.md", "results.json", "results.parquet", "curves.png", "accuracy.png"):
+        assert (tmp_path / "killed" / name).exists()
+
+
+@pytest.mark.slow
+def test_several_processes_and_one_that_dies(tmp_path):
+    endless = replace(TINY, training=Training(epochs=100_000, batch=256))
+    hand = Hand(threads=1)
+    try:
+        hand.give("lost", endless, tmp_path / "lost")
+        waited((tmp_path / "lost" / "metrics.jsonl").exists)
+        os.kill(hand.process.pid, signal.SIGKILL)
+        report = hand.take(tmp_path)
+        assert report.state == "failed"
+        assert "exit status -9" in report.error
+        hand.give("next", TINY, tmp_path / "next")  # by its successor
+        assert hand.take(tmp_path).state == "finished"
+    finally:
+        hand.dismiss()
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(tmp_path):
+    alone = execute(small(), tmp_path / "one", workers=1, progress=False)
+    crew = execute(small(), tmp_path / "two", workers=2, progress=False)
+    for first, second in zip(alone.rows, crew.rows, strict=True):
+        assert (first.labels, first.seed) == (second.labels, second.seed)
+        name = "metrics.jsonl"
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+
+
+WRITTEN = """
+base: {clean: 60, training: {epochs: 3, batch: 256}}
+seeds: [4, 7]
+noise:
+  - {name: symmetric, rate: 0.4}
+  - {name: pair_flip, rate: 0.3, label: pairs}
+method: [cross_entropy, {name: l2b, pseudo: {name: self_labels}}]
+training: [{clip: 0.5, label: clipped}]
+"""
+
+
+def test_a_grid_file():
+    grid = parse_grid(WRITTEN)
+    assert [t.run.seed for t in grid.trials] == [4] * 4 + [7] * 4
+    assert grid.labels("noise") == ["symmetric rate 0.4", "pairs"]
+    assert grid.labels("method") == ["cross_entropy", "l2b pseudo self_labels"]
+    run = grid.trials[3].run
+    assert (run.clean, run.training.epochs, run.training.clip) == (60, 3, 0.5)
+    assert run.noise == PairFlip(rate=0.3)
+    assert type(run.method.pseudo).__name__ == "SelfLabels"
+
+
+MISTAKES = {
+    "seeds: 0\nmethod: [l2b]": "a number from 1 on",
+    "seeds: [1, 1]\nmethod: [l2b]": "different integers",
+    "method: l2b": "must be a list of entries",
+    "method: [l2c]": "did you mean 'l2b'",
+    "methods: [l2b]": "did you mean 'method'",
+    "noise: [none]": "needs a list of methods",
+    "method: [l2b, l2b]": "Two entries of `method` are called 'l2b'",
+    "- l2b": "YAML mapping of lists",
+    "method: [": "not YAML",
+    "base: 3\nmethod: [l2b]": "`base` in a grid file must be a mapping",
+    "base: {clean: lots}\nmethod: [l2b]": "clean",
+}
+
+
+@pytest.mark.parametrize("text", sorted(MISTAKES))
+def test_mistakes_in_a_grid_file_get_one_clear_line(text, tmp_path, capsys):
+    file = tmp_path / "grid.yaml"
+    file.write_text(text)
+    assert main(["grid", str(file), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert MISTAKES[text] in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_grid_file(tmp_path, capsys):
+    assert main(["grid", str(Path(tmp_path) / "no.yaml"), "--quiet"]) == 2
+    assert "There is no grid file" in capsys.readouterr().err

@@ -1,0 +1,340 @@
+"""Loaders of masks, on small files written in the official formats."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from l2b.datasets.chase_db1 import ChaseDb1
+from l2b.datasets.decathlon import Decathlon
+from l2b.datasets.hippocampus import Hippocampus
+from l2b.datasets.mask_folder import MaskFolder
+from l2b.datasets.promise12 import Promise12
+from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
+
+nibabel = pytest.importorskip("nibabel")
+Image = pytest.importorskip("PIL.Image")
+SPACING = (1.0, 2.0, 3.0)
+
+
+def arrays(seed, shape=(20, 18, 6)):
+    draw = np.random.default_rng(seed)
+    mask = np.zeros(shape, dtype=np.uint8)
+    mask[4:9, 5:12, 1:5], mask[10:14, 5:12, 2:4] = 1, 2
+    return draw.normal(100, 20, shape).astype(np.float32) + 50 * mask, mask
+
+
+def save_nifti(path, voxels, spacing=SPACING):
+    path.parent.mkdir(exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([*spacing, 1.0])), path)
+
+
+@pytest.fixture
+def task(tmp_path):
+    """A task folder of four volumes of different sizes."""
+    entries = []
+    for k in range(4):
+        image, mask = arrays(k, (20 - k, 18 + k, 6 + k))
+        names = {"image": f"./imagesTr/case_{k}.nii.gz", "label": f"./labelsTr/case_{k}.nii.gz"}
+        save_nifti(tmp_path / names["image"], image)
+        save_nifti(tmp_path / names["label"], mask)
+        entries.append(names)
+    labels = {"0": "background", "1": "left", "2": "right"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels, "training": entries}))
+    return tmp_path
+
+
+def test_decathlon_folders_become_slices_of_whole_volumes(task):
+    source = Decathlon(root=task).load()
+    assert source.classes == ("background", "left", "right")
+    assert source.train.inputs.shape[1:] == (1, 32, 32)  # padded to multiples of 16
+    train, test = (set(split.cases.of.tolist()) for split in (source.train, source.test))
+    assert len(train) == 3 and len(test) == 1 and not train & test
+    for split in (source.train, source.test):
+        for case in split.cases.of.unique().tolist():
+            rows = split.cases.rows(case)
+            assert len(rows) == 6 + case
+            _, mask = arrays(case, (20 - case, 18 + case, 6 + case))
+            assert (split.labels[rows] == 1).sum() == (mask == 1).sum()
+            assert split.cases.names[case] == f"case_{case}"
+            assert split.cases.spacing[case].tolist() == [3.0, 1.0, 2.0]
+    again = Decathlon(root=task).load()
+    assert torch.equal(again.test.cases.of, source.test.cases.of)
+    across = Decathlon(root=task, axis=0).load()
+    assert across.train.cases.spacing[0].tolist() == [1.0, 2.0, 3.0]
+    small = Decathlon(root=task, size=24).load()
+    assert small.train.inputs.shape[1:] == (1, 24, 24)
+    expected = [3.0, 20 / 24, 18 * 2 / 24]
+    torch.testing.assert_close(small.train.cases.spacing[0], torch.tensor(expected))
+
+
+def test_intensities_are_standardised_per_volume():
+    image, mask = arrays(0)
+    twice = 1000 + 7 * image
+    volumes = [("a", Volume(image, SPACING), Volume(mask, SPACING)),
+               ("b", Volume(twice, SPACING), Volume(mask, SPACING))]  # fmt: skip
+    slices = cut(volumes, size=16)
+    first, second = slices.images.view(2, 6, 16, 16)
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)
+    assert abs(first.mean()) < 0.2
+
+
+def spoil(task, **changes):
+    path = task / "labelsTr" / "case_2.nii.gz"
+    _, mask = arrays(2, (18, 20, 8))
+    save_nifti(path, changes.pop("mask", lambda m: m)(mask), changes.pop("spacing", SPACING))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask": lambda m: m[:-1]}, r"must have the size of its image, \(18, 20, 8\) voxels"),
+        ({"spacing": (1.0, 2.0, 3.5)}, r"spacing of its image, 1 × 2 × 3 mm, got 1 × 2 × 3.5 mm"),
+        ({"mask": lambda m: 2 * m}, r"must hold the labels 0 to 2, got 4"),
+        ({"mask": lambda m: 0 * m}, r"marks nothing"),
+        ({"mask": lambda m: m[..., None].repeat(2, 3)}, r"one volume of three dimensions"),
+    ],
+)
+def test_bad_masks_are_one_line_with_their_file(task, changes, message):
+    path = spoil(task, **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        Decathlon(root=task).load()
+    assert path.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_damaged_and_missing_nifti_files_are_named(task):
+    path = task / "imagesTr" / "case_1.nii.gz"
+    whole = path.read_bytes()
+    for content in (whole[:-200], whole[:40], b"", b"no image at all" * 50):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"case_1\.nii\.gz cannot be read as NIfTI"):
+            read_nifti(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"no file .*case_1\.nii\.gz"):
+        Decathlon(root=task).load()
+    (task / "dataset.json").write_text('{"labels": {"0": "a", "2": "b"}, "training": []}')
+    with pytest.raises(ValueError, match="at least 2 training volumes"):
+        Decathlon(root=task).load()
+    (task / "dataset.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"dataset\.json.*medicaldecathlon"):
+        Decathlon(root=task).load()
+    with pytest.raises(ValueError, match="axis 0, 1 or 2, got 3"):
+        Decathlon(root=task, axis=3)
+
+
+def test_written_masks_are_read_again(tmp_path):
+    mask = torch.randint(3, (4, 7, 9))
+    write_nifti(tmp_path / "m.nii.gz", mask, (3.0, 1.0, 2.0))
+    volume = read_nifti(tmp_path / "m.nii.gz")
+    assert volume.spacing == (1.0, 2.0, 3.0)
+    assert np.array_equal(volume.voxels.transpose(2, 0, 1), mask.numpy())
+
+
+def save_meta(folder, name, voxels, kind, spacing=SPACING, order="<"):
+    size = " ".join(map(str, voxels.shape))
+    header = (
+        f"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = {order == '>'}"
+        f"\nCompressedData = False\nElementSpacing = {' '.join(map(str, spacing))}\n"
+        f"DimSize = {size}\nElementType = {kind}\nElementDataFile = {name}.raw\n"
+    )
+    (folder / f"{name}.mhd").write_text(header)
+    voxels.T.astype(voxels.dtype.newbyteorder(order)).tofile(folder / f"{name}.raw")
+
+
+@pytest.fixture
+def promise(tmp_path):
+    for k in range(4):
+        image, mask = arrays(k, (20 + k, 18, 5))
+        save_meta(tmp_path, f"Case0{k}", image.astype(np.int16), "MET_SHORT", order="<>"[k % 2])
+        save_meta(tmp_path, f"Case0{k}_segmentation", (mask > 0).astype(np.int8), "MET_CHAR")
+    return tmp_path
+
+
+def test_promise12_folders_are_read(promise):
+    source = Promise12(root=promise, size=32, test=0.25).load()
+    assert source.classes == ("background", "prostate")
+    assert source.train.inputs.shape == (15, 1, 32, 32)
+    assert len(source.test.cases.of.unique()) == 1
+    image, _ = arrays(1, (21, 18, 5))
+    volume = read_metaimage(promise / "Case01.mhd")  # big-endian
+    assert np.array_equal(volume.voxels, image.astype(np.int16))
+    assert volume.spacing == SPACING
+    limited = Promise12(root=promise, size=16, limit=2, test=0.5).load()
+    assert len(limited.train.cases.of.unique()) == 1
+
+
+def test_promise12_names_what_is_wrong(promise, tmp_path_factory):
+    def copy(change):
+        folder = tmp_path_factory.mktemp("promise")
+        shutil.copytree(promise, folder, dirs_exist_ok=True)
+        change(folder)
+        return Promise12(root=folder, size=16).load()
+
+    def header(old, new):
+        def change(folder):
+            path = folder / "Case02.mhd"
+            path.write_text(path.read_text().replace(old, new))
+
+        return change
+
+    def cut_off(folder):
+        path = folder / "Case02.raw"
+        path.write_bytes(path.read_bytes()[:-2])
+
+    for change, kind, message in (
+        (cut_off, ValueError, r"Case02\.raw must hold \d+ bytes for 22 × 18 × 5 voxels"),
+        (header("MET_SHORT", "MET_LONG"), ValueError, r"Case02\.mhd must describe.*got MET_LONG"),
+        (header("DimSize", "Size"), ValueError, r"Case02\.mhd is no whole.*lacks DimSize"),
+        (header("Case02.raw", "x.raw"), FileNotFoundError, r"no file .*x\.raw"),
+        (lambda f: (f / "Case01_segmentation.mhd").unlink(), FileNotFoundError,
+         r"Case01\.mhd has no mask"),
+        (lambda f: (f / "Case01.mhd").unlink(), FileNotFoundError, r"Case01\.mhd has no image"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=message):
+            copy(change)
+    with pytest.raises(FileNotFoundError, match=r"no \.mhd files.*promise12"):
+        Promise12(root=promise / "absent").load()
+
+
+def picture(seed, size=(40, 30)):
+    draw = np.random.default_rng(seed)
+    mask = np.zeros(size[::-1], dtype=np.uint8)
+    mask[5:20, 8:24] = 255
+    colours = draw.integers(0, 200, (*size[::-1], 3)).astype(np.uint8)
+    colours[mask > 0] += 50
+    return Image.fromarray(colours), Image.fromarray(mask)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("images", "masks", "masks_second"):
+        (tmp_path / name).mkdir()
+    for k in range(8):
+        image, mask = picture(k)
+        image.save(tmp_path / "images" / f"p{k // 2}_{k % 2}.jpg")
+        mask.save(tmp_path / "masks" / f"p{k // 2}_{k % 2}.png")
+        mask.rotate(8).save(tmp_path / "masks_second" / f"p{k // 2}_{k % 2}.png")
+    return tmp_path
+
+
+def test_folders_of_pictures(folder):
+    source = MaskFolder(root=folder, size=32, patient=r"(.+)_\d").load()
+    assert source.classes == ("background", "object")
+    assert source.train.inputs.shape == (6, 3, 32, 32)
+    assert source.train.inputs.dtype == torch.uint8
+    train, test = (set(s.cases.patient[s.cases.of].tolist()) for s in (source.train, source.test))
+    assert len(train) == 3 and len(test) == 1 and not train & test
+    assert 0.1 < source.train.labels.float().mean() < 0.5
+    assert (source.annotations["second"] != source.train.labels).any()
+    assert source.truth_known and source.trusted is None
+
+
+def test_a_list_of_checked_masks_makes_the_others_untrusted(folder):
+    names = [f"p{k}_0.jpg" for k in range(3)]
+    (folder / "clean.txt").write_text("\n".join(names))
+    source = MaskFolder(root=folder, size=32).load()
+    listed = {source.train.cases.names[k] for k in source.train.cases.of[source.trusted].tolist()}
+    judged = set()
+    if source.test is not None:
+        judged = {source.test.cases.names[k] for k in source.test.cases.of.tolist()}
+    assert listed | judged == {"p0_0", "p1_0", "p2_0"}
+    assert not source.truth_known
+    (folder / "clean.txt").write_text("p9_9")
+    with pytest.raises(ValueError, match=r"clean\.txt names 'p9_9'"):
+        MaskFolder(root=folder).load()
+
+
+def test_pictures_of_many_classes(folder):
+    for k, path in enumerate(sorted((folder / "masks").iterdir())):
+        values = np.asarray(Image.open(path)).copy()
+        values[22:28, 2:38] = 7
+        Image.fromarray(values).save(path)
+        del k
+    shutil.rmtree(folder / "masks_second")
+    source = MaskFolder(root=folder, size=30).load()
+    assert source.classes == ("background", "value 7", "value 255")
+    assert set(source.train.labels.unique().tolist()) == {0, 1, 2}
+
+
+def replace_mask(folder, change):
+    path = folder / "masks" / "p1_1.png"
+    change(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda p: Image.open(p).resize((20, 30)).save(p), ValueError,
+         r"p1_1\.png must have the size of its image, 40 × 30 pixels, got 20 × 30"),
+        (lambda p: Image.new("L", (40, 30)).save(p), ValueError, r"p1_1\.png marks nothing"),
+        (lambda p: picture(0)[0].save(p), ValueError, r"p1_1\.png must hold one grey value"),
+        (lambda p: p.write_bytes(p.read_bytes()[:60]), ValueError, r"p1_1\.png cannot be decoded"),
+        (lambda p: p.unlink(), FileNotFoundError, r"p1_1\.jpg has no partner"),
+        (lambda p: picture(0)[0].convert("L").save(p), ValueError,
+         r"p1_1\.png must hold one value per class, got \d+ different ones"),
+    ],
+)  # fmt: skip
+def test_bad_pictures_are_one_line_with_their_file(folder, change, kind, message):
+    replace_mask(folder, change)
+    with pytest.raises(kind, match=message) as caught:
+        MaskFolder(root=folder).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_mask_folders_check_their_settings(folder):
+    with pytest.raises(ValueError, match="pattern with a group"):
+        MaskFolder(root=folder, patient="p.+")
+    with pytest.raises(ValueError, match=r"p0_0\.jpg does not fit the pattern"):
+        MaskFolder(root=folder, patient=r"q(\d)").load()
+    with pytest.raises(ValueError, match=r"patients on both sides, got 0\.01 of 8"):
+        MaskFolder(root=folder, test=0.01).load()
+    with pytest.raises(FileNotFoundError, match=r"no folder .*images"):
+        MaskFolder(root=folder / "absent").load()
+
+
+def test_chase_db1_layout(tmp_path):
+    for k in range(1, 4):
+        for eye in "LR":
+            image, mask = picture(k, (48, 48))
+            image.save(tmp_path / f"Image_{k:02d}{eye}.jpg")
+            mask.convert("1").save(tmp_path / f"Image_{k:02d}{eye}_1stHO.png")
+            mask.rotate(5).convert("1").save(tmp_path / f"Image_{k:02d}{eye}_2ndHO.png")
+    source = ChaseDb1(root=tmp_path, size=32, held_out=1).load()
+    assert [source.test.cases.names[k] for k in source.test.cases.of.tolist()] == [
+        "Image_03L", "Image_03R",
+    ]  # fmt: skip
+    second = source.annotations["second_observer"]
+    assert second.shape == source.train.labels.shape == (4, 32, 32)
+    assert (second != source.train.labels).any()
+    with pytest.raises(ValueError, match="held_out below the number of children, 3, got 3"):
+        ChaseDb1(root=tmp_path, held_out=3).load()
+    (tmp_path / "Image_02R_2ndHO.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Image_02R_2ndHO\.png"):
+        ChaseDb1(root=tmp_path, size=32, held_out=1).load()
+    with pytest.raises(FileNotFoundError, match=r"no images Image_01L\.jpg"):
+        ChaseDb1(root=tmp_path / "absent").load()
+
+
+def test_real_hippocampus(data_root):
+    if not (data_root / "hippocampus").is_dir():
+        pytest.skip("hippocampus is not at hand")
+    source = Hippocampus(root=data_root / "hippocampus", limit=8).load()
+    assert source.classes == ("background", "Anterior", "Posterior")
+    assert min(source.train.inputs.shape[2:]) % 16 == 0
+    assert len(source.test.cases.of.unique()) == 2
+    share = (source.train.labels > 0).float().mean()
+    assert 0.01 < share < 0.1
+
+
+def test_real_chase_db1(data_root):
+    if not (data_root / "chase_db1").is_dir():
+        pytest.skip("chase_db1 is not at hand")
+    source = ChaseDb1(root=data_root / "chase_db1", size=128).load()
+    assert (len(source.train.labels), len(source.test.labels)) == (20, 8)
+    both = (source.annotations["second_observer"] == 1) & (source.train.labels == 1)
+    total = (source.annotations["second_observer"] == 1).sum() + (source.train.labels == 1).sum()
+    assert 0.6 < 2 * both.sum() / total < 0.95  # two people, not one

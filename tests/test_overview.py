@@ -1,0 +1,141 @@
+"""The report about many runs: whole, escaped, without network, in a real browser."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from browser import Browser
+from l2b.cli import main
+from l2b.experiment import Run
+from l2b.grid import Grid, Trial, execute
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.methods.l2b import L2B
+from l2b.models.mlp import Mlp
+from l2b.overview import write_overview
+from l2b.overview.collect import collect
+from l2b.overview.plots import plot
+from l2b.provenance import provenance
+from l2b.train import Training
+
+NASTY = "<script>window.ran = 1</script>"
+IMAGE = '"><img src=x onerror="window.ran = 2">'
+TINY = Run(model=Mlp(hidden=(8,)), training=Training(epochs=3, batch=256))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if shutil.which("chromedriver") is None:
+        pytest.skip("no chromedriver on this machine: apt-get install chromium-driver")
+    made = Browser(tmp_path_factory.mktemp("downloads"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory):
+    """A grid whose labels, title and failure hold markup."""
+    folder = tmp_path_factory.mktemp("nasty") / "a <b> & c"
+    entries = [(NASTY, replace(TINY, method=CrossEntropy())), (IMAGE, replace(TINY, method=L2B())),
+               ("broken", replace(TINY, clean=5))]  # fmt: skip
+    trials = tuple(
+        Trial(labels={"<i>set</i>": "</script>", "method": label}, run=replace(run, seed=seed))
+        for seed in (0, 1)
+        for label, run in entries
+    )
+    results = execute(Grid(trials=trials), folder, workers=1, progress=False)
+    results.write("t", provenance(f"l2b grid '{NASTY}'"))
+    failure = next(folder.rglob("failure.json"))
+    failure.write_text('{"error": "<img src=x onerror=window.ran=3>", "traceback": "</pre><b>"}')
+    write_overview([folder], folder / "report.html")
+    return folder
+
+
+def test_content_is_shown_and_never_run(browser, nasty):
+    browser.open(nasty / "report.html")
+    assert browser.run("return window.ran ?? null") is None
+    assert browser.texts("h1") == ["a <b> & c"]
+    assert browser.texts("table tbody th")[:2] == [NASTY, IMAGE]
+    assert browser.run("return document.scripts.length") == 0
+    assert browser.run("return document.images.length") == 0
+    assert browser.run("return performance.getEntriesByType('resource').length") == 0
+    assert browser.log() == []
+    assert "<img src=x onerror=window.ran=3>" in browser.texts(".error")
+    assert NASTY in browser.texts("p.note code")[0]
+
+
+def test_everything_is_on_the_page(browser, nasty):
+    browser.open(nasty / "report.html")
+    assert browser.texts(".card b") == ["4", "2"]
+    assert len(browser.texts("table.runs tbody tr")) == 6
+    states = browser.texts(".state")
+    assert states.count("finished") == 4
+    assert states.count("failed") == 2
+    assert any("torch 2" in line for line in browser.texts("section p.note"))
+    commands = browser.texts(".how p:not(.hint) code")
+    assert len(commands) == 6
+    assert "l2b run --config runs/" in commands[0]
+    assert any("noise:\n  name: symmetric" in text for text in browser.texts(".how pre"))
+    lines = browser.run("return document.querySelectorAll('.line polyline').length")
+    assert lines >= 2 * 3 + 4  # two methods in three curves, one of them in four of weights
+    groups = browser.texts("summary")
+    assert groups.count("By epoch") == 2  # of one setting, all metrics side by side
+    titles = browser.texts("figcaption")
+    assert titles[0] == "Test accuracy (%)"
+    assert any("pseudo-labels" in text for text in titles)
+
+
+def test_a_phone_can_read_it(browser, nasty):
+    browser.call("POST", f"{browser.session}/window/rect", {"width": 500, "height": 900})
+    try:
+        browser.open(nasty / "report.html")
+        wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0
+    finally:
+        browser.call("POST", f"{browser.session}/window/rect", {"width": 1500, "height": 1100})
+
+
+def test_runs_of_no_grid_are_told_apart_by_their_settings(tmp_path):
+    for seed in (0, 1):
+        for clean in (50, 80):
+            run = replace(TINY, clean=clean, seed=seed, method=L2B(warmup=seed and 1))
+            run.execute(tmp_path / f"{clean}-{seed}", progress=False, figures=False)
+    (batch,) = collect([tmp_path])
+    assert [dict(entry.labels) for entry in batch.entries] == [
+        {"clean": "50", "method": "l2b warmup 0"}, {"clean": "50", "method": "l2b warmup 1"},
+        {"clean": "80", "method": "l2b warmup 0"}, {"clean": "80", "method": "l2b warmup 1"},
+    ]  # fmt: skip
+    assert batch.results.grid.settings == [{"clean": "50"}, {"clean": "80"}]
+    assert main(["report", str(tmp_path), "--quiet"]) == 0
+    assert "l2b warmup 1" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_unfinished_and_foreign_runs_do_no_harm(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "run.yaml").write_text("something: else")
+    (batch,) = collect([tmp_path])
+    assert batch.results is None
+    page = write_overview([tmp_path])
+    assert "unfinished" in page.read_text(encoding="utf-8")
+
+
+def test_folders_without_runs_are_refused(tmp_path, capsys):
+    assert main(["report", str(tmp_path), "--quiet"]) == 2
+    assert "There is no run in" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "nowhere"), "--quiet"]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+
+
+def test_a_plot_spans_its_curves():
+    import numpy as np
+
+    curves = {"a": np.array([[0.2, 0.8], [0.4, 1.0]]), "nothing": np.zeros((0, 0))}
+    made = plot("t", curves, {"a": 3, "nothing": 4}, percent=True)
+    (line,) = made.lines
+    assert (line.name, line.colour, line.end) == ("a", 3, "90.0 %")
+    assert line.band
+    assert [text for _, text in made.across] == ["1", "2"]
+    values = [float(text) for _, text in made.up]
+    assert values[0] <= 100 * (0.3 - 0.1414)
+    assert values[-1] == 100
+    assert plot("t", {"nothing": np.zeros((0, 0))}, {}, percent=True) is None
