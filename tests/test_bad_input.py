@@ -228,11 +228,11 @@ def classifier(x=None, y=None, clean=None, **more):
 # Each: how to provoke it; what came; what was expected; what to do.
 TABLE = {
     # names and settings
-    "method": (settings("--method l2c"), "'l2c'", "Known: bootstrap,", "did you mean 'l2b'"),
+    "method": (settings("--method l2c"), "'l2c'", "Known: as_published,", "did you mean 'l2b'"),
     "data set": (settings("--data digit"), "'digit'", "Known: arrays,", "did you mean 'digits'"),
     "noise": (settings("--noise symetric"), "'symetric'", "Known:", "did you mean 'symmetric'"),
     "engine": (settings("--engine fwd"), "'fwd'", "double_backward", "forward"),
-    "model": (settings("--model resnet"), "'resnet'", "preact_resnet", "did you mean"),
+    "model": (settings("--model resnett"), "'resnett'", "preact_resnet", "did you mean"),
     "normaliser": (settings("--normalise positive"), "'positive'", "Known:", "'positive_share'"),
     "setting": (settings("--epoch 3"), "--epoch;", "no setting", "did you mean --training.epochs?"),
     "nonsense": (settings("--qqqqqq 3"), "--qqqqqq", "no setting", "see `l2b run --help`"),

@@ -17,8 +17,10 @@ import l2b
 from l2b import collectives
 from l2b.amortise import Amortisation
 from l2b.augment import CropFlip, Identity
+from l2b.candidates import Triple
 from l2b.cli import main
-from l2b.data import Feed
+from l2b.data import Feed, prepare
+from l2b.datasets.base import Source, Split
 from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
@@ -29,23 +31,32 @@ from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.fine_tune import FineTune
 from l2b.methods.gold_correction import GoldCorrection
 from l2b.methods.l2b import L2B
+from l2b.methods.mw_net import MwNet
 from l2b.methods.pooled import Pooled
 from l2b.models.base import Model
 from l2b.models.mlp import Mlp
-from l2b.normalise import PerSample, Softmax
+from l2b.noise.mask import Mask
+from l2b.normalise import PerClass, PerRegion, PerSample, Softmax
 from l2b.optimise import Optimiser
+from l2b.overlap import Dice
 from l2b.pseudo import SelfLabels, Temporal
 from l2b.train import Training, fit
+from l2b.types import Cases
 
 HERE = Path(__file__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wide(Model):
-    """An MLP whose numbers are float64."""
+    """A model whose numbers are float64."""
+
+    model: Model
 
     def build(self, shape, classes):
-        return Mlp(hidden=(24,)).build(shape, classes).double()
+        return self.model.build(shape, classes).double()
+
+    def suited(self, *, masks):
+        return self
 
 
 TRAINING = Training(
@@ -66,7 +77,43 @@ METHODS = {
     "pooled": Pooled(),
     "fine_tune": FineTune(),
     "gold_correction": GoldCorrection(),
+    "per_class": L2B(normalise=PerClass(balanced=True), candidates=Triple(), clean_weight=0.5),
+    "clean_start": L2B(start="clean"),
+    "masks": L2B(normalise=PerRegion()),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields(Model):
+    """A model of masks whose images do not touch each other: no batch statistics."""
+
+    def build(self, shape, classes):
+        wide = nn.Conv2d(shape[0], 8, 3, padding=1)
+        return nn.Sequential(wide, nn.Tanh(), nn.Conv2d(8, classes, 3, padding=1))
+
+    def suited(self, *, masks):
+        return self
+
+
+def masks():
+    """Bright squares, two slices a patient, masks with noise."""
+    draw = torch.Generator().manual_seed(0)
+    true = torch.zeros(24, 12, 12, dtype=torch.int64)
+    for mask in true:
+        y, x = torch.randint(0, 6, (2,), generator=draw).tolist()
+        mask[y : y + 5, x : x + 6] = 1
+    inputs = true.unsqueeze(1) + 0.3 * torch.randn(24, 1, 12, 12, generator=draw)
+    cases = Cases(
+        of=torch.arange(24) // 2,
+        names=tuple(f"patient {k}" for k in range(12)),
+        spacing=torch.ones(12, 3),
+        patient=torch.arange(12),
+    )
+    source = Source(
+        train=Split(inputs, true, cases), test=None, classes=("nothing", "square"),
+        mean=inputs.mean(), std=inputs.std(),
+    )  # fmt: skip
+    return prepare(source, Mask(dice=None), clean=5, validation=0.2, seed=0)
 
 
 def trained(name, out, dtype):
@@ -79,10 +126,15 @@ def trained(name, out, dtype):
         "augmented": {"augment": CropFlip(padding=1)},
     }
     training = replace(TRAINING, **changes[variant])
-    data, model = Run(seed=1).prepare(), Mlp(hidden=(24,))
+    if method == "masks":
+        data, model = masks(), Fields()
+        changed = {"batch": 4, "clean_batch": 4, "overlap": Dice(), "extra_clean_step": True}
+        training = replace(training, **changed)
+    else:
+        data, model = Run(seed=1).prepare(), Mlp(hidden=(24,))
     if dtype == "float64":
         mean, std = data.mean.double().reshape(-1), data.std.double().reshape(-1)
-        data, model = replace(data, mean=mean, std=std), Wide()
+        data, model = replace(data, mean=mean, std=std), Wide(model=model)
     out.mkdir(parents=True, exist_ok=True)
     outcome = fit(
         data, model, METHODS[method], training, seed=1, folder=RunFolder(out), progress=False
@@ -171,7 +223,7 @@ def compare(count, names, dtype, limit, tmp_path):
 
 
 def test_two_processes_equal_one_in_double_precision(tmp_path):
-    names = ["l2b+long", "softmax_temporal", "cross_entropy+augmented"]
+    names = ["l2b+long", "softmax_temporal", "cross_entropy+augmented", "per_class", "masks"]
     compare(2, names, "float64", 1e-10, tmp_path)
 
 
@@ -299,6 +351,15 @@ def test_shares_of_a_batch_make_up_the_whole():
         Feed(**settings, augment=Identity(), ranks=16)
     with pytest.raises(ValueError, match="Start fewer processes"):
         Feed(**settings, augment=Identity(), ranks=64)
+
+
+@pytest.mark.parametrize("method", [MwNet(), L2B(clean_weight=0.5, cross_fit=True)])
+def test_methods_not_known_to_agree_are_refused(method, tmp_path, monkeypatch):
+    data = Run().prepare()
+    monkeypatch.setattr(collectives, "ranks", lambda: 2)
+    monkeypatch.setattr(collectives, "rank", lambda: 0)
+    with pytest.raises(ValueError, match=r"Learner is not known to give on several processes"):
+        fit(data, Mlp(), method, TRAINING, seed=0, folder=RunFolder(tmp_path), progress=False)
 
 
 def test_what_cannot_be_launched_is_refused_in_one_line(tmp_path, capsys, monkeypatch):

@@ -16,15 +16,19 @@ import torch
 
 from l2b import files
 from l2b.amortise import Amortisation
+from l2b.candidates import Triple
 from l2b.checkpoint import Checkpoints, Place
 from l2b.cli import main
 from l2b.experiment import Run
 from l2b.files import read_tree, write_atomically, write_tree
 from l2b.folder import RunFolder
 from l2b.guards import CleanSetGuard, Guards
+from l2b.methods.co_teaching import CoTeaching
 from l2b.methods.cross_entropy import CrossEntropy
+from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
 from l2b.methods.l2b import L2B
+from l2b.methods.mw_net import MwNet
 from l2b.models.mlp import Mlp
 from l2b.notices import Notice
 from l2b.optimise import Optimiser
@@ -60,6 +64,10 @@ VARIANTS = {
     "temporal": L2B(pseudo=Temporal()),
     "amortised": L2B(amortise=Amortisation(gradient_every=3, gradient_memory=0.5, weights_every=2)),
     "fine_tune": FineTune(),
+    "cross_fit": L2B(start="clean", clean_weight=0.5, cross_fit=True, candidates=Triple()),
+    "mw_net": MwNet(),
+    "co_teaching": CoTeaching(),
+    "elr": Elr(),
 }
 
 

@@ -298,6 +298,8 @@ class ImageWeight(Normaliser):
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The weight of each image, spread evenly over its pixels."""
+        if scores.ndim == 2:
+            return self.then(scores)  # labels without pixels
         pixels = scores[0, 0].numel()
         weights = self.then(scores.flatten(2).sum(dim=2)) / pixels
         return weights.view(*weights.shape, *[1] * (scores.ndim - 2)).expand_as(scores)

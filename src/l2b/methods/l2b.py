@@ -126,6 +126,7 @@ class L2BLearner(Learner):
         """Leave the warm-up when it is over."""
         super().begin_epoch(epoch)
         self.warming, self.epoch, self.number = epoch < self.method.warmup, epoch, 0
+        self.steers = not (self.warming and self.method.start == "clean")
         self.gradient.forget()
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
