@@ -29,7 +29,8 @@ class Normaliser(ABC):
 
         Returns:
             Weights of the same shape, non-negative, with a sum of 1 (or of 0 where no
-            candidate helps); only `Shrinking` weights have smaller sums.
+            candidate helps); only `Shrinking` weights have smaller sums, and those of images
+            or regions of which some have no candidate that helps.
         """
 
     def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
