@@ -84,7 +84,7 @@ def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
-def _values(opened: Any) -> np.ndarray:
+def _values(opened: Any) -> Any:
     opened.load()
     return np.asarray(opened.convert("L") if opened.mode == "1" else opened)
 
@@ -94,7 +94,7 @@ def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
         with pillow().open(path) as opened:
             stored = opened.size  # known before anything is unpacked
             whole = math.prod(stored) <= MOST_PIXELS
-            values = _values(opened) if whole else np.zeros(0)
+            values = _values(opened) if whole else np.zeros((0, 0))
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
         raise ValueError(
             f"{path} cannot be decoded as a mask ({error}): it is damaged or no image."
