@@ -234,7 +234,7 @@ def test_words_win_over_the_file_and_endings_are_found():
     assert made.method == FineTune(lr_factor=0.5)
     with pytest.raises(ValueError, match=r"--soft could be|no setting --soft"):
         parse(Run, ["--method", "l2rw", "--soft", "true"])
-    with pytest.raises(ValueError, match="not YAML"):
+    with pytest.raises(ValueError, match="not plain YAML"):
         parse(Run, [], "a: [")
     with pytest.raises(ValueError, match="a YAML mapping"):
         parse(Run, [], "- a")

@@ -139,7 +139,7 @@ def test_bad_data_is_refused_in_one_line():
         (source(torch.zeros(60).long()), "single class"),
         (source(train=Split(x, y.int())), "must be int64 class indices, got torch.int32"),
         (source(train=Split(x, y[:5])), "6 inputs but 5 labels"),
-        (source(train=Split(x[:0], y[:0])), "training labels are empty"),
+        (source(train=Split(x[:0], y[:0])), "training labels must not be empty, got none"),
         (source(train=Split(x / 0, y)), "NaN or infinite values, first in sample 0"),
         (source(trusted=torch.tensor([0, 3, 6])), "no sample of 'b', 'c'"),
     ):

@@ -16,6 +16,7 @@ import yaml
 from l2b.cli import main
 from l2b.config import dump
 from l2b.experiment import Run
+from l2b.folder import RunFolder
 from l2b.grid import Grid, Trial, cross, execute
 from l2b.grid.claim import attempt, claimed, finished
 from l2b.grid.crew import Hand
@@ -116,7 +117,7 @@ def test_a_failure_is_forgotten_once_the_run_succeeds(tmp_path):
     (folder / "failure.json").write_text('{"error": "x", "traceback": "y"}')
     assert attempt(TINY, folder).state == "finished"
     assert not (folder / "failure.json").exists()
-    assert not (folder / "checkpoint.safetensors").exists()
+    assert not RunFolder(folder).checkpoints.path.exists()
     assert attempt(TINY, folder).state == "done"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "l2b"
 LAYERS = [
-    {"types", "catalog", "streams", "threads"},
+    {"types", "catalog", "streams", "threads", "notices", "signals"},
+    {"collectives"},
     {"targets"},
     {
         "losses",
@@ -24,7 +25,7 @@ LAYERS = [
     },
     {"normalise", "cases", "overlap", "mask_severity"},
     {"candidates"},
-    {"functional", "layout", "lookahead", "optimise"},
+    {"functional", "layout", "lookahead", "optimise", "guards"},
     {"tangents"},
     {"engines"},
     {"pseudo"},
@@ -33,8 +34,8 @@ LAYERS = [
     {"parquet", "tables", "features", "volumes", "drawn_masks"},
     {"decisions"},
     {"noise", "datasets", "models", "augment", "long_tail"},
-    {"data", "ledger", "network", "amortise", "halves"},
-    {"evaluate", "folder"},
+    {"data", "ledger", "network", "amortise", "halves", "checkpoint", "training"},
+    {"evaluate", "folder", "watch"},
     {"methods"},
     {"train"},
     {"estimation"},
@@ -43,7 +44,7 @@ LAYERS = [
     {"advise"},
     {"experiment"},
     {"mask_figure"},
-    {"audit", "grid", "presets"},
+    {"audit", "grid", "presets", "launch"},
     {"figures", "overview"},
     {"demo", "make_figure"},
     {"cli_evidence"},

@@ -1,5 +1,6 @@
 """Masks through the whole path: splits, batches, losses, weights, records, metrics."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from l2b.evaluate import evaluate
 from l2b.experiment import Run
 from l2b.files import read_tree
 from l2b.methods import Method
-from l2b.methods.l2b import L2B
+from l2b.methods.l2b import L2B, L2BLearner
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
@@ -176,6 +177,26 @@ def test_no_method_ignores_the_overlap_of_masks(name, run, data):
             result = replace(made, training=training).execute(progress=False, data=data)
             found.append(next(result.outcome.learner.network.module.parameters()))
         assert not torch.equal(*found)
+
+
+def test_masks_stopped_within_an_epoch_end_as_if_never_stopped(run, data, tmp_path, monkeypatch):
+    made = replace(run, training=replace(run.training, checkpoint_every=1, overlap=Dice()))
+    made.execute(tmp_path / "whole", progress=False, data=data, figures=False)
+    step, taken = L2BLearner.step, itertools.count()
+
+    def dying(self, batch, clean):
+        if next(taken) == 4:  # of 3 an epoch
+            raise KeyboardInterrupt
+        return step(self, batch, clean)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(L2BLearner, "step", dying)
+        with pytest.raises(KeyboardInterrupt):
+            made.execute(tmp_path / "parts", progress=False, data=data)
+    assert list((tmp_path / "parts" / "checkpoints").glob("epoch-00001-step-*"))
+    made.execute(tmp_path / "parts", progress=False, data=data, resume=True, figures=False)
+    for name in ("model.safetensors", "ledger.safetensors", "metrics.jsonl"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_l2b_learns_masks_resumes_and_leaves_a_folder(run, data, tmp_path, monkeypatch):

@@ -252,7 +252,7 @@ def test_weigh_refuses_labels_that_do_not_fit():
         weighed(observed=y[:6])
     with pytest.raises(ValueError, match=r"must have the shape \(7, 5\)"):
         weighed(observed=torch.rand(7, 4))
-    with pytest.raises(ValueError, match="`clean_labels` is empty"):
+    with pytest.raises(ValueError, match="`clean_labels` must not be empty"):
         l2b.weigh(problem.model, x, y, cx[:0], cy[:0])
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.candidates import AllClasses, Triple
 from l2b.catalog import find, names
+from l2b.checkpoint import Place
 from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
@@ -70,7 +71,9 @@ def test_resumed_equals_uninterrupted_bit_for_bit(name, data, tmp_path, monkeypa
     assert parts.outcome.history == whole.outcome.history
     for file in ("model.safetensors", "ledger.safetensors", "metrics.jsonl", "run.yaml"):
         assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
-    left, right = (read_tree(tmp_path / d / "checkpoint.safetensors") for d in ("parts", "whole"))
+    left, right = (
+        RunFolder(tmp_path / d).checkpoints.read(Place(4, 0)) for d in ("parts", "whole")
+    )
     assert str(left) == str(right)
 
 
@@ -92,7 +95,7 @@ def test_a_folder_holds_everything(data, tmp_path):
     found = {p.name for p in (tmp_path / "run").iterdir()}
     assert found == {
         "run.yaml", "metrics.jsonl", "result.json", "model.safetensors", "chosen.safetensors",
-        "ledger.safetensors", "checkpoint.safetensors", "figures",
+        "ledger.safetensors", "checkpoints", "figures",
     }  # fmt: skip
     record = json.loads((tmp_path / "run" / "result.json").read_text())
     assert record == result.record

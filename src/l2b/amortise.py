@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b import collectives
 from l2b.types import Params, Weights
 
 
@@ -70,6 +71,15 @@ class CleanGradient:
         self.direction, self.age = new, 1
         return new
 
+    def state_dict(self) -> dict[str, Any]:
+        """The gradient that stands in, where there is one to stand in, and its age."""
+        kept = self.settings.gradient_every > 1 or self.settings.gradient_memory > 0
+        return {"direction": self.direction if kept else {}, "age": self.age}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.direction, self.age = dict(state["direction"]), state["age"]
+
 
 class WeightMemory:
     """The weights that every sample was last given, in units of 1/n."""
@@ -81,12 +91,14 @@ class WeightMemory:
 
     def keep(self, index: Tensor, alpha: Tensor, beta: Tensor) -> None:
         """Remember the weights of a batch; ``alpha`` and ``beta`` are times n, [n]."""
-        self.table[:, index.cpu()] = torch.stack([alpha, beta]).detach().cpu()
+        table = collectives.gathered(torch.stack([alpha, beta]).detach(), dim=1).cpu()
+        self.table = self.table.to(table.dtype)
+        self.table[:, collectives.gathered(index).cpu()] = table
 
     def recall(self, index: Tensor, pseudo: Tensor) -> Weights:
         """Remembered weights of a batch, with a sum of 1 again (or of 0)."""
         scores = self.table[:, index.cpu()].to(index.device)
-        total = scores.sum()
+        total = collectives.total(scores.sum())
         alpha, beta = scores / torch.where(total > 0, total, 1.0)
         return Weights(alpha=alpha, beta=beta, pseudo=pseudo, scores=scores)
 

@@ -25,20 +25,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: words after the program's name; those of the process if None.
 
     Returns:
-        The exit status: 0 done, 1 a claim failed, 2 refused, 130 interrupted.
+        The exit status: 0 done, 1 a claim failed, 2 refused, 75 saved and stopped on SIGTERM,
+        130 interrupted from the keyboard.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     options, rest = _parser(words).parse_known_args(words)
+    options.words = words
+    from l2b.notices import plain_notices
+    from l2b.signals import STOPPED, Stopped
+
     try:
-        return options.command(options, rest)
+        with plain_notices(sys.stderr):
+            return options.command(options, rest)
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if options.debug:
             raise
-        print(f"l2b: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"l2b: {_one_line(error)}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"l2b: {stopped}; go on with --resume", file=sys.stderr)
+        return STOPPED
     except KeyboardInterrupt:
         print("l2b: interrupted; go on with --resume (a grid: same command)", file=sys.stderr)
         return 130
+
+
+def _one_line(error: Exception) -> str:
+    own = isinstance(error, OSError) and error.filename is None and error.strerror
+    return " ".join((own or str(error)).split())
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -57,6 +71,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument("--config", type=Path)
     run.add_argument("--resume", action="store_true")
     run.add_argument("--overwrite", action="store_true")
+    run.add_argument("--launch", type=int, default=1)
     run.set_defaults(command=_run)
 
     demo = commands.add_parser(
@@ -126,13 +141,21 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
         print(RUN_HELP)
         print(settings_parser(chosen_leaves(Run, rest)).format_help().partition("\n\n")[2])
         return 0
+    if options.launch != 1:
+        from l2b.launch import launch
+
+        return launch(options.words, options.launch)
     text = "" if options.config is None else _read(options.config)
     run = parse(Run, rest, text)
     out = options.out or _usual_folder(run)
     result = run.execute(
         out, resume=options.resume, overwrite=options.overwrite, progress=_progress(options)
     )
-    _print_record(result.record, out)
+    from l2b import collectives
+
+    if collectives.rank() == 0:
+        _print_record(result.record, out)
+    collectives.stop()
     return 0
 
 
@@ -297,8 +320,12 @@ settings exist below it: add --help to see them. `l2b list` shows all extensions
   --config FILE         settings as YAML, such as a former run's run.yaml
   --resume              go on from the last checkpoint in the folder
   --overwrite           replace the run in the folder
+  --launch N            share every batch among N processes on this machine
   --quiet               no progress bar
   --debug               full traceback on errors
+
+SIGTERM saves after the step at hand and ends with status 75; --resume then goes on as if nothing
+had happened. Other statuses: 0 done, 2 refused or failed (the message says why), 130 interrupted.
 """
 
 

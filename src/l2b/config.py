@@ -21,6 +21,7 @@ from l2b.catalog import find, name_of, names, root_of
 
 T = TypeVar("T")
 REQUIRED = "required"
+DEEPEST = 30  # levels of settings within settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
     try:
         found = parser.parse_args([f"--{path}={value}" for path, value in resolved])
     except argparse.ArgumentError as error:
-        raise ValueError(_one_line(str(error))) from error
+        raise ValueError(f"{_one_line(str(error))} See `l2b run --help`.") from error
     _refuse_missing(leaves, {path for path, _ in resolved})
     return _build(cls, "", {leaf.path: found[leaf.path] for leaf in leaves})
 
@@ -166,7 +167,7 @@ def _build(cls: type[T], prefix: str, values: dict[str, Any]) -> T:
 def _refuse_missing(leaves: list[Leaf], said: set[str]) -> None:
     for leaf in leaves:
         if leaf.default is REQUIRED and leaf.path not in said:
-            raise ValueError(f"--{leaf.path} is required: {leaf.help}")
+            raise ValueError(f"--{leaf.path} is required, got nothing: {leaf.help}")
 
 
 def _match(key: str, leaves: list[Leaf]) -> str | None:
@@ -211,14 +212,34 @@ def _pairs(words: Sequence[str]) -> list[tuple[str, str]]:
 
 def _as_arguments(text: str) -> list[str]:
     try:
-        tree = yaml.safe_load(text) if text.strip() else {}
+        tree = plain_yaml(text) if text.strip() else {}
     except yaml.YAMLError as error:
-        raise ValueError(f"The settings are not YAML: {_one_line(str(error))}") from error
+        raise ValueError(
+            f"The settings are not plain YAML ({_one_line(str(error))}): write names, numbers, "
+            "texts and lists only, as run.yaml of a finished run does."
+        ) from error
     if not isinstance(tree, dict):
         raise ValueError(
-            f"The settings must be named values (a YAML mapping), got {type(tree).__name__}."
+            f"The settings must be named values (a YAML mapping), got {type(tree).__name__}: "
+            "write one `name: value` a line, as run.yaml of a finished run does."
         )
     return [f"--{path}={value}" for path, value in _flatten(tree, "")]
+
+
+def plain_yaml(text: str) -> Any:
+    """Read YAML without tags, without aliases and without depth, which can fill any memory.
+
+    Raises:
+        yaml.YAMLError: if it has one of them, or is no YAML.
+    """
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+            what = "is nested too deeply" if depth > DEEPEST else "holds an alias, *name"
+            raise yaml.YAMLError(f"it {what}")
+    return yaml.safe_load(text)
 
 
 def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l2b.augment import Augmentation
+from l2b.augment import Augmentation, Identity
 from l2b.cases import case_dice, mean_score
 from l2b.datasets import Source, Split
 from l2b.long_tail import long_tail
@@ -179,6 +179,8 @@ class Feed:
         clean_batch: clean samples per step, at most as many as there are.
         augment: what is done to every batch of inputs.
         seed: of the run.
+        ranks: processes that share every batch; each gets an equal part.
+        rank: number of this process, from 0.
     """
 
     data: Data
@@ -186,6 +188,8 @@ class Feed:
     clean_batch: int
     augment: Augmentation
     seed: int
+    ranks: int = 1
+    rank: int = 0
 
     def __post_init__(self) -> None:
         """Refuse batches that cannot be filled."""
@@ -195,17 +199,34 @@ class Feed:
                 f"training samples left after the clean set was removed, got {self.batch}."
             )
         if self.clean_batch < 1:
-            raise ValueError(f"training.clean_batch must be at least 1, got {self.clean_batch}.")
+            raise ValueError(
+                f"training.clean_batch must be at least 1, got {self.clean_batch}: every step "
+                "looks at clean samples."
+            )
+        clean = min(self.clean_batch, len(self.data.clean))
+        for name, size in (("batch", self.batch), ("clean_batch", clean)):
+            if size % self.ranks:
+                fitting = size - size % self.ranks
+                raise ValueError(
+                    f"training.{name} must be a multiple of the {self.ranks} processes, got "
+                    f"{size}: each takes an equal part of it. "
+                    + (f"Set it to {fitting}." if fitting else "Start fewer processes.")
+                )
 
     @property
     def steps(self) -> int:
         """Full batches per epoch; what is left over is seen in other epochs."""
         return len(self.data.train) // self.batch
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Batch, Batch]]:
-        """Pairs of a noisy and a clean batch; ``index`` counts within each pool."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Batch, Batch]]:
+        """Pairs of a noisy and a clean batch; ``index`` counts within each pool.
+
+        Args:
+            epoch: from 0.
+            first: the step to begin with.
+        """
         order = _permutation(len(self.data.train), self.seed, "order", epoch)
-        for step in range(self.steps):
+        for step in range(first, self.steps):
             number = epoch * self.steps + step
             rows = order[step * self.batch : (step + 1) * self.batch]
             yield (
@@ -226,12 +247,19 @@ class Feed:
 
     def _batch(self, pool: Pool, rows: Tensor, name: str, number: int) -> Batch:
         rows = rows.to(pool.labels.device)
+        size = len(rows) // self.ranks
+        own = slice(self.rank * size, (self.rank + 1) * size)
+        if isinstance(self.augment, Identity):
+            rows = rows[own]
+            inputs = self.data.standardise(pool.inputs[rows])
+            return Batch(index=rows, inputs=inputs, labels=pool.labels[rows])
+        # Drawn for the whole batch, so that it does not depend on how it is shared.
         inputs = self.data.standardise(pool.inputs[rows])
         inputs = self.augment(inputs, stream(self.seed, name, number))
         labels = pool.labels[rows]
         if self.data.masks:  # the same draws once more, so masks stay on their images
             labels = self.augment.masks(labels, stream(self.seed, name, number))
-        return Batch(index=rows, inputs=inputs, labels=labels)
+        return Batch(index=rows[own], inputs=inputs[own], labels=labels[own])
 
 
 def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
@@ -351,7 +379,10 @@ def _candidates(source: Source) -> Tensor:
 
 def _check_trust(source: Source, validation: float) -> None:
     if not 0 <= validation < 1:
-        raise ValueError(f"validation must lie in [0, 1), got {validation}: it is a share.")
+        raise ValueError(
+            f"validation must lie in [0, 1), got {validation}: it is the share of the clean "
+            "samples that is kept aside to choose an epoch by; 0 keeps none."
+        )
     if source.trusted is None and not source.truth_known:
         raise ValueError(
             "This data has no clean set: its labels are not known to be true and no sample is "
@@ -403,12 +434,14 @@ def _check_source(source: Source) -> None:
 
 def _check_labels(labels: Tensor, classes: int, name: str) -> None:
     if labels.dtype != torch.int64:
-        raise ValueError(f"The {name} must be int64 class indices, got {labels.dtype}.")
+        raise ValueError(
+            f"The {name} must be int64 class indices, got {labels.dtype}: call .long()."
+        )
     if len(labels) == 0:
-        raise ValueError(f"The {name} are empty.")
+        raise ValueError(f"The {name} must not be empty, got none: there is nothing to learn from.")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(
             f"The {name} must lie in [0, {classes}) for {classes} classes, got "
-            f"{low if low < 0 else high}."
+            f"{low if low < 0 else high}: renumber them, or leave those samples out."
         )

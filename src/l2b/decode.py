@@ -1,6 +1,7 @@
 """Encoded images to one tensor of bytes, on several threads."""
 
 import io
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 
 CHUNK = 256  # images a thread takes at a time
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits per pixel begin with these
+MOST_PIXELS = 2**26  # of one image as stored; more is no training sample but an attack
 JPEG = b"\xff\xd8\xff"
 
 
@@ -63,17 +65,35 @@ def is_jpeg(image: bytes) -> bool:
     return image.startswith(JPEG)
 
 
+def refuse_huge(title: Path | str, stored: tuple[int, int]) -> None:
+    """Refuse an image that unpacks to more than any training sample.
+
+    Args:
+        title: of the image, for the message.
+        stored: width and height in pixels.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if math.prod(stored) > MOST_PIXELS:
+        raise ValueError(
+            f"{title} must have at most {MOST_PIXELS:,} pixels, got {stored[0]} × {stored[1]}: "
+            "unpacking it could fill the memory. Shrink it first."
+        )
+
+
 def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) -> np.ndarray:
     images = pillow()
     try:
         with images.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
-            opened.load()
-            rgb = _rgb(opened)
+            stored = opened.size  # known before anything is unpacked
+            rgb = _rgb(opened) if math.prod(stored) <= MOST_PIXELS else None
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
         raise ValueError(
             f"{title} cannot be decoded as an image ({error}): it is damaged or no image. Fetch "
             "it again, or remove it."
         ) from error
+    refuse_huge(title, stored)
     if rgb is None:
         raise ValueError(
             f"{title} must have 8 bits per pixel and channel, got more (16 bits or floats): "
@@ -93,6 +113,7 @@ def _rgb(image: Any) -> Any:
     """The same image in 8-bit RGB, copied only if it must be; None if it is deeper."""
     if image.mode.startswith(DEEP):
         return None
+    image.load()
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # else Pillow warns
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,13 +1,15 @@
 """Masks that are pictures: a grey value or a palette entry for every class."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from l2b.decode import pillow
+from l2b.decode import MOST_PIXELS, pillow, refuse_huge
 
 MOST_VALUES = 32  # a picture with more is no mask, or one that was compressed with loss
 
@@ -82,16 +84,22 @@ def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
+def _values(opened: Any) -> Any:
+    opened.load()
+    return np.asarray(opened.convert("L") if opened.mode == "1" else opened)
+
+
 def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with pillow().open(path) as opened:
-            opened.load()
-            image = opened.convert("L") if opened.mode == "1" else opened
-            values = np.asarray(image)
+            stored = opened.size  # known before anything is unpacked
+            whole = math.prod(stored) <= MOST_PIXELS
+            values = _values(opened) if whole else np.zeros((0, 0))
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
         raise ValueError(
             f"{path} cannot be decoded as a mask ({error}): it is damaged or no image."
         ) from error
+    refuse_huge(path, stored)
     if values.ndim == 3:
         values = values[..., :3]  # an alpha channel says nothing of classes
         if (values != values[..., :1]).any():

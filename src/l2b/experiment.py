@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from l2b import collectives
 from l2b.advise import StepAdvice, advise_step_size
 from l2b.augment import Augmentation, CropFlip
 from l2b.cases import case_dice, case_hausdorff, mean_score
@@ -38,7 +39,7 @@ from l2b.normalise import Softmax
 from l2b.optimise import Cosine, Optimiser
 from l2b.report import run_figures
 from l2b.streams import stream_seed
-from l2b.train import Outcome, Training, fit
+from l2b.train import Outcome, Training, check, fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,9 @@ class Run:
     ) -> "Result":
         """Run, and leave a folder that can be read, repeated and resumed.
 
+        Processes that a launcher has started (torchrun, accelerate, `l2b run --launch`) share
+        every batch; the first alone writes.
+
         Args:
             out: the run's folder; None keeps everything in memory.
             resume: go on from the folder's last checkpoint, if it has one.
@@ -109,10 +113,16 @@ class Run:
             FileNotFoundError: if the data set is missing.
             ValueError: if settings and data do not fit, or a resumed folder holds another
                 run.
+            Stopped: if SIGTERM came; everything is saved, and ``resume`` goes on.
         """
         start = time.perf_counter()
+        collectives.start(cpu=self.training.device == "cpu")
         data = self.prepare() if data is None else data
-        folder = None if out is None else self._open(RunFolder(out), resume, overwrite)
+        first = collectives.rank() == 0
+        folder = None if out is None else RunFolder(out)
+        if folder is not None and first:
+            self._open(folder, data, resume=resume, overwrite=overwrite)
+        collectives.barrier()
         outcome = fit(
             data,
             self.model,
@@ -124,7 +134,7 @@ class Run:
             label=name_of(self.method),
         )
         record = self._record(data, outcome, time.perf_counter() - start)
-        if folder is not None:
+        if folder is not None and first:
             folder.write_model(outcome.learner.network.module)
             folder.write_ledger(ledger_state(data, outcome))
             if figures:
@@ -132,7 +142,9 @@ class Run:
             folder.write_result(record)
         return Result(run=self, data=data, outcome=outcome, record=record)
 
-    def _open(self, folder: RunFolder, resume: bool, overwrite: bool) -> RunFolder:
+    def _open(self, folder: RunFolder, data: Data, *, resume: bool, overwrite: bool) -> None:
+        if overwrite:  # nothing is removed for a run that cannot begin
+            check(data, self.model, self.method, self.training, seed=self.seed)
         folder.open(resume=resume, overwrite=overwrite)
         there = folder.read_config()
         if resume and there is not None and load(Run, there) != load(Run, dump(self)):
@@ -141,7 +153,6 @@ class Run:
                 "it with exactly those, or choose another --out."
             )
         folder.write_config(dump(self))
-        return folder
 
     def _record(self, data: Data, outcome: Outcome, seconds: float) -> dict[str, Any]:
         return {

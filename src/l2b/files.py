@@ -1,8 +1,10 @@
 """Files that are whole or not there, and archives without pickles."""
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-STRUCTURE = "structure"
+CONTENT = "sha256 and structure"  # one entry: of several, the order would differ by chance
+PARTIAL = ".partial"  # in the names of files that are being written
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -22,18 +25,33 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: is called with the temporary path, which has the suffix of ``path``.
 
     Raises:
-        OSError: as the file system says; the old file, if any, is intact.
+        OSError: naming the file and what the file system said; the old file, if any, is
+            intact.
     """
     suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     stem = path.name.removesuffix(suffix)
-    temporary = path.with_name(f".{stem}.{os.getpid()}{suffix}")
+    temporary = path.with_name(f".{stem}.{os.getpid()}{PARTIAL}{suffix}")
     try:
         write(temporary)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(
+            getattr(error, "errno", None) or 0,
+            f"Could not write {path} ({reason}): what was written before is intact. Free space "
+            "or choose a folder that can be written.",
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        _discard(temporary)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process was writing."""
+    for left in folder.glob(f".*{PARTIAL}*"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,7 +77,7 @@ def write_tree(path: Path, tree: object) -> None:
     """
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_take_tensors(tree, tensors))
-    metadata = {STRUCTURE: structure}
+    metadata = {CONTENT: f"{_digest(structure, tensors)} {structure}"}
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata))
 
 
@@ -68,18 +86,57 @@ def read_tree(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or not from `write_tree`.
+        ValueError: if it is damaged (its SHA-256 is not the one that was written) or not from
+            `write_tree`.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            structure = (file.metadata() or {})[STRUCTURE]
+            digest, _, structure = (file.metadata() or {})[CONTENT].partition(" ")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _digest(structure, tensors) != digest:
+            raise KeyError("its content has another SHA-256 than was written")
         return _put_tensors(json.loads(structure), tensors)
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, LookupError, ValueError, TypeError, OSError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged or was not written by this library ({error}): restore it "
             "from a copy, or start the run afresh."
         ) from error
+
+
+def physical_memory() -> int:
+    """Bytes of memory in this machine; 2^40 where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return 2**40
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _digest(structure: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of everything that a file holds, in hexadecimal."""
+    digest = hashlib.sha256(structure.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name last through a power cut, where the system can do that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # some network file systems refuse; the file itself is safe
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _discard(temporary: Path) -> None:
+    with suppress(OSError):  # a folder that cannot be written; the reason is being raised already
+        temporary.unlink(missing_ok=True)
 
 
 def _take_tensors(node: object, tensors: dict[str, Tensor]) -> object:

@@ -1,6 +1,7 @@
 """The folder of one run: what lies where, written so that a crash loses nothing."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from l2b.files import read_tree, write_atomically, write_json, write_text, write_tree
+from l2b.checkpoint import Checkpoints
+from l2b.files import (
+    read_tree,
+    remove_partial,
+    write_atomically,
+    write_json,
+    write_text,
+    write_tree,
+)
 
+# In the order of removal: what is left after a crash in between is never taken for a run.
 OWN = (
-    "run.yaml", "metrics.jsonl", "result.json", "model.safetensors", "chosen.safetensors",
-    "ledger.safetensors", "checkpoint.safetensors", "figures", "tensorboard",
+    "checkpoints", "result.json", "metrics.jsonl", "model.safetensors", "chosen.safetensors",
+    "ledger.safetensors", "figures", "tensorboard", "run.yaml",
 )  # fmt: skip
 
 
@@ -34,6 +44,18 @@ class RunFolder:
             FileExistsError: if it holds anything and neither flag says what to do with it.
             OSError: if it cannot be made or written.
         """
+        try:
+            self._open(resume=resume, overwrite=overwrite)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"Cannot write into the folder {self.path} ({error.strerror}): choose another "
+                "--out.",
+            ) from error
+
+    def _open(self, *, resume: bool, overwrite: bool) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file: --out must name a folder.")
         if self.path.is_dir() and any(self.path.iterdir()) and not resume:
@@ -44,6 +66,7 @@ class RunFolder:
                 )
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_partial(self.path)
         probe = self.path / ".writable"
         probe.touch()
         probe.unlink()
@@ -52,10 +75,8 @@ class RunFolder:
         """Remove the files of a run, and nothing else."""
         for name in OWN:
             found = self.path / name
-            if found.is_dir():
-                for inner in sorted(found.rglob("*"), reverse=True):
-                    inner.rmdir() if inner.is_dir() else inner.unlink()
-                found.rmdir()
+            if found.is_dir() and not found.is_symlink():
+                shutil.rmtree(found)  # never through a link
             else:
                 found.unlink(missing_ok=True)
 
@@ -80,14 +101,10 @@ class RunFolder:
         rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
         write_text(self.path / "metrics.jsonl", rows)
 
-    def write_checkpoint(self, state: object) -> None:
-        """Write everything needed to go on."""
-        write_tree(self.path / "checkpoint.safetensors", state)
-
-    def read_checkpoint(self) -> Any:
-        """What `write_checkpoint` wrote last, or None."""
-        path = self.path / "checkpoint.safetensors"
-        return read_tree(path) if path.exists() else None
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where the run can go on from."""
+        return Checkpoints(self.path / "checkpoints")
 
     def write_model(self, module: nn.Module, name: str = "model") -> None:
         """Write a module's parameters and buffers."""

@@ -50,7 +50,8 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
     if not params:
         raise ValueError(
             f"{type(module).__name__} has no trainable parameter: every one has "
-            "requires_grad=False, so there is no gradient to learn weights from."
+            "requires_grad=False, so there is no gradient to learn weights from. Unfreeze at "
+            "least the last layer."
         )
     # Detached, so that autograd and forward-mode AD record nothing for what is not taken out.
     fixed = {
@@ -80,7 +81,7 @@ def logits(output: object) -> Tensor:
     if not isinstance(found, Tensor):
         raise TypeError(
             "The model must return logits as a tensor [n, classes, ...] or an output with "
-            f"a `logits` entry, got {type(output).__name__}."
+            f"a `logits` entry, got {type(output).__name__}: wrap it in a module that does."
         )
     return found
 

@@ -1,12 +1,16 @@
 """What happened to every sample in every epoch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from l2b import collectives
+
 BYTES_PER_SAMPLE_AND_EPOCH = 8
+HUGE_LOSS = 1e6  # nats; no sound sample has one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,9 @@ class MaskRecord:
     loss: Tensor
     on_wrong: Tensor
     pseudo_right: Tensor
+
+
+Record = StepRecord | MaskRecord
 
 
 def mask_record(record: StepRecord, observed: Tensor, true: Tensor | None) -> MaskRecord:
@@ -102,7 +109,7 @@ class Ledger:
         self.changed = self.alpha[: epochs if masks else 0].clone()
         self.columns = ("alpha", "beta", "changed" if masks else "pseudo", "loss")
 
-    def write(self, epoch: int, records: Sequence[StepRecord | MaskRecord]) -> None:
+    def write(self, epoch: int, records: Sequence[Record]) -> None:
         """Enter all steps of one epoch."""
         index = torch.cat([r.index for r in records]).cpu()
         for name in self.columns:
@@ -116,7 +123,124 @@ class Ledger:
         """All entries by name."""
         return {n: getattr(self, n) for n in self.columns}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore what `state_dict` returned."""
-        for name, values in state.items():
-            getattr(self, name).copy_(values)
+    def row(self, epoch: int) -> dict[str, Tensor]:
+        """The entries of one epoch by name, [samples] each."""
+        return {name: entries[epoch] for name, entries in self.state_dict().items()}
+
+    def put(self, epoch: int, row: dict[str, Tensor]) -> None:
+        """Enter what `row` returned."""
+        for name, entries in self.state_dict().items():
+            entries[epoch] = row[name]
+
+
+class EpochLog:
+    """What the steps of one epoch have left so far, on the device where they ran.
+
+    Attributes:
+        records: one per step, all of one kind.
+        clean_losses: of the whole clean set, before the first and after every step, if it is
+            monitored.
+        sound: for every step looked at so far, whether its gradient was finite.
+    """
+
+    def __init__(self) -> None:
+        """Start an epoch."""
+        self.records: list[Record] = []
+        self.clean_losses: list[float] = []
+        self.sound: list[bool] = []
+        self._norms: list[list[Tensor]] = []
+
+    def __len__(self) -> int:
+        """Steps so far."""
+        return len(self.records)
+
+    def add(self, record: Record, norms: list[Tensor]) -> None:
+        """Enter one step.
+
+        Args:
+            record: what it did.
+            norms: of the gradients that it took.
+        """
+        self.records.append(record)
+        self._norms.append(norms)
+
+    def look(self) -> list[bool]:
+        """Whether the gradients of the steps since the last look were finite."""
+        norms, self._norms = self._norms, []
+        widths = [len(step) for step in norms]
+        if not any(widths):
+            found = [True] * len(norms)
+        else:
+            finite = torch.stack([n for step in norms for n in step]).isfinite().tolist()
+            parts = iter(finite)
+            found = [all([next(parts) for _ in range(width)]) for width in widths]
+        self.sound += found
+        return found
+
+    def sound_records(self) -> list[Record]:
+        """The steps whose gradient, loss and weights are all finite."""
+        finite = self._finite().flatten(1).all(dim=1).tolist()
+        kept = zip(self.records, self.sound, finite, strict=True)
+        return [record for record, sound, whole in kept if sound and whole]
+
+    def broken_samples(self, last: int | None = None) -> Tensor:
+        """Samples of broken steps whose own loss or weight is huge or not finite, or else all.
+
+        Args:
+            last: how many of the last steps to look at; None for all.
+
+        Returns:
+            Positions in the training pool, sorted, each once.
+        """
+        first = 0 if last is None else len(self) - last
+        broken = [k for k, sound in enumerate(self.sound) if not sound and k >= first]
+        if not broken:
+            return torch.zeros(0, dtype=torch.int64)
+        index = torch.stack([self.records[k].index for k in broken])
+        huge = torch.stack([self.records[k].loss for k in broken]) > HUGE_LOSS
+        guilty = (huge | ~self._finite()[broken]).reshape(*index.shape, -1).any(dim=2)
+        return (index[guilty] if bool(guilty.any()) else index).unique().cpu()
+
+    def joined(self) -> "EpochLog | None":
+        """The log of whole batches, in the first process; None in the others."""
+        if collectives.ranks() == 1:
+            return self
+        log = EpochLog()
+        log.clean_losses, log.sound = self.clean_losses, self.sound
+        log._fill(dict(self._stacks(join=True)))
+        return log if collectives.rank() == 0 else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole log; of whole batches, so ask `joined` first."""
+        self.look()
+        return {
+            "records": dict(self._stacks(join=False)),
+            "clean_losses": self.clean_losses,
+            "sound": self.sound,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore what `state_dict` returned; each process takes its share."""
+        self.clean_losses, self.sound = state["clean_losses"], state["sound"]
+        stacks = {name: values.to(device) for name, values in state["records"].items()}
+        size = stacks["index"].shape[1] // collectives.ranks()
+        self._fill({n: collectives.own_share(v, 1, size) for n, v in stacks.items()})
+
+    def _stacks(self, *, join: bool) -> Iterator[tuple[str, Tensor]]:
+        """Every field of the records, [steps, n, …]."""
+        for field in fields(self.records[0]):
+            own = torch.stack([getattr(record, field.name) for record in self.records])
+            parts = collectives.gathered_by_first(own) if join else [own]
+            if parts is not None:
+                yield field.name, torch.cat(parts, dim=1)
+
+    def _fill(self, stacks: dict[str, Tensor]) -> None:
+        steps = len(next(iter(stacks.values()))) if stacks else 0
+        kind = MaskRecord if "changed" in stacks else StepRecord
+        self.records = [
+            kind(**{name: values[step] for name, values in stacks.items()}) for step in range(steps)
+        ]
+
+    def _finite(self) -> Tensor:
+        """Whether loss and weights are finite, [steps, n]."""
+        return torch.stack([r.loss + r.alpha + r.beta for r in self.records]).isfinite()

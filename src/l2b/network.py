@@ -7,7 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn, optim
 
+from l2b import collectives
 from l2b.functional import forward, full_precision
+from l2b.guards import GradientGuard
 from l2b.optimise import Schedule
 from l2b.overlap import Ignored, Overlap
 from l2b.types import Inputs
@@ -25,6 +27,7 @@ class Network:
         clip: largest allowed norm of the whole gradient; None for no limit.
         backward: what runs the backward pass (accelerate's, so that scaling is handled).
         autocast: makes a context of the run's precision.
+        guard: makes gradients that are not finite harmless.
         overlap: what a loss adds to cross-entropy for the overlap of whole masks.
     """
 
@@ -35,6 +38,7 @@ class Network:
     clip: float | None
     backward: Callable[[Tensor], None]
     autocast: Callable[[], AbstractContextManager[Any]]
+    guard: GradientGuard = field(default_factory=GradientGuard)
     overlap: Overlap = field(default_factory=Ignored)
 
     def __post_init__(self) -> None:
@@ -55,11 +59,16 @@ class Network:
         return full_precision(z)
 
     def descend(self, loss: Tensor) -> None:
-        """One optimiser step down a loss, its gradient clipped."""
+        """One optimiser step down a loss, its gradient clipped.
+
+        With several processes it is the mean of their losses that is descended. A gradient that
+        is not finite counts as zero.
+        """
         self.optimiser.zero_grad(set_to_none=True)
         self.backward(loss)
-        if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.module.parameters(), self.clip)
+        parameters = list(self.module.parameters())
+        collectives.average_gradients(parameters)
+        self.guard(parameters, self._clipped_norm(parameters))
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,3 +79,9 @@ class Network:
         """Restore what `state_dict` returned."""
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
+
+    def _clipped_norm(self, parameters: list[nn.Parameter]) -> Tensor:
+        """The norm of the whole gradient, which is clipped after it was measured."""
+        if self.clip is not None:
+            return nn.utils.clip_grad_norm_(parameters, self.clip)
+        return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])

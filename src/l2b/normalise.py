@@ -29,7 +29,8 @@ class Normaliser(ABC):
 
         Returns:
             Weights of the same shape, non-negative, with a sum of 1 (or of 0 where no
-            candidate helps); only `Shrinking` weights have smaller sums.
+            candidate helps); only `Shrinking` weights have smaller sums, and those of images
+            or regions of which some have no candidate that helps.
         """
 
     def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
@@ -298,6 +299,8 @@ class ImageWeight(Normaliser):
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The weight of each image, spread evenly over its pixels."""
+        if scores.ndim == 2:
+            return self.then(scores)  # labels without pixels
         pixels = scores[0, 0].numel()
         weights = self.then(scores.flatten(2).sum(dim=2)) / pixels
         return weights.view(*weights.shape, *[1] * (scores.ndim - 2)).expand_as(scores)

@@ -39,7 +39,10 @@ class Optimiser:
         if self.kind not in kinds:
             raise ValueError(unknown("optimiser", self.kind, kinds))
         if not self.lr > 0 or not math.isfinite(self.lr):
-            raise ValueError(f"optimiser.lr must be positive and finite, got {self.lr}.")
+            raise ValueError(
+                f"optimiser.lr must be positive and finite, got {self.lr}: it is the length of a "
+                "step along the gradient, often 0.001 to 0.1."
+            )
         known = list(inspect.signature(getattr(optim, self.kind)).parameters)[2:]
         for option in self.options:
             if option not in known:

@@ -4,85 +4,37 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from l2b.augment import Augmentation, Identity
+from l2b import collectives
+from l2b.augment import Identity
 from l2b.catalog import name_of
-from l2b.data import Data, Feed
+from l2b.checkpoint import Place
+from l2b.data import Data, Feed, Pool
 from l2b.evaluate import evaluate, measure
 from l2b.folder import RunFolder
-from l2b.ledger import Ledger, MaskRecord, StepRecord, mask_record
+from l2b.guards import LOOK_EVERY
+from l2b.ledger import EpochLog, Ledger, MaskRecord, Record, StepRecord, mask_record
 from l2b.methods import Learner, Method, Task
 from l2b.metrics import mask_telemetry, weight_telemetry
 from l2b.models import Model
 from l2b.network import Network
-from l2b.optimise import Cosine, Optimiser, Schedule
-from l2b.overlap import Ignored, Overlap
+from l2b.overlap import Ignored
+from l2b.signals import Stopped, stop_requests
 from l2b.streams import stream_seed
 from l2b.threads import cpu_threads
+from l2b.training import Training
 from l2b.types import Batch
+from l2b.watch import Watch
+
+__all__ = ["Outcome", "Training", "check", "chosen_epoch", "fit"]
 
 SMALL_BATCH = 200_000  # input numbers per batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How long, how fast, on what.
-
-    Attributes:
-        epochs: passes over the noisy samples.
-        batch: noisy samples per step.
-        clean_batch: clean samples per step, at most as many as there are.
-        optimiser: kind, learning rate and options.
-        schedule: learning rate over the epochs.
-        clip: largest allowed norm of the gradient; None for no limit. Weights sum to 1
-            however few samples carry them, so without a limit training can collapse.
-        augment: what is done to each batch of inputs.
-        overlap: what is added to cross-entropy for the overlap of whole masks.
-        extra_clean_step: take an ordinary step on the clean batch after every step, whatever
-            the method, as the published loop for masks does. It is training on clean labels
-            and would by itself improve any method, so it is off unless asked for.
-        precision: "float32", or "bfloat16" for mixed precision.
-        device: "auto" (a GPU if there is one) or "cpu".
-        threads: CPU threads; None takes one where batches are small, because threads that
-            wait for each other then cost more than they save (on a busy machine twenty
-            times more), and all that torch may use elsewhere.
-        tensorboard: also write metrics for TensorBoard.
-        monitor: "descent" also records how often a step raised the loss on the whole clean
-            set (evaluation mode), at the price of one pass over it per step.
-    """
-
-    epochs: int = 40
-    batch: int = 64
-    clean_batch: int = 64
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    schedule: Schedule = field(default_factory=Cosine)
-    clip: float | None = 1.0
-    augment: Augmentation = field(default_factory=Identity)
-    overlap: Overlap = field(default_factory=Ignored)
-    extra_clean_step: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["auto", "cpu"] = "auto"
-    threads: int | None = None
-    tensorboard: bool = False
-    monitor: Literal["none", "descent"] = "none"
-
-    def __post_init__(self) -> None:
-        """Refuse lengths and limits that have no meaning."""
-        if self.epochs < 1:
-            raise ValueError(f"training.epochs must be at least 1, got {self.epochs}.")
-        if self.threads is not None and self.threads < 1:
-            raise ValueError(f"training.threads must be at least 1 or none, got {self.threads}.")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(
-                f"training.clip must be positive or none, got {self.clip}: it is the largest "
-                "norm that a gradient may have."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +43,7 @@ class Outcome:
 
     Attributes:
         learner: after the last epoch.
-        ledger: every sample in every epoch.
+        ledger: every sample in every epoch; empty in all but the first of several processes.
         history: one row of metrics per epoch.
         chosen_epoch: the epoch with the best accuracy (of masks, the best Dice) on the clean
             validation samples (ties: lower loss), counted from 0; None if there are none.
@@ -117,7 +69,8 @@ def fit(
     """Train, judge and record, epoch by epoch; go on from the folder's checkpoint if any.
 
     Every random draw has a stream of its own, set anew at every step, so on a CPU a resumed
-    run equals an uninterrupted one bit for bit. Global random state is left untouched.
+    run equals an uninterrupted one bit for bit, wherever it was stopped. Global random state is
+    left untouched. With a folder, SIGTERM is answered by saving after the step at hand.
 
     Args:
         data: prepared samples.
@@ -131,21 +84,41 @@ def fit(
 
     Raises:
         ValueError: if a batch cannot be filled.
-        FloatingPointError: if a loss stops being finite.
+        FloatingPointError: if losses or gradients stop being finite for good.
+        Stopped: if SIGTERM came; everything is saved.
     """
-    devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices=devices), cpu_threads(_threads(training, data)):
-        loop = _Loop(data, model, method, training, seed, folder)
+    listening = nullcontext(lambda: False) if folder is None else stop_requests()
+    with _undisturbed(training, data), listening as asked:
+        loop = _Loop(data, model, method, training, seed, folder, asked)
+        loop.restore()
         with _bar(label, loop, show=progress) as advance:
             for epoch in range(len(loop.history), training.epochs):
                 loop.epoch(epoch, advance)
-        loop.tracker.end_training()
+        ledger = loop.close()
     return Outcome(
         learner=loop.learner,
-        ledger=loop.ledger,
+        ledger=ledger,
         history=loop.history,
         chosen_epoch=chosen_epoch(loop.history),
     )
+
+
+def check(data: Data, model: Model, method: Method, training: Training, *, seed: int) -> None:
+    """Refuse what `fit` would refuse before its first step; writes nothing.
+
+    Raises:
+        ValueError: if data, model, method and training do not fit together.
+    """
+    with _undisturbed(training, data):
+        _Loop(data, model, method, replace(training, tensorboard=False), seed, None)
+
+
+@contextmanager
+def _undisturbed(training: Training, data: Data) -> Iterator[None]:
+    """Leave the global random state and the number of threads as they were."""
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices), cpu_threads(_threads(training, data)):
+        yield
 
 
 def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
@@ -169,51 +142,122 @@ class _Loop:
         training: Training,
         seed: int,
         folder: RunFolder | None,
+        asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self.tracker = _accelerator(training, folder)
         self.data = data.to(self.tracker.device)
-        self.training, self.seed, self.folder = training, seed, folder
+        self.training, self.seed, self.folder, self.asked = training, seed, folder, asked
         self.feed = Feed(
             data=self.data,
             batch=training.batch,
             clean_batch=training.clean_batch,
             augment=training.augment,
             seed=seed,
+            ranks=collectives.ranks(),
+            rank=collectives.rank(),
         )
         _check_fit(method, self.data, training)
+        self.watch = Watch(training.guards, self.data, training.epochs)
         task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
         self.learner = method.build(task)
-        self.ledger = Ledger(training.epochs, len(data.train), masks=data.masks)
         self.history: list[dict[str, Any]] = []
-        self._restore()
+        self.log = EpochLog()
+        self.within: dict[str, Any] | None = None
+        self._refuse_processes()
+        # With several processes no one holds the whole ledger; it waits on disk, by epochs.
+        together = collectives.ranks() > 1
+        self.ledger = None if together else self._ledger(training.epochs)
+
+    def _refuse_processes(self) -> None:
+        if collectives.ranks() == 1:
+            return
+        if self.folder is None:
+            raise ValueError("Several processes need a run folder to meet in: set --out.")
+        if not self.learner.shared:
+            raise ValueError(
+                f"{type(self.learner).__name__} is not known to give on several processes what it "
+                "gives on one: run it on one process."
+            )
 
     def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
         """One pass over the noisy samples, then judgement and record."""
-        self.learner.begin_epoch(epoch)
-        records, clean_losses = [], self._clean_loss()
-        for step, (batch, clean) in enumerate(self.feed.epoch(epoch)):
-            torch.manual_seed(stream_seed(self.seed, "step", epoch, step))
-            records.append(self._recorded(batch, self.learner.step(batch, clean)))
-            if self.training.extra_clean_step:
-                self.learner.learn_clean(clean)
-            clean_losses += self._clean_loss()
+        self._begin(epoch)
+        log, own = self.log, [collectives.rank()] if collectives.rank() else []
+        for step, pair in enumerate(self.feed.epoch(epoch, len(log)), len(log)):
+            torch.manual_seed(stream_seed(self.seed, "step", epoch, step, *own))
+            log.add(self._step(*pair), self.watch.gradient.taken())
+            log.clean_losses += self._clean_loss()
             advance()
-        self.ledger.write(epoch, records)
-        self.history.append(self._row(epoch, records) | _rises(clean_losses))
+            self._after_step(epoch, step + 1)
+        self.watch.look(epoch, self.log, self.feed.steps)
+        collectives.copy_from_first(self.learner.network.module.buffers())
+        self.watch.refuse_broken(epoch, self.learner.network.module)
+        self._end(epoch, log.joined())
+        if epoch + 1 < self.training.epochs and collectives.anywhere(self.asked()):
+            raise Stopped(f"stopped after epoch {epoch + 1} as asked; everything is saved")
+
+    def _begin(self, epoch: int) -> None:
+        if epoch == 0:
+            self.watch.clean.start = self._judged(self.data.clean)["loss"]
+        torch.manual_seed(stream_seed(self.seed, "epoch", epoch))
+        self.learner.begin_epoch(epoch)
+        self.log = EpochLog()
+        if self.within is None:
+            self.log.clean_losses = self._clean_loss()
+            return
+        # The epoch's beginning was done again above, so that what it sets up is there.
+        self.learner.load_state_dict(self.within["learner"])
+        self.log.load_state_dict(self.within["log"], self.tracker.device)
+        self.watch.broken, self.within = self.within["broken"], None
+
+    def _after_step(self, epoch: int, done: int) -> None:
+        """Look at what steps left, save if it is time, stop if asked."""
+        if done % LOOK_EVERY == 0:
+            self.watch.look(epoch, self.log, self.feed.steps)
+        if done == self.feed.steps or self.folder is None:
+            return
+        every = self.training.checkpoint_every
+        asked = self._asked(done)
+        if asked or (every and done % every == 0):
+            self._save_within(self.folder, epoch, done)
+        if asked:
+            raise Stopped(f"stopped in epoch {epoch + 1} as asked; everything is saved")
+
+    def _asked(self, done: int) -> bool:
+        if collectives.ranks() == 1:
+            return self.asked()
+        # All have to stop after the same step, and asking each other takes time.
+        return done % LOOK_EVERY == 0 and collectives.anywhere(self.asked())
+
+    def _end(self, epoch: int, log: EpochLog | None) -> None:
+        """Judge, record and save; in the first process alone."""
+        if log is None:
+            self.history.append({"epoch": epoch})
+            return
+        ledger = self._ledger(1) if self.ledger is None else self.ledger
+        row = epoch if ledger is self.ledger else 0
+        ledger.write(row, log.sound_records())
+        self.history.append(self._row(epoch, log))
         self.tracker.log(self.history[-1], step=epoch)
         if self.folder is not None:
-            self._save(self.folder, epoch)
+            self._save(self.folder, epoch, ledger.row(row))
 
     def _clean_loss(self) -> list[float]:
         """The mean loss of the whole clean set, if it is monitored."""
         if self.training.monitor == "none":
             return []
-        loss = evaluate(self.learner.predict, self.data.clean, self.data)["loss"]
+        loss = self._judged(self.data.clean)["loss"]
         self.learner.network.module.train()
         return [loss]
 
-    def _recorded(self, batch: Batch, record: StepRecord) -> StepRecord | MaskRecord:
-        """The record as the ledger takes it: of masks, one number per image."""
+    def _judged(self, pool: Pool) -> dict[str, float]:
+        return evaluate(self.learner.predict, pool, self.data)
+
+    def _step(self, batch: Batch, clean: Batch) -> Record:
+        """The method's step, and what the ledger takes of it: of masks, a number per image."""
+        record = self.learner.step(batch, clean)
+        if self.training.extra_clean_step:
+            self.learner.learn_clean(clean)
         if not self.data.masks:
             return record
         # Augmented masks have left their true ones.
@@ -223,23 +267,19 @@ class _Loop:
             record, batch.labels, None if moved or true is None else true[batch.index]
         )
 
-    def _row(self, epoch: int, records: list[StepRecord | MaskRecord]) -> dict[str, Any]:
+    def _row(self, epoch: int, log: EpochLog) -> dict[str, Any]:
+        records = log.sound_records()
         loss = torch.cat([r.loss for r in records]).mean().item()
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"The training loss became {loss} in epoch {epoch + 1}: lower "
-                "training.optimiser.lr or set a smaller training.clip. What was saved before "
-                "this epoch is intact."
-            )
         row = {"epoch": epoch, "train_loss": loss, **self._telemetry(records)}
         for name in ("validation", "test"):
             judged = getattr(self.data, name)
             if judged is not None:
-                found = evaluate(self.learner.predict, judged, self.data)
-                row |= {f"{name}_{key}": value for key, value in found.items()}
-        return row
+                row |= {f"{name}_{key}": value for key, value in self._judged(judged).items()}
+        silent = row["silent_batches"] if self.learner.steers else None
+        remarks = self.watch.remarks(epoch, log, silent, lambda: self._judged(self.data.clean))
+        return row | _rises(log.clean_losses) | remarks
 
-    def _telemetry(self, records: list[StepRecord | MaskRecord]) -> dict[str, float]:
+    def _telemetry(self, records: list[Record]) -> dict[str, float]:
         alpha, beta = [r.alpha for r in records], [r.beta for r in records]
         of_labels = [r for r in records if isinstance(r, StepRecord)]
         of_masks = [r for r in records if isinstance(r, MaskRecord)]
@@ -257,31 +297,71 @@ class _Loop:
             None if pool.true is None else pool.true[index],
         )
 
-    def _save(self, folder: RunFolder, epoch: int) -> None:
+    def _ledger(self, epochs: int) -> Ledger:
+        return Ledger(epochs, len(self.data.train), masks=self.data.masks)
+
+    def _save(self, folder: RunFolder, epoch: int, row: dict[str, torch.Tensor]) -> None:
         if chosen_epoch(self.history) == epoch:
             folder.write_model(self.learner.network.module, "chosen")
-        folder.write_checkpoint(
-            {
-                "learner": self.learner.state_dict(),
-                "ledger": self.ledger.state_dict(),
-                "history": self.history,
-                "noise_hash": self.data.noise_hash,
-            }
-        )
+        folder.checkpoints.write_row(epoch, row)
+        state = {**self._state(), "history": self.history, "clean_start": self.watch.clean.start}
+        folder.checkpoints.write(Place(epoch + 1, 0), state, keep=self.training.keep)
         folder.write_metrics(self.history)
 
-    def _restore(self) -> None:
-        state = None if self.folder is None else self.folder.read_checkpoint()
-        if state is None:
+    def _save_within(self, folder: RunFolder, epoch: int, step: int) -> None:
+        self.watch.look(epoch, self.log, self.feed.steps)
+        log = self.log.joined()
+        if log is not None:
+            state = {**self._state(), "log": log.state_dict()}
+            folder.checkpoints.write(Place(epoch, step), state, keep=self.training.keep)
+        collectives.barrier()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "learner": self.learner.state_dict(),
+            "broken": self.watch.broken,
+            "noise_hash": self.data.noise_hash,
+        }
+
+    def restore(self) -> None:
+        """Go on from the folder's newest intact checkpoint, if it has one."""
+        if self.folder is None:
             return
-        if state["noise_hash"] != self.data.noise_hash:
-            raise ValueError(
-                "The checkpoint was made with other labels than this data set gives now: the "
-                "files or the noise changed. Resume with the original data, or start afresh."
-            )
-        self.learner.load_state_dict(state["learner"])
-        self.ledger.load_state_dict(state["ledger"])
-        self.history = state["history"]
+        checkpoints, first = self.folder.checkpoints, collectives.rank() == 0
+        found = checkpoints.newest() if first else None
+        epoch, step = collectives.from_first([-1, 0] if found is None else list(found))
+        if epoch < 0:
+            return
+        between = checkpoints.read(Place(epoch, 0)) if epoch else None
+        self.within = checkpoints.read(Place(epoch, step)) if step else None
+        for state in (between, self.within):
+            if state is not None and state["noise_hash"] != self.data.noise_hash:
+                raise ValueError(
+                    "The checkpoint was made with other labels than this data set gives now: the "
+                    "files or the noise changed. Resume with the original data, or start afresh."
+                )
+        if between is not None:
+            self.learner.load_state_dict(between["learner"])
+            self.history, self.watch.broken = between["history"], between["broken"]
+            self.watch.clean.start = between["clean_start"]
+        if first:
+            self.folder.write_metrics(self.history)  # a kill may have come before they were
+        if self.ledger is not None:
+            for number, row in checkpoints.rows(epoch):
+                self.ledger.put(number, row)
+
+    def close(self) -> Ledger:
+        """End the trackers and return the whole ledger."""
+        for tracker in self.tracker.trackers:
+            tracker.finish()
+        if self.ledger is not None:
+            return self.ledger
+        if collectives.rank() or self.folder is None:
+            return Ledger(0, 0)
+        ledger = self._ledger(self.training.epochs)
+        for number, row in self.folder.checkpoints.rows(self.training.epochs):
+            ledger.put(number, row)
+        return ledger
 
     def _network_maker(self, model: Model) -> Callable[[str], Network]:
         shape = tuple(self.data.train.inputs.shape[1:])
@@ -300,6 +380,7 @@ class _Loop:
                 overlap=training.overlap,
                 backward=accelerator.backward,
                 autocast=_autocast(training.precision, accelerator.device),
+                guard=self.watch.gradient,
             )
 
         return network
@@ -362,7 +443,8 @@ def _bar(label: str, loop: _Loop, *, show: bool) -> Iterator[Callable[[], None]]
         TextColumn("{task.fields[accuracy]}"),
     )
     steps, epochs = loop.feed.steps, loop.training.epochs
-    with Progress(*columns, transient=True, disable=not show) as progress:
+    hidden = not show or collectives.rank() > 0
+    with Progress(*columns, transient=True, disable=hidden) as progress:
         done = len(loop.history) * steps
         task = progress.add_task(label, total=epochs * steps, completed=done, epoch="", accuracy="")
 

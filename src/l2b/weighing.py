@@ -1,8 +1,11 @@
 """The drop-in: a model, a noisy batch, a clean batch → a weight for every label."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn, optim
 
+from l2b import collectives
 from l2b.candidates import Candidates, Pair, folded
 from l2b.engines import Engine, forward
 from l2b.functional import Functional, functional, untouched_random_state
@@ -19,6 +22,37 @@ PAPER = Paper()
 PAIR = Pair()
 POSITIVE_SHARE = PositiveShare()
 IGNORED = Ignored()
+
+
+@dataclass(frozen=True)
+class AcrossProcesses:
+    """A normaliser over the batches of all processes, of which each keeps its own part.
+
+    Scores and labels are gathered, a few numbers a sample, so that any normaliser gives on
+    several processes what it gives on one, in the same order of summation.
+
+    Attributes:
+        then: the normaliser.
+        equal: whether all processes have equally many samples; else sizes are exchanged too.
+    """
+
+    then: Normaliser
+    equal: bool = True
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Weights of this process's samples, shaped like ``scores``."""
+        return self._own(self.then(self._gathered(scores, 1)), scores)
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        everyones = self._gathered(observed, 0), self._gathered(pseudo, 0)
+        return self._own(self.then.of_labels(self._gathered(scores, 1), *everyones), scores)
+
+    def _gathered(self, values: Tensor, dim: int) -> Tensor:
+        return collectives.gathered(values, dim=dim, equal=self.equal)
+
+    def _own(self, weights: Tensor, scores: Tensor) -> Tensor:
+        return collectives.own_share(weights, 1, scores.shape[1], equal=self.equal)
 
 
 def weigh(
@@ -42,6 +76,10 @@ def weigh(
     clean loss (L2B, Eqs. 15–24), then normalisation (Eq. 9). The model, its running
     statistics, its gradients and the random state are left as they were, so a training
     pass that follows draws the same dropout masks as the weights were computed for.
+
+    Where `torch.distributed` is initialised, all processes have to call it together: clean
+    samples and scores of all of them count, so the weights sum to 1 over all processes. Since
+    `DistributedDataParallel` averages gradients, multiply the loss by the number of processes.
 
     Args:
         model: any module that returns logits [n, classes, *pixels]; used in its current
@@ -77,7 +115,7 @@ def weigh(
         probe,
         inputs,
         observed,
-        normalise=normalise,
+        normalise=AcrossProcesses(normalise, equal=False),
         pseudo=pseudo,
         candidates=candidates,
         index=index,
@@ -134,7 +172,7 @@ def weighed_pass(
         Probe(z.detach(), dz),
         inputs,
         observed,
-        normalise=normalise,
+        normalise=AcrossProcesses(normalise, equal=False),
         pseudo=pseudo,
         candidates=candidates,
         index=index,
@@ -154,6 +192,8 @@ def look_ahead_gradient(
 ) -> Params:
     """The direction along which an engine has to differentiate; changes nothing.
 
+    With several processes it is that of all their clean samples together.
+
     Args:
         model: any module that returns logits.
         clean_inputs: a batch of trusted samples.
@@ -169,9 +209,10 @@ def look_ahead_gradient(
     with untouched_random_state(clean_labels.device):
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
-        return in_best_layout(
+        direction = in_best_layout(
             model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels, overlap)
         )
+    return collectives.mean_direction(direction, len(clean_labels))
 
 
 def clean_direction(
@@ -207,7 +248,7 @@ def weights_from(
     inputs: Inputs,
     observed: Tensor,
     *,
-    normalise: Normaliser,
+    normalise: Normaliser | AcrossProcesses,
     pseudo: Source,
     index: Tensor | None,
     candidates: Candidates = PAIR,
@@ -240,10 +281,14 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
     if tuple(target.shape) != expected:
         raise ValueError(
             f"`{name}` must have the shape {expected} to fit logits of shape "
-            f"{tuple(z.shape)}, got {tuple(target.shape)}."
+            f"{tuple(z.shape)}, got {tuple(target.shape)}: give one label for every sample (and "
+            "pixel)."
         )
     if target.numel() == 0:
-        raise ValueError(f"`{name}` is empty: a gradient needs at least one sample.")
+        raise ValueError(
+            f"`{name}` must not be empty, got the shape {tuple(target.shape)}: a gradient needs at "
+            "least one sample. Leave such batches out."
+        )
     # Looking at values would make a GPU wait; there, the loss kernel itself refuses.
     if target.device.type == "cpu" and not target.is_floating_point():
         low, high = int(target.min()), int(target.max())
@@ -251,5 +296,5 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             wrong = low if low < 0 else high
             raise ValueError(
                 f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
-                f"{wrong}."
+                f"{wrong}: renumber the labels from 0, or give the model an output for each."
             )

@@ -5,18 +5,20 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, Split, moments
+from l2b.files import physical_memory
 
 Stored: TypeAlias = Mapping[str, np.ndarray]
 
 REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test", "y_true", "clean_index", "classes")
+DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError)
 LABELS = ("y_train", "y_true", "y_test")
 
 
@@ -71,11 +73,12 @@ def _read(path: Path) -> Stored:
         )
     try:
         with path.open("rb") as file:
+            _refuse_bomb(file, path)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 raise ValueError("it holds a single array, as .npy does")
             stored = {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, OSError, EOFError, MemoryError, *DAMAGE) as error:
         raise ValueError(
             f"{path} cannot be read as .npz ({error}): it is damaged, no .npz file, or holds "
             "Python objects, which are refused because reading them can run any code. Write it "
@@ -92,6 +95,21 @@ def _read(path: Path) -> Stored:
             f"x_test and y_test, or neither), but {', '.join(wrong)}."
         )
     return stored
+
+
+def _refuse_bomb(file: BinaryIO, path: Path) -> None:
+    """Refuse an archive that would not fit in memory, before anything is unpacked."""
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        return
+    unpacked = sum(entry.file_size for entry in zipfile.ZipFile(file).infolist())
+    memory = physical_memory()
+    if unpacked > memory:
+        raise ValueError(
+            f"it unpacks from {path.stat().st_size:,} bytes to {unpacked / 2**30:,.1f} GiB, more "
+            f"than the {memory / 2**30:,.1f} GiB of memory here"
+        )
+    file.seek(0)
 
 
 def _inputs(stored: Stored, name: str, path: Path) -> Tensor:

@@ -35,6 +35,7 @@ CLASSES = (
 )
 MEAN, STD = 0.2860, 0.3530  # of pixels in [0, 1]
 SOURCE = "https://github.com/zalandoresearch/fashion-mnist (data/fashion)"
+LARGEST = 2**28  # bytes; several times the official files
 UNSIGNED_BYTE = 0x08  # IDX's code for the type of the entries
 
 
@@ -89,12 +90,17 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         raise missing_file(path, SOURCE)
     try:
         with gzip.open(path) as file:
-            content = file.read()
+            content = file.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path} cannot be decompressed ({error}): it is damaged or cut off. Fetch it again "
             f"from {SOURCE}."
         ) from error
+    if len(content) > LARGEST:
+        raise ValueError(
+            f"{path} must unpack to at most {LARGEST:,} bytes, got more: it is not the official "
+            f"file. Fetch it again from {SOURCE}."
+        )
     magic = bytes((0, 0, UNSIGNED_BYTE, dimensions))
     start = len(magic) + 4 * dimensions
     if content[:4] != magic or len(content) < start:

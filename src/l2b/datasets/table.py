@@ -1,5 +1,6 @@
 """Your own CSV or Parquet file of texts, table columns or image paths."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,17 @@ class Table(Dataset):
 
         Raises:
             FileNotFoundError: if one is missing.
+            ValueError: if one lies outside the folder.
         """
         base = Path(self.folder) if self.folder else Path(self.path).parent
         paths = [base / cells[0].strip() for cells in self._kept([self.image], rows)]
+        root = os.path.abspath(base)  # noqa: PTH100 — links are followed, dots are not
+        for path in paths:
+            if not Path(os.path.abspath(path)).is_relative_to(root):  # noqa: PTH100
+                raise ValueError(
+                    f"{self.path} names the image {path}, which lies outside the folder {base}: "
+                    "set the folder of images to one that holds them all."
+                )
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise FileNotFoundError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from l2b import collectives
 from l2b.catalog import name_of
 from l2b.estimation.chosen import Chosen, ChosenLearner
 from l2b.estimation.rows import Features, SparseRows
@@ -16,6 +17,7 @@ from l2b.estimation.weighted import Weighted
 from l2b.functional import forward
 from l2b.methods import Method
 from l2b.models import Model
+from l2b.notices import no_notices
 from l2b.train import Outcome, Training, fit
 
 ROWS_AT_ONCE = 2048
@@ -63,15 +65,17 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
         used = Weighted(method=used, weights=plan.class_weights)
     if data.validation is not None:
         used = Chosen(method=used, validation=data.validation)
-    outcome = fit(
-        data,
-        plan.model,
-        used,
-        plan.training,
-        seed=seed,
-        progress=plan.progress,
-        label=name_of(method),
-    )
+    # An estimator is one process's own, whoever else is there.
+    with collectives.alone(), no_notices():
+        outcome = fit(
+            data,
+            plan.model,
+            used,
+            plan.training,
+            seed=seed,
+            progress=plan.progress,
+            label=name_of(method),
+        )
     learner = outcome.learner
     if isinstance(learner, ChosenLearner):
         learner.finish()

@@ -12,9 +12,9 @@ from filelock import FileLock, Timeout
 from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.folder import RunFolder
+from l2b.signals import Stopped
 
 FAILURE = "failure.json"
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +35,15 @@ class Report:
 def attempt(run: Run, folder: Path) -> Report:
     """Execute a run if nobody has and nobody is; go on where it was interrupted.
 
-    Whatever the run raises is written into its folder and returned, not raised.
+    Whatever the run raises is written into its folder and returned, not raised, unless it was
+    asked to stop.
 
     Args:
         run: what to execute.
         folder: where it lives; its parent exists.
+
+    Raises:
+        Stopped: if SIGTERM came; everything is saved.
     """
     if finished(folder):
         return Report(name=folder.name, state="done")
@@ -50,11 +54,13 @@ def attempt(run: Run, folder: Path) -> Report:
             return Report(name=folder.name, state="done")
         try:
             run.execute(folder, resume=True, progress=False, figures=False)
+        except Stopped:
+            raise  # saved as asked: no failure
         except Exception as error:
             return fail(folder, error)
         (folder / FAILURE).unlink(missing_ok=True)
-        # A finished run is never resumed, and its checkpoint is most of its size.
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+        # A finished run is never resumed, and its checkpoints are most of its size.
+        RunFolder(folder).checkpoints.remove()
         return Report(name=folder.name, state="finished")
 
 

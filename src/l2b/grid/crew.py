@@ -1,6 +1,7 @@
 """Several processes that work through a list of runs; one that dies is replaced."""
 
 import multiprocessing
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ import torch
 from l2b.config import dump, load
 from l2b.experiment import Run
 from l2b.grid.claim import Report, attempt, fail
+from l2b.signals import STOPPED, Stopped
 from l2b.threads import cpu_threads
 
 PAUSE = 0.5  # seconds between looks at a run that another process holds
@@ -122,6 +124,8 @@ def _serve(line: Connection, threads: int) -> None:
             line.send(attempt(load(Run, text), Path(folder)))
     except (EOFError, OSError, KeyboardInterrupt):
         return  # whoever gave the work is gone, or was interrupted
+    except Stopped:
+        sys.exit(STOPPED)
 
 
 def _nap() -> list[Connection]:

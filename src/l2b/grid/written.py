@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from l2b.catalog import unknown
-from l2b.config import load
+from l2b.config import load, plain_yaml
 from l2b.experiment import Run
 from l2b.grid.trials import Grid, Trial
 
@@ -65,7 +65,7 @@ def parse_grid(text: str) -> Grid:
 
 def _mapping(text: str) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(text)
+        tree = plain_yaml(text)
     except yaml.YAMLError as error:
         raise ValueError(f"The grid file is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):

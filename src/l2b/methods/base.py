@@ -32,9 +32,18 @@ class Task:
 
 
 class Learner(ABC):
-    """A method at work: what it keeps between steps."""
+    """A method at work: what it keeps between steps.
+
+    Attributes:
+        network: the model that is judged.
+        steers: whether the clean set decides what is learned from noisy samples.
+        shared: whether its steps on the shares of several processes are known to equal its step
+            on the whole batch. Its loss is then a mean over the samples of a share.
+    """
 
     network: Network
+    steers: bool = False
+    shared: bool = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare for an epoch (0-based)."""

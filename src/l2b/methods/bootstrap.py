@@ -28,7 +28,10 @@ class Bootstrap(Method):
     def __post_init__(self) -> None:
         """Refuse what is no share."""
         if not 0 <= self.share <= 1:
-            raise ValueError(f"Bootstrap needs 0 <= share <= 1, got {self.share}.")
+            raise ValueError(
+                f"Bootstrap needs 0 <= share <= 1, got {self.share}: it is the pseudo-label's part "
+                "of the target; 0 is cross_entropy."
+            )
 
     @property
     def fits_clean(self) -> bool:
@@ -42,6 +45,8 @@ class Bootstrap(Method):
 
 class BootstrapLearner(Learner):
     """Cross-entropy towards a fixed mixture; the clean set is not used."""
+
+    shared = True
 
     def __init__(self, method: Bootstrap, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""

@@ -19,6 +19,8 @@ class CleanOnly(Method):
 class CleanOnlyLearner(Learner):
     """Plain training on clean batches."""
 
+    shared = True
+
     def __init__(self, task: Task) -> None:
         """Make the one network."""
         self.network = task.network("main")

@@ -25,6 +25,8 @@ class CrossEntropy(Method):
 class CrossEntropyLearner(Plain):
     """Plain training; the clean set is not used."""
 
+    shared = True
+
     def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The mean."""
         del clean

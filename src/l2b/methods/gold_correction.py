@@ -53,6 +53,8 @@ class GoldCorrection(Method):
 class GoldCorrectionLearner(Learner):
     """Measures how labels go wrong, then learns what is right."""
 
+    shared = True
+
     def __init__(self, method: GoldCorrection, task: Task) -> None:
         """Make both networks; the first is the one in use until the turn."""
         self.method, self.task = method, task
@@ -114,7 +116,7 @@ def transition_matrix(learner: Learner, task: Task) -> Tensor:
     data, clean, classes = task.data, task.data.clean, len(task.data.classes)
     z = predict_pool(learner.predict, clean, data)
     p, labels = torch.softmax(z, dim=1).movedim(1, -1).flatten(0, -2), clean.labels.flatten()
-    sums = torch.zeros(classes, classes, device=p.device).index_add_(0, labels, p)
+    sums = p.new_zeros(classes, classes).index_add_(0, labels, p)
     counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))
 

@@ -67,6 +67,8 @@ class GoldPosterior(Method):
 class GoldPosteriorLearner(Learner):
     """Noisy labels, then clean labels, then both: one network."""
 
+    shared = True
+
     def __init__(self, method: GoldPosterior, task: Task) -> None:
         """Start with the noisy part, which is that of fine-tuning."""
         self.method, self.task = method, task

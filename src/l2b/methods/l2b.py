@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from l2b import collectives
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.candidates import Candidates, Pair
 from l2b.engines import Engine, Forward
@@ -27,7 +28,7 @@ from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
-from l2b.weighing import look_ahead_gradient, weights_from
+from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,10 @@ class L2B(Method):
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning, alone or together."""
         if self.warmup < 0:
-            raise ValueError(f"warmup must be 0 or more epochs, got {self.warmup}.")
+            raise ValueError(
+                f"warmup must be 0 or more epochs, got {self.warmup}: in these, labels are learned "
+                "as they are; 0 weighs them from the start."
+            )
         if self.start not in ("noisy", "clean"):
             raise ValueError(f"L2B needs start 'noisy' or 'clean', got {self.start!r}.")
         if not self.clean_weight >= 0:
@@ -99,6 +103,8 @@ class L2B(Method):
 class L2BLearner(Learner):
     """Cross-entropy while warming up, then the two-weight objective."""
 
+    steers = True
+
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
         if method.amortise.weights_every > 1 and task.data.masks:
@@ -106,6 +112,8 @@ class L2BLearner(Learner):
                 "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
                 "not per pixel. gradient_every saves time for masks too."
             )
+        # With cross-fitting, each process would train on as many clean samples as chance gives.
+        self.shared = not method.cross_fit
         self.method = method
         self.network = task.network("main")
         self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
@@ -118,6 +126,7 @@ class L2BLearner(Learner):
         """Leave the warm-up when it is over."""
         super().begin_epoch(epoch)
         self.warming, self.epoch, self.number = epoch < self.method.warmup, epoch, 0
+        self.steers = not (self.warming and self.method.start == "clean")
         self.gradient.forget()
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
@@ -131,6 +140,8 @@ class L2BLearner(Learner):
         losses = cross_entropy(z, batch.labels)
         loss = bootstrapped_loss(z, batch.labels, weights)
         loss = loss + self._overlap(z, batch.labels, weights)
+        # A sum over all processes, of which `descend` takes the mean.
+        loss = loss * collectives.ranks()
         self.network.descend(loss + self._clean_term(to_fit) if self.method.clean_weight else loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
@@ -139,15 +150,22 @@ class L2BLearner(Learner):
         return record
 
     def state_dict(self) -> dict[str, Any]:
-        """The network, the pseudo-labels' past and the remembered weights."""
-        past = {"pseudo": self.pseudo.state_dict(), "memory": self.memory.state_dict()}
+        """The network, the pseudo-labels' past, the remembered weights and the clean gradient."""
+        past = {
+            "pseudo": self.pseudo.state_dict(),
+            "memory": self.memory.state_dict(),
+            "gradient": self.gradient.state_dict(),
+            "number": self.number,
+        }
         return {**super().state_dict(), **past}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore all three."""
+        """Restore all of them."""
         super().load_state_dict(state)
         self.pseudo.load_state_dict(state["pseudo"])
         self.memory.load_state_dict(state["memory"])
+        self.gradient.load_state_dict(state["gradient"])
+        self.number = state["number"]
 
     def _warm_up(self, batch: Batch, clean: Batch) -> StepRecord:
         if self.method.start == "clean":
@@ -189,7 +207,7 @@ class L2BLearner(Learner):
                 Probe(z.detach(), dz),
                 batch.inputs,
                 batch.labels,
-                normalise=method.normalise,
+                normalise=AcrossProcesses(method.normalise),
                 pseudo=self.pseudo,
                 candidates=method.candidates,
                 index=batch.index,
@@ -198,7 +216,7 @@ class L2BLearner(Learner):
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
-    count = weights.alpha.numel()
+    count = weights.alpha.numel() * collectives.ranks()
     return replace(
         record,
         alpha=weights.alpha * count,

@@ -20,6 +20,8 @@ class Pooled(Method):
 class PooledLearner(Plain):
     """Plain training on the union of both sets."""
 
+    shared = True
+
     def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
         """The mean over the union, estimated from one batch of each part."""
         noisy, trusted = len(self.task.data.train), len(self.task.data.clean)

@@ -22,7 +22,10 @@ class ConvNet(Model):
     def __post_init__(self) -> None:
         """Refuse a network without channels."""
         if self.width < 1:
-            raise ValueError(f"ConvNet needs width >= 1, got {self.width}.")
+            raise ValueError(
+                f"ConvNet needs width >= 1, got {self.width}: it is the number of channels of the "
+                "first layer."
+            )
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """Three stages with halved resolution between them, global average, linear layer."""

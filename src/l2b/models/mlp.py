@@ -24,7 +24,10 @@ class Mlp(Model):
     def __post_init__(self) -> None:
         """Refuse empty layers and a dropout that leaves nothing."""
         if any(units < 1 for units in self.hidden):
-            raise ValueError(f"Mlp needs hidden layers of at least 1 unit, got {self.hidden}.")
+            raise ValueError(
+                f"Mlp needs hidden layers of at least 1 unit, got {self.hidden}: leave a layer out "
+                "instead."
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(
                 f"Mlp needs 0 <= dropout < 1, got {self.dropout}: at 1 nothing would get through."

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l2b import collectives
+from l2b.functional import full_precision
 from l2b.pseudo.base import PseudoLabels, Source
 from l2b.pseudo.moving_average import _check_decay
 from l2b.types import Inputs
@@ -71,11 +73,16 @@ class Memory(Source):
     def update(self, module: nn.Module, z: Tensor, index: Tensor | None) -> None:
         """Mix the new predictions in."""
         del module
+        if index is not None:  # every process remembers every sample, whoever saw it
+            z, index = collectives.gathered(z), collectives.gathered(index)
         rows = self._rows(index)
-        p = torch.softmax(z.float(), dim=1).to(self.visits.device)
-        if self.average is None:
-            self.average = torch.zeros(self.samples, *p.shape[1:])
-        self.average[rows] = self.decay * self.average[rows] + (1 - self.decay) * p
+        p = torch.softmax(full_precision(z), dim=1).to(self.visits.device)
+        finite = p.flatten(1).isfinite().all(dim=1)
+        rows, p = rows[finite], p[finite]  # one bad pass must not spoil a sample's past
+        average = self.average
+        if average is None:
+            self.average = average = torch.zeros(self.samples, *p.shape[1:], dtype=p.dtype)
+        average[rows] = self.decay * average[rows] + (1 - self.decay) * p
         self.visits[rows] += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from l2b.theory.effort import Effort
 T = TypeVar("T")
 
 ROUNDING = 1e-12
-FREE = ("fixed", "shrinking")
-"""Normalisers whose sum is the user's choice, or falls with the scores."""
+FREE = ("fixed", "shrinking", "per_image", "per_region")
+"""Normalisers whose sum is the user's choice, falls with the scores, or lacks silent parts."""
 CLASSES = 3
 
 

@@ -1,0 +1,48 @@
+"""Things that a user should know and that do not end the run, each in one line."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TextIO
+
+
+class Notice(UserWarning):
+    """A warning of this library: what happened, and what to do."""
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def notice(text: str) -> None:
+    """Warn in one line: what happened, and what to do."""
+    if _quiet.get():
+        return
+    warnings.warn(text, Notice, stacklevel=3)
+
+
+@contextmanager
+def no_notices() -> Iterator[None]:
+    """Say nothing inside, where many trainings make up one answer; records keep it all."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+@contextmanager
+def plain_notices(stream: TextIO) -> Iterator[None]:
+    """Print notices as one line each, without the place in the code that they come from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, Notice):
+                print(f"l2b: note: {' '.join(str(message).split())}", file=stream)
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
