@@ -29,13 +29,15 @@ def write_photos(folder: Path) -> np.ndarray:
     return wrong
 
 
-def main(epochs: int = 15) -> float:
+def main(epochs: int = 20) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wrong = write_photos(folder)
         # The same on the command line:
         # l2b audit --csv labels.csv --images . --label digit --clean checked --out audit
-        table = Table(path=folder / "labels.csv", image="file", label="digit", clean="checked")
+        table = Table(
+            path=folder / "labels.csv", image="file", size=16, label="digit", clean="checked"
+        )
         audit = audit_own(table, folder / "audit", settings=[f"--epochs={epochs}"], progress=False)
         page = audit.folder / "audit.html"
         found = audit.table

@@ -53,7 +53,8 @@ class ImageFolder(Dataset):
         trusted = None
         if clean is not None:
             trusted = len(train.labels) + torch.arange(len(clean.labels))
-            train = Split(*(torch.cat(pair) for pair in zip(train, clean, strict=True)))
+            inputs = torch.cat([train.inputs, clean.inputs])
+            train = Split(inputs, torch.cat([train.labels, clean.labels]))
         mean, std = moments(train.inputs)
         return Source(
             train=train,
