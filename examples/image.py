@@ -14,15 +14,17 @@ from l2b.datasets.table import Table
 
 def write_photos(folder: Path) -> np.ndarray:
     """Digits as PNG files with a table of labels, a fifth of them wrong; returns which."""
-    digits = load_digits()
+    images, digits = load_digits(return_X_y=True)
     draw = np.random.default_rng(0)
-    wrong = draw.random(len(digits.target)) < 0.2
+    wrong = draw.random(len(digits)) < 0.2
     wrong[:100] = False
-    labels = np.where(wrong, (digits.target + draw.integers(1, 10, len(wrong))) % 10, digits.target)
+    labels = np.where(wrong, (digits + draw.integers(1, 10, len(wrong))) % 10, digits)
     with (folder / "labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "digit", "checked"])
-        for number, (pixels, label) in enumerate(zip(digits.images, labels, strict=True)):
+        for number, (pixels, label) in enumerate(
+            zip(images.reshape(-1, 8, 8), labels, strict=True)
+        ):
             name = f"{number:04}.png"
             Image.fromarray((pixels * 15).astype(np.uint8)).save(folder / name)
             rows.writerow([name, f"digit {label}", int(number < 100)])

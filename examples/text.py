@@ -49,7 +49,9 @@ def main(epochs: int = 20) -> float:
     print(f"{is_wrong.mean():.0%} of {len(y)} labels are wrong; {suspects.sum()} are suspects,")
     print(f"of which {is_wrong[suspects].mean():.0%} are wrong. For example:")
     for row in np.argsort(model.label_quality_)[:3]:
-        print(f"  {y[row]} → {model.suggested_labels_[row]}: {texts[row].splitlines()[0][:60]}")
+        print(
+            f"  {y[row]} → {model.suggested_labels_[row]}: {str(texts[row]).splitlines()[0][:60]}"
+        )
     accuracy = pipeline.score(test, y_test)
     print(f"Test accuracy {accuracy:.1%}")
     return accuracy

@@ -30,7 +30,7 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     if options.run is not None and is_mask_run(options.run):
         return str(audit_masks(_only_masks(options)))
     if options.apply is not None:
-        return str(apply_decisions(options.run, options.apply, options.out))
+        return str(apply_decisions(Path(str(options.run)), options.apply, options.out))
     found = _audited(options, settings, progress=progress)
     if options.next is None:
         return str(found)

@@ -52,7 +52,7 @@ class Decathlon(Dataset):
 
     def folder(self) -> Path:
         """Where the task lies."""
-        return Path(self.root)
+        return Path(str(self.root))
 
     def _listed(self, folder: Path) -> dict[str, Any]:
         path = folder / "dataset.json"

@@ -81,7 +81,9 @@ def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str
             axes.margins(x=0.01)
         grid[0].set_ylabel("test accuracy (%)")
         for axes, panel in zip(grid, panels, strict=True):
-            ends = {k: (v.shape[1], 100 * np.nanmean(v[:, -1])) for k, v in panel.lines.items()}
+            ends = {
+                k: (v.shape[1], float(100 * np.nanmean(v[:, -1]))) for k, v in panel.lines.items()
+            }
             label_ends(axes, ends, colour)
         save(figure, path)
 
@@ -183,8 +185,9 @@ def _figure(title: str, note: str, count: int, height: float = HEIGHT) -> tuple[
 
 def _band(axes: Axes, x: Iterable[float], values: np.ndarray, colour: str) -> None:
     mean, sd = _mean_sd(values)
+    x = list(x)
     axes.plot(x, mean, color=colour, linewidth=2)
-    axes.fill_between(list(x), mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
 
 
 def _shifted(x: Sequence[float], places: float, *, log: bool) -> list[float]:
