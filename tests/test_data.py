@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2b.augment import Identity
-from l2b.data import Feed, _quota, prepare
+from l2b.clean_split import _quota
+from l2b.data import Feed, prepare
 from l2b.datasets import Source, Split
 from l2b.datasets.digits import Digits
 from l2b.long_tail import long_tail

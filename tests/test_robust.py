@@ -98,10 +98,10 @@ def terminate_at(patch, learner, step):
 
 
 def _task(data):
+    from l2b.loop import Loop
     from l2b.methods import Task
-    from l2b.train import _Loop
 
-    loop = _Loop(data, SHORT.model, CrossEntropy(), SHORT.training, 0, None)
+    loop = Loop(data, SHORT.model, CrossEntropy(), SHORT.training, 0, None)
     return Task(data=data, epochs=4, network=loop._network_maker(SHORT.model))
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from l2b.augment import Augmentation, Identity
 from l2b.cases import case_dice, mean_score
+from l2b.clean_split import clean_split
 from l2b.datasets import Source, Split
 from l2b.long_tail import long_tail
 from l2b.noise.base import Noise
@@ -144,8 +145,9 @@ def prepare(
     )
     _check_labels(observed, classes, "observed training labels")
     kept = _tail(source, imbalance, seed)
-    trusted_rows = _trusted_rows if source.train.labels.ndim == 1 else _trusted_patients
-    chosen, for_validation = trusted_rows(source, kept, clean, validation, seed)
+    chosen, for_validation = clean_split(
+        source, kept, clean=clean, validation=validation, seed=seed
+    )
     kept[chosen] = kept[for_validation] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
@@ -295,115 +297,6 @@ def _mask_agreement(train: Pool, classes: int) -> float | None:
     if train.cases is None or train.true is None:
         return None
     return mean_score(case_dice(train.labels, train.true, train.cases, classes))
-
-
-def _trusted_rows(
-    source: Source, kept: Tensor, clean: int, validation: float, seed: int
-) -> tuple[Tensor, Tensor]:
-    classes = len(source.classes)
-    _check_trust(source, validation)
-    candidates = _candidates(source)
-    candidates = candidates[kept[candidates]]
-    labels = source.train.labels[candidates]
-    counts = torch.bincount(labels, minlength=classes)
-    absent = [source.classes[c] for c in (counts == 0).nonzero().flatten().tolist()]
-    if absent:
-        raise ValueError(
-            f"The clean set has no sample of {', '.join(map(repr, absent[:5]))}"
-            f"{' and others' if len(absent) > 5 else ''}: what is never shown as trusted "
-            "cannot be told from noise. Check at least one sample of every class."
-        )
-    if not classes <= clean <= len(candidates):
-        raise ValueError(
-            f"clean must lie in [{classes}, {len(candidates)}] (one trusted sample for each of "
-            f"{classes} classes, at most as many as have true labels), got {clean}."
-        )
-    generator = stream(seed, "clean")
-    chosen, kept_aside = [], []
-    for c, wanted in enumerate(_quota(counts, clean)):
-        rows = candidates[labels == c]
-        rows = rows[torch.randperm(len(rows), generator=generator)][:wanted]
-        aside = int(validation * wanted + 1e-9)
-        chosen.append(rows[aside:])
-        kept_aside.append(rows[:aside])
-    return torch.cat(chosen).sort().values, torch.cat(kept_aside).sort().values
-
-
-def _trusted_patients(
-    source: Source, kept: Tensor, clean: int, validation: float, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Images of the patients that are drawn for the clean set and for validation."""
-    del kept  # of masks, all of them
-    _check_trust(source, validation)
-    cases = source.train.cases
-    if cases is None:
-        raise ValueError(
-            "Masks need to be told which images belong to one patient (Split.cases): slices of "
-            "one volume on both sides of a split would make every result too good."
-        )
-    owner = cases.patient[cases.of]
-    whole = torch.isin(owner, owner[_outside(source)], invert=True)  # every image checked
-    patients = owner[whole].unique()
-    if not 1 <= clean < len(owner.unique()) or clean > len(patients):
-        most = min(len(patients), len(owner.unique()) - 1)
-        raise ValueError(
-            f"clean must lie in [1, {most}] for this data, got {clean}: of masks it is a number "
-            "of patients, whose images are all trusted, and at least one must be left to train on."
-        )
-    order = patients[torch.randperm(len(patients), generator=stream(seed, "clean"))][:clean]
-    aside = int(validation * clean + 1e-9)
-    chosen, kept_aside = (
-        torch.isin(owner, drawn).nonzero().squeeze(1) for drawn in (order[aside:], order[:aside])
-    )
-    missing = set(range(len(source.classes))) - set(source.train.labels[chosen].unique().tolist())
-    if missing:
-        raise ValueError(
-            f"The {clean - aside} patients of the clean set show no "
-            f"{source.classes[min(missing)]!r}: what is never shown as trusted cannot be told "
-            "from noise. Raise clean."
-        )
-    return chosen, kept_aside
-
-
-def _outside(source: Source) -> Tensor:
-    """Positions of the training samples that nobody checked."""
-    checked = torch.zeros(len(source.train.labels), dtype=torch.bool)
-    checked[_candidates(source)] = True
-    return (~checked).nonzero().squeeze(1)
-
-
-def _candidates(source: Source) -> Tensor:
-    """Positions of the training samples whose labels can be trusted."""
-    return torch.arange(len(source.train.labels)) if source.trusted is None else source.trusted
-
-
-def _check_trust(source: Source, validation: float) -> None:
-    if not 0 <= validation < 1:
-        raise ValueError(
-            f"validation must lie in [0, 1), got {validation}: it is the share of the clean "
-            "samples that is kept aside to choose an epoch by; 0 keeps none."
-        )
-    if source.trusted is None and not source.truth_known:
-        raise ValueError(
-            "This data has no clean set: its labels are not known to be true and no sample is "
-            "marked as checked. Check a few hundred labels and mark them (see the data set's "
-            "documentation)."
-        )
-
-
-def _quota(counts: Tensor, total: int) -> list[int]:
-    """Samples per class: proportional, at least one, with the given sum."""
-    share = counts.double() * (total / counts.sum().item())
-    quota = share.floor().clamp_min(1).long()
-    order = (share - share.floor()).argsort(descending=True, stable=True).tolist()
-    position = 0
-    while quota.sum() < total:
-        c = order[position % len(order)]
-        quota[c] += int(quota[c] < counts[c])
-        position += 1
-    while quota.sum() > total:
-        quota[quota.argmax()] -= 1
-    return quota.tolist()
 
 
 def _check_source(source: Source) -> None:

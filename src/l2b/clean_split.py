@@ -1,0 +1,138 @@
+"""Which samples are set aside as trusted: of labels some of each class, of masks whole patients."""
+
+import torch
+from torch import Tensor
+
+from l2b.datasets import Source
+from l2b.streams import stream
+
+
+def clean_split(
+    source: Source, kept: Tensor, *, clean: int, validation: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Draw the clean set, and the part of it that is kept aside to choose an epoch by.
+
+    Args:
+        source: a loaded data set.
+        kept: which training samples there are, [N] bool; of masks, all are.
+        clean: number of trusted samples, drawn stratified; of masks, of patients.
+        validation: share of them to keep aside, in [0, 1).
+        seed: of the run.
+
+    Returns:
+        Positions in the training split of the clean set and of what is kept aside, sorted.
+
+    Raises:
+        ValueError: if nothing can be trusted, or a class or patient would be missing.
+    """
+    _check_trust(source, validation)
+    generator = stream(seed, "clean")
+    if source.train.labels.ndim > 1:
+        return _patients(source, clean, validation, generator)
+    return _samples(source, kept, clean, validation, generator)
+
+
+def _samples(
+    source: Source, kept: Tensor, clean: int, validation: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Samples of every class, in proportion."""
+    classes = len(source.classes)
+    candidates = _candidates(source)
+    candidates = candidates[kept[candidates]]
+    labels = source.train.labels[candidates]
+    counts = torch.bincount(labels, minlength=classes)
+    absent = [source.classes[c] for c in (counts == 0).nonzero().flatten().tolist()]
+    if absent:
+        raise ValueError(
+            f"The clean set has no sample of {', '.join(map(repr, absent[:5]))}"
+            f"{' and others' if len(absent) > 5 else ''}: what is never shown as trusted "
+            "cannot be told from noise. Check at least one sample of every class."
+        )
+    if not classes <= clean <= len(candidates):
+        raise ValueError(
+            f"clean must lie in [{classes}, {len(candidates)}] (one trusted sample for each of "
+            f"{classes} classes, at most as many as have true labels), got {clean}."
+        )
+    chosen, kept_aside = [], []
+    for c, wanted in enumerate(_quota(counts, clean)):
+        rows = candidates[labels == c]
+        rows = rows[torch.randperm(len(rows), generator=generator)][:wanted]
+        aside = int(validation * wanted + 1e-9)
+        chosen.append(rows[aside:])
+        kept_aside.append(rows[:aside])
+    return torch.cat(chosen).sort().values, torch.cat(kept_aside).sort().values
+
+
+def _patients(
+    source: Source, clean: int, validation: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """All images of whole patients."""
+    cases = source.train.cases
+    if cases is None:
+        raise ValueError(
+            "Masks need to be told which images belong to one patient (Split.cases): slices of "
+            "one volume on both sides of a split would make every result too good."
+        )
+    owner = cases.patient[cases.of]
+    whole = torch.isin(owner, owner[_outside(source)], invert=True)  # every image checked
+    patients = owner[whole].unique()
+    if not 1 <= clean < len(owner.unique()) or clean > len(patients):
+        most = min(len(patients), len(owner.unique()) - 1)
+        raise ValueError(
+            f"clean must lie in [1, {most}] for this data, got {clean}: of masks it is a number "
+            "of patients, whose images are all trusted, and at least one must be left to train on."
+        )
+    order = patients[torch.randperm(len(patients), generator=generator)][:clean]
+    aside = int(validation * clean + 1e-9)
+    chosen, kept_aside = (
+        torch.isin(owner, drawn).nonzero().squeeze(1) for drawn in (order[aside:], order[:aside])
+    )
+    missing = set(range(len(source.classes))) - set(source.train.labels[chosen].unique().tolist())
+    if missing:
+        raise ValueError(
+            f"The {clean - aside} patients of the clean set show no "
+            f"{source.classes[min(missing)]!r}: what is never shown as trusted cannot be told "
+            "from noise. Raise clean."
+        )
+    return chosen, kept_aside
+
+
+def _outside(source: Source) -> Tensor:
+    """Positions of the training samples that nobody checked."""
+    checked = torch.zeros(len(source.train.labels), dtype=torch.bool)
+    checked[_candidates(source)] = True
+    return (~checked).nonzero().squeeze(1)
+
+
+def _candidates(source: Source) -> Tensor:
+    """Positions of the training samples whose labels can be trusted."""
+    return torch.arange(len(source.train.labels)) if source.trusted is None else source.trusted
+
+
+def _check_trust(source: Source, validation: float) -> None:
+    if not 0 <= validation < 1:
+        raise ValueError(
+            f"validation must lie in [0, 1), got {validation}: it is the share of the clean "
+            "samples that is kept aside to choose an epoch by; 0 keeps none."
+        )
+    if source.trusted is None and not source.truth_known:
+        raise ValueError(
+            "This data has no clean set: its labels are not known to be true and no sample is "
+            "marked as checked. Check a few hundred labels and mark them (see the data set's "
+            "documentation)."
+        )
+
+
+def _quota(counts: Tensor, total: int) -> list[int]:
+    """Samples per class: proportional, at least one, with the given sum."""
+    share = counts.double() * (total / counts.sum().item())
+    quota = share.floor().clamp_min(1).long()
+    order = (share - share.floor()).argsort(descending=True, stable=True).tolist()
+    position = 0
+    while quota.sum() < total:
+        c = order[position % len(order)]
+        quota[c] += int(quota[c] < counts[c])
+        position += 1
+    while quota.sum() > total:
+        quota[quota.argmax()] -= 1
+    return quota.tolist()

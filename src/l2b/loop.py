@@ -1,0 +1,336 @@
+"""One run at work: steps, judgement, records, checkpoints; the only writer of the ledger."""
+
+import itertools
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from l2b import collectives
+from l2b.augment import Identity
+from l2b.catalog import name_of
+from l2b.checkpoint import Place
+from l2b.data import Data, Feed, Pool
+from l2b.evaluate import evaluate, measure
+from l2b.folder import RunFolder
+from l2b.guards import LOOK_EVERY
+from l2b.ledger import EpochLog, Ledger, MaskRecord, Record, StepRecord, mask_record
+from l2b.methods import Method, Task
+from l2b.metrics import mask_telemetry, weight_telemetry
+from l2b.models import Model
+from l2b.network import Network
+from l2b.overlap import Ignored
+from l2b.signals import Stopped
+from l2b.streams import stream_seed
+from l2b.training import Training
+from l2b.types import Batch
+from l2b.watch import Watch
+
+
+class Loop:
+    """Everything that one run holds while it runs."""
+
+    def __init__(
+        self,
+        data: Data,
+        model: Model,
+        method: Method,
+        training: Training,
+        seed: int,
+        folder: RunFolder | None,
+        asked: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Make everything; nothing is read or written yet. Arguments as for `fit`."""
+        self.tracker = _accelerator(training, folder)
+        self.data = data.to(self.tracker.device)
+        self.training, self.seed, self.folder, self.asked = training, seed, folder, asked
+        self.feed = Feed(
+            data=self.data,
+            batch=training.batch,
+            clean_batch=training.clean_batch,
+            augment=training.augment,
+            seed=seed,
+            ranks=collectives.ranks(),
+            rank=collectives.rank(),
+        )
+        _check_fit(method, self.data, training)
+        self.watch = Watch(training.guards, self.data, training.epochs)
+        task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
+        self.learner = method.build(task)
+        self.history: list[dict[str, Any]] = []
+        self.log = EpochLog()
+        self.within: dict[str, Any] | None = None
+        self._refuse_processes()
+        # With several processes no one holds the whole ledger; it waits on disk, by epochs.
+        together = collectives.ranks() > 1
+        self.ledger = None if together else self._ledger(training.epochs)
+
+    def _refuse_processes(self) -> None:
+        if collectives.ranks() == 1:
+            return
+        if self.folder is None:
+            raise ValueError("Several processes need a run folder to meet in: set --out.")
+        if not self.learner.shared:
+            raise ValueError(
+                f"{type(self.learner).__name__} is not known to give on several processes what it "
+                "gives on one: run it on one process."
+            )
+
+    def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
+        """One pass over the noisy samples, then judgement and record."""
+        self._begin(epoch)
+        log, own = self.log, [collectives.rank()] if collectives.rank() else []
+        for step, pair in enumerate(self.feed.epoch(epoch, len(log)), len(log)):
+            torch.manual_seed(stream_seed(self.seed, "step", epoch, step, *own))
+            log.add(self._step(*pair), self.watch.gradient.taken())
+            log.clean_losses += self._clean_loss()
+            advance()
+            self._after_step(epoch, step + 1)
+        self.watch.look(epoch, self.log, self.feed.steps)
+        collectives.copy_from_first(self.learner.network.module.buffers())
+        self.watch.refuse_broken(epoch, self.learner.network.module)
+        self._end(epoch, log.joined())
+        if epoch + 1 < self.training.epochs and collectives.anywhere(self.asked()):
+            raise Stopped(f"stopped after epoch {epoch + 1} as asked; everything is saved")
+
+    def _begin(self, epoch: int) -> None:
+        if epoch == 0:
+            self.watch.clean.start = self._judged(self.data.clean)["loss"]
+        torch.manual_seed(stream_seed(self.seed, "epoch", epoch))
+        self.learner.begin_epoch(epoch)
+        self.log = EpochLog()
+        if self.within is None:
+            self.log.clean_losses = self._clean_loss()
+            return
+        # The epoch's beginning was done again above, so that what it sets up is there.
+        self.learner.load_state_dict(self.within["learner"])
+        self.log.load_state_dict(self.within["log"], self.tracker.device)
+        self.watch.broken, self.within = self.within["broken"], None
+
+    def _after_step(self, epoch: int, done: int) -> None:
+        """Look at what steps left, save if it is time, stop if asked."""
+        if done % LOOK_EVERY == 0:
+            self.watch.look(epoch, self.log, self.feed.steps)
+        if done == self.feed.steps or self.folder is None:
+            return
+        every = self.training.checkpoint_every
+        asked = self._asked(done)
+        if asked or (every and done % every == 0):
+            self._save_within(self.folder, epoch, done)
+        if asked:
+            raise Stopped(f"stopped in epoch {epoch + 1} as asked; everything is saved")
+
+    def _asked(self, done: int) -> bool:
+        if collectives.ranks() == 1:
+            return self.asked()
+        # All have to stop after the same step, and asking each other takes time.
+        return done % LOOK_EVERY == 0 and collectives.anywhere(self.asked())
+
+    def _end(self, epoch: int, log: EpochLog | None) -> None:
+        """Judge, record and save; in the first process alone."""
+        if log is None:
+            self.history.append({"epoch": epoch})
+            return
+        ledger = self._ledger(1) if self.ledger is None else self.ledger
+        row = epoch if ledger is self.ledger else 0
+        ledger.write(row, log.sound_records())
+        self.history.append(self._row(epoch, log))
+        self.tracker.log(self.history[-1], step=epoch)
+        if self.folder is not None:
+            self._save(self.folder, epoch, ledger.row(row))
+
+    def _clean_loss(self) -> list[float]:
+        """The mean loss of the whole clean set, if it is monitored."""
+        if self.training.monitor == "none":
+            return []
+        loss = self._judged(self.data.clean)["loss"]
+        self.learner.network.module.train()
+        return [loss]
+
+    def _judged(self, pool: Pool) -> dict[str, float]:
+        return evaluate(self.learner.predict, pool, self.data)
+
+    def _step(self, batch: Batch, clean: Batch) -> Record:
+        """The method's step, and what the ledger takes of it: of masks, a number per image."""
+        record = self.learner.step(batch, clean)
+        if self.training.extra_clean_step:
+            self.learner.learn_clean(clean)
+        if not self.data.masks:
+            return record
+        # Augmented masks have left their true ones.
+        moved = not isinstance(self.training.augment, Identity)
+        true = self.data.train.true
+        return mask_record(
+            record, batch.labels, None if moved or true is None else true[batch.index]
+        )
+
+    def _row(self, epoch: int, log: EpochLog) -> dict[str, Any]:
+        records = log.sound_records()
+        loss = torch.cat([r.loss for r in records]).mean().item()
+        row = {"epoch": epoch, "train_loss": loss, **self._telemetry(records)}
+        for name in ("validation", "test"):
+            judged = getattr(self.data, name)
+            if judged is not None:
+                row |= {f"{name}_{key}": value for key, value in self._judged(judged).items()}
+        silent = row["silent_batches"] if self.learner.steers else None
+        remarks = self.watch.remarks(epoch, log, silent, lambda: self._judged(self.data.clean))
+        return row | _rises(log.clean_losses) | remarks
+
+    def _telemetry(self, records: list[Record]) -> dict[str, float]:
+        alpha, beta = [r.alpha for r in records], [r.beta for r in records]
+        of_labels = [r for r in records if isinstance(r, StepRecord)]
+        of_masks = [r for r in records if isinstance(r, MaskRecord)]
+        if of_masks:
+            on_wrong = torch.cat([r.on_wrong for r in of_masks])
+            return mask_telemetry(
+                alpha, beta, on_wrong, torch.cat([r.pseudo_right for r in of_masks])
+            )
+        index, pool = torch.cat([r.index for r in of_labels]), self.data.train
+        return weight_telemetry(
+            alpha,
+            beta,
+            torch.cat([r.pseudo for r in of_labels]),
+            pool.labels[index],
+            None if pool.true is None else pool.true[index],
+        )
+
+    def _ledger(self, epochs: int) -> Ledger:
+        return Ledger(epochs, len(self.data.train), masks=self.data.masks)
+
+    def _save(self, folder: RunFolder, epoch: int, row: dict[str, torch.Tensor]) -> None:
+        if chosen_epoch(self.history) == epoch:
+            folder.write_model(self.learner.network.module, "chosen")
+        folder.checkpoints.write_row(epoch, row)
+        state = {**self._state(), "history": self.history, "clean_start": self.watch.clean.start}
+        folder.checkpoints.write(Place(epoch + 1, 0), state, keep=self.training.keep)
+        folder.write_metrics(self.history)
+
+    def _save_within(self, folder: RunFolder, epoch: int, step: int) -> None:
+        self.watch.look(epoch, self.log, self.feed.steps)
+        log = self.log.joined()
+        if log is not None:
+            state = {**self._state(), "log": log.state_dict()}
+            folder.checkpoints.write(Place(epoch, step), state, keep=self.training.keep)
+        collectives.barrier()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "learner": self.learner.state_dict(),
+            "broken": self.watch.broken,
+            "noise_hash": self.data.noise_hash,
+        }
+
+    def restore(self) -> None:
+        """Go on from the folder's newest intact checkpoint, if it has one."""
+        if self.folder is None:
+            return
+        checkpoints, first = self.folder.checkpoints, collectives.rank() == 0
+        found = checkpoints.newest() if first else None
+        epoch, step = collectives.from_first([-1, 0] if found is None else list(found))
+        if epoch < 0:
+            return
+        between = checkpoints.read(Place(epoch, 0)) if epoch else None
+        self.within = checkpoints.read(Place(epoch, step)) if step else None
+        for state in (between, self.within):
+            if state is not None and state["noise_hash"] != self.data.noise_hash:
+                raise ValueError(
+                    "The checkpoint was made with other labels than this data set gives now: the "
+                    "files or the noise changed. Resume with the original data, or start afresh."
+                )
+        if between is not None:
+            self.learner.load_state_dict(between["learner"])
+            self.history, self.watch.broken = between["history"], between["broken"]
+            self.watch.clean.start = between["clean_start"]
+        if first:
+            self.folder.write_metrics(self.history)  # a kill may have come before they were
+        if self.ledger is not None:
+            for number, row in checkpoints.rows(epoch):
+                self.ledger.put(number, row)
+
+    def close(self) -> Ledger:
+        """End the trackers and return the whole ledger."""
+        for tracker in self.tracker.trackers:
+            tracker.finish()
+        if self.ledger is not None:
+            return self.ledger
+        if collectives.rank() or self.folder is None:
+            return Ledger(0, 0)
+        ledger = self._ledger(self.training.epochs)
+        for number, row in self.folder.checkpoints.rows(self.training.epochs):
+            ledger.put(number, row)
+        return ledger
+
+    def _network_maker(self, model: Model) -> Callable[[str], Network]:
+        shape = tuple(self.data.train.inputs.shape[1:])
+        training, accelerator = self.training, self.tracker
+        model = model.suited(masks=self.data.masks)
+
+        def network(name: str) -> Network:
+            torch.manual_seed(stream_seed(self.seed, "initialise", name))
+            module = model.build(shape, len(self.data.classes)).to(accelerator.device)
+            return Network(
+                module=module,
+                optimiser=training.optimiser.build(module.parameters()),
+                schedule=training.schedule,
+                epochs=training.epochs,
+                clip=training.clip,
+                overlap=training.overlap,
+                backward=accelerator.backward,
+                autocast=_autocast(training.precision, accelerator.device),
+                guard=self.watch.gradient,
+            )
+
+        return network
+
+
+def _check_fit(method: Method, data: Data, training: Training) -> None:
+    """Refuse masks, and losses of masks, for methods that cannot learn from them."""
+    if data.masks and not method.takes_masks:
+        raise ValueError(
+            f"{name_of(method)} needs one label per sample, and this data has a mask for each: "
+            "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
+        )
+    if not isinstance(training.overlap, Ignored) and not method.takes_overlap:
+        raise ValueError(
+            f"{name_of(method)} has no place for training.overlap in its loss, got "
+            f"{name_of(training.overlap)}: leave it out, or choose another method."
+        )
+
+
+def _rises(losses: list[float]) -> dict[str, float]:
+    """Share of steps after which the clean loss was higher, and the largest rise in nats."""
+    if not losses:
+        return {}
+    changes = [after - before for before, after in itertools.pairwise(losses)]
+    share = sum(change > 0 for change in changes) / len(changes)
+    return {"clean_loss_rose": share, "largest_rise": max(0.0, *changes)}
+
+
+def _accelerator(training: Training, folder: RunFolder | None) -> Accelerator:
+    if not training.tensorboard:
+        return Accelerator(cpu=training.device == "cpu")
+    if folder is None:
+        raise ValueError("training.tensorboard needs a run folder to write to: set --out.")
+    tracker = Accelerator(
+        cpu=training.device == "cpu", log_with="tensorboard", project_dir=folder.path
+    )
+    tracker.init_trackers("tensorboard")
+    return tracker
+
+
+def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    if precision == "float32":
+        return nullcontext
+    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
+    """The first epoch with the best clean-validation accuracy or Dice (ties: lower loss)."""
+    judged = [row for row in history if "validation_accuracy" in row]
+    if not judged:
+        return None
+    key = f"validation_{measure(judged[0], 'validation_')}"
+    best = max(judged, key=lambda row: (row[key], -row["validation_loss"]))
+    return best["epoch"]
