@@ -17,7 +17,6 @@ images are learned in mixed precision by all, which halves the time.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from cleanlab.rank import get_label_quality_scores
 from provenance import RESULTS, provenance
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
+from spread import spread
 
 from l2b.audit.opinion import second_opinion
 from l2b.audit.summary import wrong_probability
@@ -294,16 +294,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["| set | contestant | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for key in dict.fromkeys((r["set"], r["contestant"]) for r in rows):
         chosen = [r for r in rows if (r["set"], r["contestant"]) == key]
-        cells = [_cell([r[name] for r in chosen if r.get(name) is not None]) for name in names]
+        cells = [spread([r[name] for r in chosen if r.get(name) is not None]) for name in names]
         lines.append(f"| {key[0]} | {key[1]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {spread:.1f}"
 
 
 def main() -> None:

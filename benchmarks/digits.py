@@ -5,7 +5,6 @@ python benchmarks/digits.py [--seeds 5] [--out benchmarks/results/digits.json]
 
 import argparse
 import itertools
-import statistics
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 from provenance import RESULTS, provenance
+from spread import spread
 
 from l2b.catalog import default
 from l2b.experiment import Run
@@ -50,8 +50,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             cells = []
             for noise in NOISES:
                 values = [r[key] for r in rows if (r["noise"], r["method"]) == (noise, method)]
-                spread = statistics.stdev(values) if len(values) > 1 else 0.0
-                cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}")
+                cells.append(spread(values))
             lines.append(f"| {method}, {key} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure
 from provenance import RESULTS, provenance
+from spread import spread
 
 from l2b.amortise import Amortisation
 from l2b.data import Data
@@ -114,9 +115,8 @@ def table(rows: list[dict[str, Any]], sets: list[str]) -> str:
         for s in sets:
             mine = [r for r in rows if (r["set"], r["name"]) == (s, name)]
             values = [r["last"] for r in mine]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
             ms = statistics.median(r["ms"] for r in mine)
-            cells.append(f"{statistics.mean(values):.1f} ± {spread:.1f}, {ms:.0f}")
+            cells.append(f"{spread(values)}, {ms:.0f}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from provenance import RESULTS, provenance
+from spread import spread
 
 from l2b.catalog import default
 from l2b.datasets.hippocampus import Hippocampus
@@ -90,16 +91,9 @@ def table(rows: list[dict[str, Any]]) -> str:
                 if (row["method"], row["extra_clean_step"]) == (method, extra)
                 and row[key] is not None
             ]
-            cells.append(_spread(values))
+            cells.append(spread(values))
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return "–"
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.1f} ± {spread:.1f}"
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ So the one pair (z, ż) gives the whole hypergradient, without a second-order gr
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -22,6 +23,34 @@ from l2b.types import Batch, Inputs, Probe
 from l2b.weighing import clean_direction
 
 PAPER = Paper()
+
+
+class Taught:
+    """A small network with parameters Θ, and the optimiser that the clean set moves it by."""
+
+    def __init__(self, module: nn.Module, optimiser: optim.Optimizer) -> None:
+        """Take both as they are.
+
+        Args:
+            module: with the parameters Θ.
+            optimiser: of those parameters.
+        """
+        self.module, self.optimiser = module, optimiser
+
+    def descend(self, loss: Tensor) -> None:
+        """One step of Θ down a loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters and the optimiser's state."""
+        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.module.load_state_dict(state["module"])
+        self.optimiser.load_state_dict(state["optimiser"])
 
 
 def bilevel_pass(

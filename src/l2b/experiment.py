@@ -295,15 +295,7 @@ def cifar10_recipe(noise: Noise, method: Method | None = None, *, seed: int = 0)
         method: how to learn from them; by default L2B as published, 10 epochs of warm-up.
         seed: of every random draw.
     """
-    return Run(
-        data=Cifar10(),
-        noise=noise,
-        model=PreactResnet(),
-        method=method or AsPublished(warmup=10),
-        training=_cosine(lr=0.15, epochs=300, batch=512, clip=0.25, augment=CropFlip()),
-        clean=1000,
-        seed=seed,
-    )
+    return _cifar_recipe(Cifar10(), noise, method, batch=512, clip=0.25, seed=seed)
 
 
 def cifar100_recipe(noise: Noise, method: Method | None = None, *, seed: int = 0) -> Run:
@@ -314,15 +306,7 @@ def cifar100_recipe(noise: Noise, method: Method | None = None, *, seed: int = 0
         method: how to learn from them; by default L2B as published, 10 epochs of warm-up.
         seed: of every random draw.
     """
-    return Run(
-        data=Cifar100(),
-        noise=noise,
-        model=PreactResnet(),
-        method=method or AsPublished(warmup=10),
-        training=_cosine(lr=0.15, epochs=300, batch=256, clip=0.8, augment=CropFlip()),
-        clean=1000,
-        seed=seed,
-    )
+    return _cifar_recipe(Cifar100(), noise, method, batch=256, clip=0.8, seed=seed)
 
 
 def isic_recipe(
@@ -365,6 +349,20 @@ def clothing1m_recipe(weights: Path | None, method: Method | None = None, *, see
         method=method or AsPublished(warmup=0),
         training=_cosine(lr=0.005, epochs=300, batch=256, clip=None, augment=CropFlip(padding=16)),
         clean=14_313,
+        seed=seed,
+    )
+
+
+def _cifar_recipe(
+    data: Dataset, noise: Noise, method: Method | None, *, batch: int, clip: float, seed: int
+) -> Run:
+    return Run(
+        data=data,
+        noise=noise,
+        model=PreactResnet(),
+        method=method or AsPublished(warmup=10),
+        training=_cosine(lr=0.15, epochs=300, batch=batch, clip=clip, augment=CropFlip()),
+        clean=1000,
         seed=seed,
     )
 

@@ -134,6 +134,19 @@ def plain_record(batch: Batch, z: Tensor, losses: Tensor) -> StepRecord:
     )
 
 
+def posterior_record(batch: Batch, z: Tensor, q: Tensor) -> StepRecord:
+    """The record of a step towards soft labels: the observed label's part is α, the rest β.
+
+    Args:
+        batch: the noisy batch.
+        z: its logits, [n, classes, *pixels].
+        q: the labels that were learned, likewise.
+    """
+    alpha = q.gather(1, batch.labels.unsqueeze(1)).squeeze(1)
+    record = plain_record(batch, z, cross_entropy(z.detach(), batch.labels))
+    return replace(record, alpha=alpha, beta=1 - alpha, pseudo=q.argmax(dim=1))
+
+
 def mean_with(losses: Tensor, overlap: Tensor) -> Tensor:
     """The mean of the losses, and what the run adds for whole masks; a scalar."""
     return losses.mean() + overlap

@@ -1,6 +1,6 @@
 """Bootstrapping towards what a label stands for, by a transition matrix."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, clean_step, mean_loss, plain_record
+from l2b.methods.base import Learner, Method, Task, clean_step, mean_loss, posterior_record
 from l2b.methods.fine_tune import FineTune, FineTuneLearner
 from l2b.methods.gold_correction import transition_matrix
 from l2b.pseudo import MovingAverage, PseudoLabels
@@ -106,7 +106,7 @@ class GoldPosteriorLearner(Learner):
         on_clean = mean_loss(self.network, clean)
         self.network.descend(cross_entropy(z, q).mean() + self.method.clean_weight * on_clean)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
-        return self._record(batch, z, q)
+        return posterior_record(batch, z, q)
 
     def posterior(self, z: Tensor, batch: Batch) -> Tensor:
         """q(y) ∝ p̄(y | x) C[y, ỹ] for every sample, [n, classes, *pixels]."""
@@ -132,10 +132,3 @@ class GoldPosteriorLearner(Learner):
         record, z = clean_step(self.network, batch, clean)
         self.pseudo.update(self.network.module, z, batch.index)
         return record
-
-    def _record(self, batch: Batch, z: Tensor, q: Tensor) -> StepRecord:
-        """The observed label's part of the posterior is its α, the rest is β."""
-        losses = cross_entropy(z.detach(), batch.labels)
-        alpha = q.gather(1, batch.labels.unsqueeze(1)).squeeze(1)
-        record = plain_record(batch, z, losses)
-        return replace(record, alpha=alpha, beta=1 - alpha, pseudo=q.argmax(dim=1))

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
-from l2b.bilevel import bilevel_pass
+from l2b.bilevel import Taught, bilevel_pass
 from l2b.engines import Engine, Forward, LastLayer
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record, plain_step
+from l2b.methods.base import Learner, Method, Task, plain_step, posterior_record
 from l2b.types import Batch
 
 
@@ -83,7 +83,8 @@ class MlcLearner(Learner):
         classes = len(task.data.classes)
         self.corrector = Corrector(head.in_features, classes, method.hidden, method.trust)
         self.corrector.to(task.data.train.labels.device)
-        self.optimiser = optim.Adam(self.corrector.parameters(), lr=method.lr)
+        adam = optim.Adam(self.corrector.parameters(), lr=method.lr)
+        self.taught = Taught(self.corrector, adam)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
@@ -104,12 +105,10 @@ class MlcLearner(Learner):
                 optimiser=self.network.optimiser,
             )
         z, features = full_precision(z), full_precision(seen[0])
-        self.optimiser.zero_grad(set_to_none=True)
-        self.outer_loss(features, batch.labels, dz).backward()
-        self.optimiser.step()
+        self.taught.descend(self.outer_loss(features, batch.labels, dz))
         q = self.corrector(features, batch.labels).detach()
         self.network.descend(cross_entropy(z, q).mean())
-        return self._record(batch, z, q)
+        return posterior_record(batch, z, q)
 
     def outer_loss(self, features: Tensor, observed: Tensor, dz: Tensor) -> Tensor:
         """1/n Σ ⟨q_i(Θ), ż_i⟩, whose gradient in Θ is that of the clean loss at θ̂.
@@ -123,25 +122,17 @@ class MlcLearner(Learner):
 
     def state_dict(self) -> dict[str, Any]:
         """Both networks and the optimiser of the second."""
-        own = {"corrector": self.corrector.state_dict(), "optimiser": self.optimiser.state_dict()}
-        return {**super().state_dict(), **own}
+        return {**super().state_dict(), "taught": self.taught.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore all three."""
         super().load_state_dict(state)
-        self.corrector.load_state_dict(state["corrector"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.taught.load_state_dict(state["taught"])
 
     def _towards_corrected(self, z: Tensor, features: Tensor, observed: Tensor) -> Tensor:
         with torch.no_grad():
             q = self.corrector(full_precision(features), observed)
         return cross_entropy(z, q).mean()
-
-    def _record(self, batch: Batch, z: Tensor, q: Tensor) -> StepRecord:
-        """The observed label's part of the corrected one is its α, the rest is β."""
-        record = plain_record(batch, z, cross_entropy(z.detach(), batch.labels))
-        alpha = q.gather(1, batch.labels.unsqueeze(1)).squeeze(1)
-        return replace(record, alpha=alpha, beta=1 - alpha, pseudo=q.argmax(dim=1))
 
 
 class Corrector(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from l2b.bilevel import bilevel_pass
+from l2b.bilevel import Taught, bilevel_pass
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
@@ -71,9 +71,8 @@ class MwNetLearner(Learner):
         self.method, self.warming = method, method.warmup > 0
         self.network = task.network("main")
         self.weigher = WeightNet(method.hidden).to(task.data.train.labels.device)
-        self.optimiser = optim.Adam(
-            self.weigher.parameters(), lr=method.lr, weight_decay=method.weight_decay
-        )
+        adam = optim.Adam(self.weigher.parameters(), lr=method.lr, weight_decay=method.weight_decay)
+        self.taught = Taught(self.weigher, adam)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
@@ -96,9 +95,7 @@ class MwNetLearner(Learner):
         z = full_precision(z)
         losses = cross_entropy(z, batch.labels)
         scores = candidate_score(z.detach(), dz, batch.labels)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.outer_loss(losses.detach(), scores).backward()
-        self.optimiser.step()
+        self.taught.descend(self.outer_loss(losses.detach(), scores))
         weights = self.weigher(losses.detach()).detach()
         self.network.descend((weights * losses).mean())
         return self._record(batch, z, losses, weights)
@@ -114,14 +111,12 @@ class MwNetLearner(Learner):
 
     def state_dict(self) -> dict[str, Any]:
         """Both networks and the optimiser of the second."""
-        own = {"weigher": self.weigher.state_dict(), "optimiser": self.optimiser.state_dict()}
-        return {**super().state_dict(), **own}
+        return {**super().state_dict(), "taught": self.taught.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore all three."""
         super().load_state_dict(state)
-        self.weigher.load_state_dict(state["weigher"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.taught.load_state_dict(state["taught"])
 
     def _weighted(self, losses: Tensor) -> Tensor:
         return (self.weigher(losses.detach()).detach() * losses).mean()

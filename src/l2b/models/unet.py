@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -26,27 +27,46 @@ class Unet(MaskModel):
 
     def __post_init__(self) -> None:
         """Refuse a network without channels."""
-        if self.width < 2:
-            raise ValueError(f"Unet needs width >= 2, got {self.width}.")
+        check_width("Unet", self.width)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """`monai.networks.nets.BasicUNet` in two dimensions."""
-        channels = mask_channels("Unet", shape)
-        nets = monai_networks()
-        return nets.BasicUNet(
-            spatial_dims=2,
-            in_channels=channels,
-            out_channels=classes,
-            features=level_widths(self.width),
-            act=ACTIVATION,
-            norm="batch",
-            bias=False,  # BatchNorm would subtract it again
-        )
+        settings = five_levels("Unet", self.width, shape, classes)
+        return monai_networks().BasicUNet(**settings)
 
 
-def level_widths(width: int) -> tuple[int, ...]:
-    """Channels of five levels, and of the last layer before the logits."""
-    return (*(width * 2**level for level in range(LEVELS)), width)
+def check_width(owner: str, width: int) -> None:
+    """Refuse a network whose normalisation has nothing to tell apart.
+
+    Raises:
+        ValueError: below two channels.
+    """
+    if width < 2:
+        raise ValueError(f"{owner} needs width >= 2, got {width}.")
+
+
+def five_levels(owner: str, width: int, shape: tuple[int, ...], classes: int) -> dict[str, Any]:
+    """What MONAI's basic U-Nets are built with.
+
+    Args:
+        owner: the model, for messages.
+        width: channels of the first of five levels; each further one has twice as many.
+        shape: of one sample, (channels, height, width).
+        classes: number of classes.
+
+    Raises:
+        ValueError: if these are no images of a fitting size.
+    """
+    return {
+        "spatial_dims": 2,
+        "in_channels": mask_channels(owner, shape),
+        "out_channels": classes,
+        # The last one is of the layer before the logits.
+        "features": (*(width * 2**level for level in range(LEVELS)), width),
+        "act": ACTIVATION,
+        "norm": "batch",
+        "bias": False,  # BatchNorm would subtract it again
+    }
 
 
 def mask_channels(owner: str, shape: tuple[int, ...]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from l2b.models.base import MaskModel
-from l2b.models.unet import ACTIVATION, FirstOutput, level_widths, mask_channels, monai_networks
+from l2b.models.unet import FirstOutput, check_width, five_levels, monai_networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,21 +23,12 @@ class UnetPlusPlus(MaskModel):
 
     def __post_init__(self) -> None:
         """Refuse a network without channels."""
-        if self.width < 2:
-            raise ValueError(f"UnetPlusPlus needs width >= 2, got {self.width}.")
+        check_width("UnetPlusPlus", self.width)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """`monai.networks.nets.BasicUNetPlusPlus` in two dimensions."""
-        channels = mask_channels("UnetPlusPlus", shape)
-        net = monai_networks().BasicUNetPlusPlus(
-            spatial_dims=2,
-            in_channels=channels,
-            out_channels=classes,
-            features=level_widths(self.width),
-            act=ACTIVATION,
-            norm="batch",
-            bias=False,  # BatchNorm would subtract it again
-        )
+        settings = five_levels("UnetPlusPlus", self.width, shape, classes)
+        net = monai_networks().BasicUNetPlusPlus(**settings)
         # Heads of intermediate depths would be run and thrown away, and their parameters
         # would never learn.
         for depth in (1, 2, 3):
