@@ -24,12 +24,14 @@ from l2b.audit.thumbnails import thumbnails
 from l2b.cli import main
 from l2b.datasets.table import Table
 from l2b.decisions import read_decisions
+from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.features import column_features, text_features
 from l2b.methods.as_published import AsPublished
 from l2b.methods.clean_only import CleanOnly
 from l2b.methods.l2b import L2B
 from l2b.models.mlp import Mlp
+from l2b.pseudo import Temporal
 from l2b.tables import TableFile, armed, defused
 from l2b.train import Training
 
@@ -215,6 +217,17 @@ def test_a_run_is_audited_against_the_truth(tmp_path):
     corrected = {row["index"]: row["label"] for row in rows_of(made.path)}
     assert corrected[rows[0]["index"]] == rows[0]["suggested"]
     assert corrected[rows[1]["index"]] == rows[1]["observed"]
+
+
+def test_an_audit_trains_with_the_cheapest_engine_unless_told_otherwise(tmp_path):
+    texts(tmp_path / "news.csv")
+    table = Table(path=tmp_path / "news.csv", label="topic", text="text", clean="checked")
+    for name, words in (("usual", []), ("told", ["--method=l2b"])):
+        settings = [*words, "--epochs", "1"]
+        audit_own(table, tmp_path / name, settings=settings, progress=False)
+    method = audit_run(tmp_path / "usual").subject.run.method
+    assert method == L2B(engine=LastLayer(), pseudo=Temporal(soft=False))
+    assert audit_run(tmp_path / "told").subject.run.method == L2B()
 
 
 def test_a_run_whose_data_is_gone_is_still_audited(tmp_path, capsys):

@@ -4,6 +4,7 @@ import itertools
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,6 +13,7 @@ from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.candidates import AllClasses, Triple
 from l2b.catalog import find, names
 from l2b.checkpoint import Place
+from l2b.datasets.arrays import Arrays
 from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
@@ -22,6 +24,7 @@ from l2b.methods.fine_tune import FineTune
 from l2b.methods.l2b import L2B
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
+from l2b.noise.none import NoNoise
 from l2b.normalise import ObservedOnly, PerClass, Shrinking
 from l2b.optimise import Constant, Cosine, Hyperbolic, Optimiser, Schedule, Steps
 from l2b.pseudo import MovingAverage, SelfLabels, Temporal
@@ -245,6 +248,18 @@ def test_resuming_refuses_another_run_and_other_data(data, tmp_path):
         SHORT.execute(
             tmp_path / "run", progress=False, resume=True, data=replace(data, noise_hash="0")
         )
+
+
+def test_a_path_given_as_text_is_the_same_path_on_resuming(tmp_path):
+    draw = np.random.default_rng(0)
+    y = np.arange(80) % 2
+    np.savez(tmp_path / "a.npz", x_train=draw.normal(size=(80, 3)) + y[:, None], y_train=y,
+             clean_index=np.arange(20))  # fmt: skip
+    run = replace(SHORT, data=Arrays(path=str(tmp_path / "a.npz")), noise=NoNoise(), clean=20,
+                  model=Mlp(hidden=(4,)), training=Training(epochs=1, batch=8))  # fmt: skip
+    whole = run.execute(tmp_path / "run", progress=False)
+    again = run.execute(tmp_path / "run", progress=False, resume=True)
+    assert again.outcome.history == whole.outcome.history
 
 
 def test_folders_are_not_overwritten_unasked(data, tmp_path):

@@ -1,0 +1,91 @@
+"""The second opinion: what checked samples say of labels that a run was taken in by."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+from l2b.audit.opinion import _exponents, second_opinion
+from l2b.audit.table import AuditTable
+from l2b.data import Data, Pool
+from l2b.streams import stream
+
+
+def pool(x, labels, true):
+    return Pool(inputs=x, labels=labels, index=torch.arange(len(x)), true=true)
+
+
+@pytest.fixture
+def data():
+    """The sign of the first feature counts; a rule on the second one has set wrong labels."""
+    x = torch.randn(500, 4, generator=stream(0, "x"))
+    true = (x[:, 0] > 0).long()
+    observed = torch.where(x[:, 1] > 0.5, 1 - true, true)
+    return Data(
+        train=pool(x[:400], observed[:400], true[:400]), clean=pool(x[400:], true[400:], None),
+        validation=None, test=None, classes=("a", "b"), mean=torch.tensor(0.0),
+        std=torch.tensor(1.0), noise_rate=None, noise_hash="",
+    )  # fmt: skip
+
+
+def judged(data, quality):
+    """A run's table that suggests to keep every label."""
+    observed, nothing = data.train.labels.numpy(), np.zeros(len(data.train))
+    return AuditTable(
+        classes=data.classes, ids=(), index=data.train.index.numpy(), observed=observed,
+        suggested=observed.copy(), quality=quality, confidence=nothing + 1, alpha=nothing,
+        beta=nothing, rejected=nothing, first_rejection=nothing.astype(int), neighbours=nothing,
+    )  # fmt: skip
+
+
+class Taken(nn.Module):
+    """Learned the rule along with the labels, and is sure of it; or has learned the truth."""
+
+    def __init__(self, *, rule):
+        super().__init__()
+        self.rule = rule
+
+    def forward(self, x):
+        side = torch.where(x[:, 1] > 0.5, -x[:, 0], x[:, 0]) if self.rule else x[:, 0]
+        z = 8 * side.sign()
+        return torch.stack([-z, z], dim=1)
+
+
+def auroc(data, table):
+    return roc_auc_score((data.train.labels != data.train.true).numpy(), -table.quality)
+
+
+def test_a_run_that_was_taken_in_is_corrected_by_the_checked_samples(data):
+    table = judged(data, np.full(400, 0.9))
+    found = second_opinion(table, data, Taken(rule=True))
+    assert auroc(data, found) > 0.9
+    right = (found.suggested == data.train.true.numpy())[found.suspect]
+    assert found.suspect.sum() > 50 and right.mean() > 0.8
+
+
+def test_a_run_that_knows_keeps_the_last_word(data):
+    right = (data.train.labels == data.train.true).numpy()
+    table = judged(data, np.where(right, 0.95, 0.05))
+    found = second_opinion(table, data, Taken(rule=False))
+    assert auroc(data, found) > 0.99
+    assert np.array_equal(found.suggested, table.suggested)  # suggestions stay the run's
+
+
+def test_exponents_follow_the_opinion_that_is_right_and_do_not_jump():
+    draw = np.random.default_rng(0)
+    y = draw.integers(2, size=60)
+    sure = np.where(np.eye(2)[y] > 0, 0.9, 0.1)
+    guess = np.full((60, 2), 0.5)
+    a, b = _exponents(sure, guess, y)
+    swapped = _exponents(guess, sure, y)
+    assert a > 1.5 and swapped == pytest.approx((b, a))
+    both = _exponents(sure, sure, y)
+    assert both[0] == pytest.approx(both[1])  # equally good opinions count alike
+
+
+def test_too_few_checked_samples_change_nothing(data):
+    table = judged(data, np.full(400, 0.9))
+    few = Data(**{**data.__dict__, "clean": pool(*(t[:3] for t in (
+        data.clean.inputs, torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]))))})  # fmt: skip
+    assert second_opinion(table, few, Taken(rule=True)) is table
