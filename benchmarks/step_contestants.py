@@ -5,7 +5,7 @@ and Eq. 9, and take the same weighted step in the end.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import higher
 import torch
@@ -22,6 +22,7 @@ from l2b.weighing import weigh, weighed_pass
 
 LR, MOMENTUM, DECAY = 0.01, 0.9, 5e-4
 Step = Callable[[], object]
+COMPILED = "plain, compiled"  # only when asked for: compiling takes longer than all the rest
 
 
 class Setup(NamedTuple):
@@ -181,4 +182,5 @@ CONTESTANTS: dict[str, Callable[[Setup], Step]] = {
     "forward, shared": shared(engines.forward),
     "finite_difference, shared": shared(engines.finite_difference),
     "last_layer, shared": shared(engines.last_layer),
+    COMPILED: lambda s: plain(s._replace(model=cast(nn.Module, torch.compile(s.model)))),
 }

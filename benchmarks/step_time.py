@@ -22,13 +22,14 @@ from pathlib import Path
 
 import torch
 from provenance import provenance
-from step_contestants import CONTESTANTS, Setup
+from step_contestants import COMPILED, CONTESTANTS, Setup
 from torch import Tensor, nn
 
 from l2b.models.mlp import Mlp
 from l2b.models.preact_resnet import PreactResnet
 
 CLASSES = 10
+USUAL = [name for name in CONTESTANTS if name != COMPILED]
 
 
 class Encoder(nn.Module):
@@ -169,7 +170,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.25])
-    parser.add_argument("--only", nargs="+", default=list(CONTESTANTS), choices=CONTESTANTS)
+    parser.add_argument("--only", nargs="+", default=USUAL, choices=CONTESTANTS)
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--processor-time", action="store_true", help="use with --threads 1")
