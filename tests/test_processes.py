@@ -179,7 +179,14 @@ if collectives.ranks() == 2:
 for name in sys.argv[3:]:
     test_processes.trained(name, Path(sys.argv[1]) / name, sys.argv[2])
 collectives.stop()
+assert not test_processes.threads_of_the_group(), "an abort at the end of the process may follow"
 """
+
+
+def threads_of_the_group():
+    """Names of this process's threads that serve the other processes; on Linux."""
+    names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").glob("*")]
+    return [name for name in names if "gloo" in name]
 
 
 def check_the_drop_in():

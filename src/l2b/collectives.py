@@ -4,6 +4,7 @@ On one process every function here is the identity. With several, each holds its
 batch, and all call the same functions in the same order.
 """
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,10 @@ def start(*, cpu: bool) -> None:
             "parameter whole. Launch with plain data parallelism (accelerate launch --multi_gpu, "
             "torchrun, or l2b run --launch N)."
         )
+    # This module keeps the group that it finds when it is first imported, as a default of its
+    # functions. Kept beyond `stop`, the group's threads outlive the interpreter, and a process
+    # that did everything well may abort at its end: so it is imported while there is no group.
+    importlib.import_module("torch.distributed.nn.functional")
     on_gpu = torch.cuda.is_available() and not cpu
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
