@@ -72,7 +72,7 @@ class Case:
 
     def run(self, seed: int) -> Run:
         """The run whose settings all contestants share."""
-        method = L2B(engine=LastLayer(), pseudo=Temporal(soft=False))
+        method = L2B(engine=LastLayer(), pseudo=Temporal(soft=False), warmup="auto")
         run = Run(
             data=self.data,
             noise=self.noise,
@@ -303,13 +303,14 @@ def main() -> None:
     """Run the cases one after the other, print the table, keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sets", nargs="+", choices=sorted(CASES), default=list(DIGITS))
     parser.add_argument("--out", type=Path, default=RESULTS / "detection.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     for name in options.sets:
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             rows += one(name, seed)
             write_json(options.out, {**provenance(), "rows": rows})
         print(table([r for r in rows if r["set"] == name]), flush=True)

@@ -226,7 +226,7 @@ def test_an_audit_trains_with_the_cheapest_engine_unless_told_otherwise(tmp_path
         settings = [*words, "--epochs", "1"]
         audit_own(table, tmp_path / name, settings=settings, progress=False)
     method = audit_run(tmp_path / "usual").subject.run.method
-    assert method == L2B(engine=LastLayer(), pseudo=Temporal(soft=False))
+    assert method == L2B(engine=LastLayer(), pseudo=Temporal(soft=False), warmup="auto")
     assert audit_run(tmp_path / "told").subject.run.method == L2B()
 
 

@@ -77,10 +77,10 @@ def test_exponents_follow_the_opinion_that_is_right_and_do_not_jump():
     y = draw.integers(2, size=60)
     sure = np.where(np.eye(2)[y] > 0, 0.9, 0.1)
     guess = np.full((60, 2), 0.5)
-    a, b = _exponents(sure, guess, y)
-    swapped = _exponents(guess, sure, y)
-    assert a > 1.5 and swapped == pytest.approx((b, a))
-    both = _exponents(sure, sure, y)
+    a, b = _exponents([sure, guess], y)
+    swapped = _exponents([guess, sure], y)
+    assert a > 1.5 and tuple(swapped) == pytest.approx((b, a))
+    both = _exponents([sure, sure], y)
     assert both[0] == pytest.approx(both[1])  # equally good opinions count alike
 
 

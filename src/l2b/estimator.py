@@ -25,7 +25,7 @@ from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
 from l2b.methods import Method
 from l2b.models import Model
-from l2b.quality import label_quality
+from l2b.quality import knowing_epochs, label_quality
 from l2b.threads import cpu_threads
 
 SUSPECT_BELOW = 0.5
@@ -271,9 +271,12 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _judge_labels(self, given: Given, learned: Learned, y: np.ndarray) -> None:
         """Quality, suggestion and weights of every row of X; checked rows are beyond doubt."""
         ledger, classes = learned.outcome.ledger, len(self.classes_)
-        found = label_quality(
-            ledger.alpha, ledger.beta, ledger.pseudo, ledger.loss, given.y, classes=classes
-        )
+        accuracy = [r["clean_accuracy"] for r in learned.outcome.history if "clean_accuracy" in r]
+        known = slice(None)
+        if accuracy and not self._stood_in(given):
+            known = knowing_epochs(torch.tensor(accuracy), len(given.y_clean))
+        past = (part[known] for part in (ledger.alpha, ledger.beta, ledger.pseudo, ledger.loss))
+        found = label_quality(*past, given.y, classes=classes)
         everywhere = _spread(len(y), given.index.numpy())
         suggested = everywhere(found.suggested, y)
         self.label_quality_ = everywhere(found.quality, 1.0)

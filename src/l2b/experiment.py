@@ -267,9 +267,16 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
 
 
 def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
-    """The ledger with what is needed to read it: index, observed and true labels."""
+    """The ledger with what is needed to read it.
+
+    These are index, observed and true labels, and how well each epoch knew the checked samples,
+    where these were not trained on.
+    """
     pool = data.train
     true = {} if pool.true is None else {"true": pool.true}
+    known = [row["clean_accuracy"] for row in outcome.history if "clean_accuracy" in row]
+    if known:
+        true |= {"clean_accuracy": torch.tensor(known), "clean_samples": len(data.clean)}
     return {
         **outcome.ledger.state_dict(),
         "index": pool.index,

@@ -19,8 +19,11 @@ class Halves:
         """Divide the clean set.
 
         Args:
-            labels: of the clean samples, class indices, [N].
+            labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], which are
+                divided in their order.
         """
+        if labels.ndim > 1:
+            labels = torch.zeros_like(labels.flatten(1)[:, 0])
         self.second = torch.zeros_like(labels, dtype=torch.bool)
         for k in labels.unique().tolist():
             rows = (labels == k).nonzero().squeeze(1)

@@ -59,6 +59,8 @@ class Loop:
         self.watch = Watch(training.guards, self.data, training.epochs)
         task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
         self.learner = method.build(task)
+        # Labels that are not trained on tell how much every epoch knows.
+        self.apart = not (method.fits_clean or training.extra_clean_step or self.data.masks)
         self.history: list[dict[str, Any]] = []
         self.log = EpochLog()
         self.within: dict[str, Any] | None = None
@@ -175,7 +177,11 @@ class Loop:
             if judged is not None:
                 row |= {f"{name}_{key}": value for key, value in self._judged(judged).items()}
         silent = row["silent_batches"] if self.learner.steers else None
-        remarks = self.watch.remarks(epoch, log, silent, lambda: self._judged(self.data.clean))
+        clean = self._judged(self.data.clean) if self.apart else {}
+        row |= {f"clean_{key}": clean[key] for key in ("accuracy", "loss") if clean}
+        remarks = self.watch.remarks(
+            epoch, log, silent, lambda: clean or self._judged(self.data.clean)
+        )
         return row | _rises(log.clean_losses) | remarks
 
     def _telemetry(self, records: list[Record]) -> dict[str, float]:

@@ -136,15 +136,37 @@ class PerSample(Normaliser):
 
     Positive scores are shared out within the sample; where no candidate is positive, the
     sample is split evenly. The sum over the batch is 1, as for the other normalisers.
+
+    Attributes:
+        temperature: T > 0 shares by a softmax within the sample instead, of scores in units of
+            the batch's root mean square times T; 0, as published, by positive scores.
     """
+
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a negative temperature."""
+        if not self.temperature >= 0:
+            raise ValueError(
+                f"PerSample needs temperature >= 0, got {self.temperature}: scores are divided "
+                "by it, and 0 shares them out as they are."
+            )
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Shares within each sample, over the number of samples."""
+        shares = self._softmax(scores) if self.temperature else self._positive(scores)
+        return shares / scores[0].numel()
+
+    def _softmax(self, scores: Tensor) -> Tensor:
+        shares = torch.softmax(_in_own_units(scores) / self.temperature, dim=0)
+        return shares.nan_to_num(0.0)  # where every candidate is shut out
+
+    @staticmethod
+    def _positive(scores: Tensor) -> Tensor:
         positive = scores.clamp_min(0)
         largest = positive.amax(dim=0, keepdim=True)
         positive = torch.where(largest > 0, positive / _one_if_zero(largest), 1.0)
-        shares = positive / positive.sum(dim=0, keepdim=True)
-        return shares / scores[0].numel()
+        return positive / positive.sum(dim=0, keepdim=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +226,27 @@ class PerClass(Normaliser):
         share = share / _one_if_zero(share.sum())
         factor = (share / _one_if_zero(sums))[group].view_as(positive[0])
         return positive * factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standardised(Normaliser):
+    """Scores in units of their root mean square over the batch, before they become weights.
+
+    In true units scores are tiny, and a sigmoid or a softmax of them hardly weighs at all.
+
+    Attributes:
+        then: what makes weights of them.
+    """
+
+    then: Normaliser = field(default_factory=lambda: Softmax())
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The normaliser of score / √(mean score²)."""
+        return self.then(_in_own_units(scores))
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        return self.then.of_labels(_in_own_units(scores), observed, pseudo)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +347,15 @@ class ImageWeight(Normaliser):
         pixels = scores[0, 0].numel()
         weights = self.then(scores.flatten(2).sum(dim=2)) / pixels
         return weights.view(*weights.shape, *[1] * (scores.ndim - 2)).expand_as(scores)
+
+
+def _in_own_units(scores: Tensor) -> Tensor:
+    """Scores over their root mean square; candidates that are shut out stay so."""
+    finite = torch.where(scores.isneginf(), 0.0, scores)
+    # Scaled by the largest first, so that squares of tiny scores do not vanish.
+    largest = _one_if_zero(finite.abs().amax())
+    size = _one_if_zero((finite / largest).square().mean().sqrt())
+    return scores / largest / size
 
 
 def _without(scores: Tensor, candidates: slice) -> Tensor:

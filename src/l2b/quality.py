@@ -7,6 +7,24 @@ from torch import Tensor
 from torch.nn import functional
 
 
+def knowing_epochs(accuracy: Tensor, samples: int) -> Tensor:
+    """The epochs that know the checked samples as well as any: within one standard error.
+
+    What a model says of a label is worth what the model knows. Its early epochs may know too
+    little, its late ones may have memorised; averaging the best ones keeps more than the
+    single best.
+
+    Args:
+        accuracy: on checked samples that were not trained on, a fraction, [epochs].
+        samples: their number.
+
+    Returns:
+        Whether to listen to each epoch, [epochs], bool; True for at least one.
+    """
+    best = accuracy.max()
+    return accuracy >= best - (best * (1 - best) / samples).sqrt()
+
+
 class Quality(NamedTuple):
     """What a run thinks of every observed label.
 

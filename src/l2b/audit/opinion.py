@@ -1,9 +1,12 @@
-"""A second opinion on every label, from the checked samples alone."""
+"""Further opinions on every label, from linear models of the checked and of all samples."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor, nn
@@ -13,16 +16,34 @@ from l2b.data import Data
 from l2b.functional import forward
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the linear model, tried on held-out checked samples
-EXPONENTS = tuple(np.linspace(0, 3, 13))  # of the two opinions
+OF_ALL = 1.0  # strength of the linear model of all samples
+EXPONENTS = tuple(np.linspace(0, 3, 9))  # of every opinion
 FOLDS = 5
 ROUNDS = 30  # of expectation and maximisation
 SURE = 1e-4  # no probability is closer to 0 or 1
 PIECE = 2048
+MOST_ENTRIES = 2_000_000  # other than 0, of all samples: beyond, a linear model of them takes long
 SEED = 0  # of the folds
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opinion:
+    """What one model thinks of the noisy and of the checked samples.
+
+    Attributes:
+        held_out: its probabilities for checked samples that it did not see, [M, classes].
+        right: the probability that each noisy sample's label is right, [N].
+        believed: its probabilities for the noisy samples, [N, classes]; None if suggestions
+            are not made from them.
+    """
+
+    held_out: np.ndarray
+    right: np.ndarray
+    believed: np.ndarray | None = None
+
+
 def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTable:
-    """Weigh the run's judgement of each label against that of the checked samples.
+    """Weigh the run's judgement of each label against those of two linear models.
 
     Where labels are wrong by a rule that the inputs show, a run learns the rule, and trusts
     the labels that follow it. A linear model p(y|x) of the checked samples alone does not.
@@ -30,11 +51,17 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
         r = p(ỹ|x) T(ỹ, ỹ) / Σ_y p(y|x) T(y, ỹ).
 
+    Where checked samples are few, a linear model of all samples, noisy and checked, knows more:
+    its r is the probability of the label, predicted without it (confident learning). It is
+    left out where the samples have more than 2 million entries, as images do.
+
     How much each side counts is what predicts the checked labels, none of which the run was
-    trained on: exponents a of the run's and b of the (cross-fitted) linear model's
-    probabilities, averaged over a grid in proportion to the likelihood of those labels, since
-    the best pair alone jumps from one draw to the next. The log-odds are then mixed in the
-    shares a : b. Suggestions stay the run's unless the linear model counts for more.
+    trained on: exponents of the opinions' probabilities (those of linear models cross-fitted),
+    averaged over a grid in proportion to the likelihood of those labels, since the best ones
+    alone jump from one draw to the next. The log-odds are then mixed in the shares of the
+    exponents, each in units of its standard deviation, so that the most self-assured does not
+    drown the others, and brought back to their mean scale. Suggestions stay the run's unless a
+    linear model counts for most.
 
     Args:
         table: the run's own judgement.
@@ -45,34 +72,67 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
         The same table with other qualities, suggestions and confidences; the table itself
         if a class has fewer than two checked samples.
     """
-    x, y = _flat(data, data.clean.inputs), data.clean.labels.numpy()
-    size = len(data.classes)
+    y, size = data.clean.labels.numpy(), len(data.classes)
     if np.bincount(y, minlength=size).min() < 2:
         return table
-    linear, held_out = _linear(x, y, size)
-    a, b = _exponents(_network(module, data, data.clean.inputs), held_out, y)
-    share = a / (a + b)
-    pieces = [linear.predict_proba(_flat(data, x)) for x in data.train.inputs.split(PIECE)]
-    believed = _sharpened(np.concatenate(pieces), b)
-    changes = _transition(believed, table.observed)
-    posterior = believed * changes[:, table.observed].T
+    run = Opinion(held_out=_network(module, data, data.clean.inputs), right=table.quality)
+    of_checked, of_all = _of_checked(data, size), _of_all(data)
+    found = [run, of_checked, *([of_all] if of_all else [])]
+    exponents = _exponents([opinion.held_out for opinion in found], y)
+    assert of_checked.believed is not None
+    believed = _sharpened(of_checked.believed, exponents[1])
+    posterior = believed * _transition(believed, table.observed)[:, table.observed].T
     posterior /= posterior.sum(axis=1, keepdims=True)
-    return _mixed(table, posterior, share)
+    right = posterior[np.arange(len(table)), table.observed]
+    found[1] = replace(of_checked, right=right, believed=posterior)
+    return _mixed(table, found, exponents / exponents.sum())
 
 
-def _mixed(table: AuditTable, posterior: np.ndarray, share: float) -> AuditTable:
+def _mixed(table: AuditTable, opinions: Sequence[Opinion], shares: np.ndarray) -> AuditTable:
     rows = np.arange(len(table))
-    right = posterior[rows, table.observed]
-    odds = share * _log_odds(table.quality) + (1 - share) * _log_odds(right)
+    odds = [_log_odds(opinion.right) for opinion in opinions]
+    spreads = np.array([max(float(o.std()), SURE) for o in odds])
+    odds = (shares @ spreads) * sum(
+        share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
+    )
     quality = 1 / (1 + np.exp(-odds))
-    if share >= 0.5:
+    believed = opinions[int(np.argmax(shares))].believed
+    if believed is None:
         return replace(table, quality=quality)
-    others = posterior.copy()
+    others = believed.copy()
     others[rows, table.observed] = -1.0
     suggested = np.where(quality < 0.5, others.argmax(axis=1), table.observed)
     return replace(
-        table, quality=quality, suggested=suggested, confidence=posterior[rows, suggested]
+        table, quality=quality, suggested=suggested, confidence=believed[rows, suggested]
     )
+
+
+def _of_checked(data: Data, size: int) -> Opinion:
+    """The linear model of the checked samples; what is right is not judged yet."""
+    x, y = _flat(data, data.clean.inputs), data.clean.labels.numpy()
+    linear, held_out = _linear(x, y, size)
+    pieces = [linear.predict_proba(_flat(data, x)) for x in data.train.inputs.split(PIECE)]
+    return Opinion(
+        held_out=held_out, right=np.ones(len(data.train)), believed=np.concatenate(pieces)
+    )
+
+
+def _of_all(data: Data) -> Opinion | None:
+    """The linear model of all samples, each judged without it; None where that takes long."""
+    pools = (data.train, data.clean)
+    dense = bool(torch.as_tensor(data.mean).any())
+    entries = (int(p.inputs.numel() if dense else p.inputs.count_nonzero()) for p in pools)
+    if sum(entries) > MOST_ENTRIES:
+        return None
+    x = sparse.vstack([_sparse(data, pool.inputs) for pool in pools]).tocsr()
+    y = np.concatenate([pool.labels.numpy() for pool in pools])
+    count = min(FOLDS, int(np.bincount(y).min()))
+    folds = StratifiedKFold(count, shuffle=True, random_state=SEED)
+    model = LogisticRegression(C=OF_ALL, max_iter=300)
+    p = np.asarray(cross_val_predict(model, x, y, cv=folds, method="predict_proba"))
+    noisy = len(data.train)
+    right = p[np.arange(noisy), y[:noisy]]
+    return Opinion(held_out=p[noisy:], right=right, believed=p[:noisy])
 
 
 def _linear(x: np.ndarray, y: np.ndarray, size: int) -> tuple[LogisticRegression, np.ndarray]:
@@ -89,14 +149,16 @@ def _linear(x: np.ndarray, y: np.ndarray, size: int) -> tuple[LogisticRegression
     return models[best].fit(x, y), held_out[best]
 
 
-def _exponents(run: np.ndarray, linear: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Mean exponents of both opinions, given the checked labels and a flat prior."""
-    first, second = np.log(np.maximum(run, SURE)), np.log(np.maximum(linear, SURE))
-    pairs = np.array([(a, b) for a in EXPONENTS for b in EXPONENTS if a or b])
-    losses = np.array([_losses(a * first + b * second, y).sum() for a, b in pairs])
+def _exponents(held_out: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """Mean exponent of every opinion, given the checked labels and a flat prior."""
+    logs = [np.log(np.maximum(p, SURE)) for p in held_out]
+    tried = np.array([e for e in product(EXPONENTS, repeat=len(logs)) if any(e)])
+    losses = np.array([
+        _losses(sum(e * log for e, log in zip(exponents, logs, strict=True)), y).sum()
+        for exponents in tried
+    ])  # fmt: skip
     likely = np.exp(losses.min() - losses)
-    a, b = likely @ pairs / likely.sum()
-    return float(a), float(b)
+    return likely @ tried / likely.sum()
 
 
 def _losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -129,6 +191,10 @@ def _log_odds(p: np.ndarray) -> np.ndarray:
 
 def _flat(data: Data, inputs: Tensor) -> np.ndarray:
     return data.standardise(inputs).flatten(1).numpy()
+
+
+def _sparse(data: Data, inputs: Tensor) -> sparse.csr_matrix:
+    return sparse.vstack([sparse.csr_matrix(_flat(data, x)) for x in inputs.split(PIECE)])
 
 
 def _network(module: nn.Module, data: Data, inputs: Tensor) -> np.ndarray:

@@ -58,6 +58,7 @@ def audit_own(
     result = run.execute(Path(out), overwrite=overwrite, progress=progress, data=data)
     if stand_ins:
         state = ledger_state(data, result.outcome) | {STAND_INS: stand_ins}
+        state.pop("clean_accuracy", None)  # stand-ins are trained on
         RunFolder(Path(out)).write_ledger(state)
     return audit_run(out, source=source)
 
@@ -134,7 +135,12 @@ def _method_words(settings: Sequence[str]) -> list[str]:
     """The cheapest L2B, which finds wrong labels as well as any (benchmarks/detection.py)."""
     if _chosen("method", settings):
         return []
-    return ["--method.engine=last_layer", "--method.pseudo=temporal", "--method.pseudo.soft=false"]
+    return [
+        "--method.engine=last_layer",
+        "--method.pseudo=temporal",
+        "--method.pseudo.soft=false",
+        "--method.warmup=auto",
+    ]
 
 
 def _chosen(part: str, settings: Sequence[str]) -> bool:

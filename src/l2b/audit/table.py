@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from l2b.files import write_atomically
-from l2b.quality import label_quality
+from l2b.quality import knowing_epochs, label_quality
 from l2b.tables import defused, write_csv
 
 COLUMNS = (
@@ -94,9 +94,11 @@ def audit_table(
         neighbours: what `neighbour_agreement` returned, if the samples are at hand.
     """
     alpha, beta, observed = (ledger[name] for name in ("alpha", "beta", "observed"))
-    judged = label_quality(
-        alpha, beta, ledger["pseudo"], ledger["loss"], observed, classes=len(ledger["classes"])
-    )
+    known = slice(None)
+    if "clean_accuracy" in ledger:
+        known = knowing_epochs(ledger["clean_accuracy"], ledger["clean_samples"])
+    past = (ledger[name][known] for name in ("alpha", "beta", "pseudo", "loss"))
+    judged = label_quality(*past, observed, classes=len(ledger["classes"]))
     seen = ~alpha.isnan()
     rejected = (alpha == 0) & seen
     first = torch.where(rejected.any(dim=0), rejected.int().argmax(dim=0) + 1, 0)

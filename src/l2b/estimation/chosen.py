@@ -25,6 +25,11 @@ class Chosen(Method):
     method: Method
     validation: Pool
 
+    @property
+    def fits_clean(self) -> bool:
+        """As the method does; samples kept aside are not among the clean ones."""
+        return self.method.fits_clean
+
     def build(self, task: Task) -> "ChosenLearner":
         """The method's learner under observation."""
         return ChosenLearner(self, task)

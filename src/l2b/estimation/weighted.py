@@ -26,6 +26,11 @@ class Weighted(Method):
     method: Method
     weights: tuple[float, ...]
 
+    @property
+    def fits_clean(self) -> bool:
+        """As the method does."""
+        return self.method.fits_clean
+
     def build(self, task: Task) -> "WeightedLearner":
         """The method's learner behind the draw."""
         return WeightedLearner(self, task)

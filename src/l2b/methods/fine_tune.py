@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from l2b.evaluate import evaluate, measure
 from l2b.ledger import StepRecord
 from l2b.methods.base import Learner, Method, Task, clean_step
+from l2b.methods.best_epoch import BestEpoch
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
@@ -49,16 +46,15 @@ class FineTuneLearner(CrossEntropyLearner):
         self.method = method
         self.turn = max(1, round(method.noisy_share * task.epochs))
         self.tuning = False
-        self.best: tuple[float, float] = (-1.0, 0.0)
-        self.best_state: dict[str, Tensor] = {}
+        self.best = BestEpoch()
 
     def begin_epoch(self, epoch: int) -> None:
         """Judge the noisy epoch that has ended; turn to the clean set when it is time."""
         if 0 < epoch <= self.turn:
-            self._judge()
+            self.best.judge(self, self.task.data)
         self.tuning = epoch >= self.turn
         if epoch == self.turn:
-            self.network.module.load_state_dict(self.best_state)
+            self.best.bring_back(self)
         if self.tuning:
             # The schedule starts anew, over the epochs that are left.
             share = (epoch - self.turn) / max(1, self.task.epochs - self.turn)
@@ -74,18 +70,9 @@ class FineTuneLearner(CrossEntropyLearner):
 
     def state_dict(self) -> dict[str, Any]:
         """The network now and in its best noisy epoch."""
-        return {**super().state_dict(), "best": list(self.best), "best_state": self.best_state}
+        return {**super().state_dict(), "best": self.best.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore both."""
         super().load_state_dict(state)
-        accuracy, loss = state["best"]
-        self.best, self.best_state = (accuracy, loss), state["best_state"]
-
-    def _judge(self) -> None:
-        found = evaluate(self.predict, self.task.data.clean, self.task.data)
-        judged = (found[measure(found)], -found["loss"])
-        if judged > self.best:
-            self.best = judged
-            state = self.network.module.state_dict()
-            self.best_state = {n: torch.clone(v) for n, v in state.items()}
+        self.best.load_state_dict(state["best"])

@@ -24,11 +24,14 @@ from l2b.methods.base import (
     plain_record,
     plain_step,
 )
+from l2b.methods.best_epoch import BestEpoch
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
+
+PATIENCE = 2  # epochs of an automatic warm-up that may bring nothing better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,9 @@ class L2B(Method):
         pseudo: where pseudo-labels come from.
         candidates: which labels compete; as published, observed and pseudo-label.
         lookahead: where the clean gradient is taken.
-        warmup: epochs of plain cross-entropy before weights are learned.
+        warmup: epochs of plain cross-entropy before weights are learned; "auto" learns as long as
+            that makes the model better on the clean samples (two epochs without a better one
+            end it), and weighs on from the best epoch.
         start: what the warm-up trains on: the ``noisy`` labels, as published, or the
             ``clean`` samples, where the noise follows a rule that warm-up would learn.
         clean_weight: weight of the mean loss of clean samples that is added to Eq. 3; 0 as
@@ -59,7 +64,7 @@ class L2B(Method):
     pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(soft=False))
     candidates: Candidates = field(default_factory=Pair)
     lookahead: LookAhead = field(default_factory=Paper)
-    warmup: int = 1
+    warmup: int | Literal["auto"] = 1
     start: Literal["noisy", "clean"] = "noisy"
     clean_weight: float = 0.0
     cross_fit: bool = False
@@ -67,10 +72,15 @@ class L2B(Method):
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning, alone or together."""
-        if self.warmup < 0:
+        if self.warmup != "auto" and self.warmup < 0:
             raise ValueError(
-                f"warmup must be 0 or more epochs, got {self.warmup}: in these, labels are learned "
-                "as they are; 0 weighs them from the start."
+                f"warmup must be 0 or more epochs or auto, got {self.warmup}: in these, labels are "
+                "learned as they are; 0 weighs them from the start."
+            )
+        if self.warmup == "auto" and self.start == "clean":
+            raise ValueError(
+                "warmup auto is judged by the clean samples, and start clean trains on them: give "
+                "a number of epochs, or start noisy."
             )
         if self.start not in ("noisy", "clean"):
             raise ValueError(f"L2B needs start 'noisy' or 'clean', got {self.start!r}.")
@@ -93,7 +103,7 @@ class L2B(Method):
     @property
     def fits_clean(self) -> bool:
         """Only with a clean term or a clean start; as published, clean samples only steer."""
-        return self.clean_weight > 0 or (self.start == "clean" and self.warmup > 0)
+        return self.clean_weight > 0 or (self.start == "clean" and self.warmup != 0)
 
     def build(self, task: Task) -> Learner:
         """A learner that weighs every batch."""
@@ -120,12 +130,13 @@ class L2BLearner(Learner):
         self.gradient = CleanGradient(method.amortise)
         self.memory = WeightMemory(len(task.data.train))
         self.halves = Halves(task.data.clean.labels) if method.cross_fit else None
-        self.warming, self.epoch, self.number = method.warmup > 0, 0, 0
+        self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
+        self.task, self.best = task, BestEpoch()
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
-        super().begin_epoch(epoch)
-        self.warming, self.epoch, self.number = epoch < self.method.warmup, epoch, 0
+        self.warming, self.epoch, self.number = self._still_warming(epoch), epoch, 0
+        super().begin_epoch(epoch)  # judging left the network in evaluation mode
         self.steers = not (self.warming and self.method.start == "clean")
         self.gradient.forget()
 
@@ -156,6 +167,8 @@ class L2BLearner(Learner):
             "memory": self.memory.state_dict(),
             "gradient": self.gradient.state_dict(),
             "number": self.number,
+            "warming": self.warming,
+            "best": self.best.state_dict(),
         }
         return {**super().state_dict(), **past}
 
@@ -165,7 +178,19 @@ class L2BLearner(Learner):
         self.pseudo.load_state_dict(state["pseudo"])
         self.memory.load_state_dict(state["memory"])
         self.gradient.load_state_dict(state["gradient"])
-        self.number = state["number"]
+        self.number, self.warming = state["number"], state["warming"]
+        self.best.load_state_dict(state["best"])
+
+    def _still_warming(self, epoch: int) -> bool:
+        if self.method.warmup != "auto":
+            return epoch < self.method.warmup
+        if self.warming and epoch > 0:
+            self.best.judge(self, self.task.data)
+            if self.best.waited >= PATIENCE:
+                self.best.bring_back(self)
+                self.best.forget()
+                return False
+        return self.warming
 
     def _warm_up(self, batch: Batch, clean: Batch) -> StepRecord:
         if self.method.start == "clean":
