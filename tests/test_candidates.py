@@ -277,6 +277,14 @@ def test_halves_are_disjoint_even_and_swap(counts, seed):
     assert all(torch.equal(part.index, alone.index) for part in halves.split(alone, 0))
 
 
+def test_halves_of_masks_are_every_other_image():
+    masks = torch.zeros(5, 3, 3, dtype=torch.int64)
+    masks[:, 0] = 1
+    clean = Batch(index=torch.arange(5), inputs=masks.unsqueeze(1).float(), labels=masks)
+    weigh, fit = Halves(masks).split(clean, 0)
+    assert (weigh.index.tolist(), fit.index.tolist()) == ([1, 3], [0, 2, 4])
+
+
 def test_cross_fitting_never_weighs_by_what_it_trains_on(data, monkeypatch):
     seen = {"weigh": [], "fit": []}
     weigh, fit = L2BLearner._weighed_pass, L2BLearner._clean_term

@@ -37,6 +37,7 @@ LAYERS = [
     {"clean_split"},
     {"data", "ledger", "network", "amortise", "halves", "checkpoint", "training"},
     {"evaluate", "folder", "watch"},
+    {"best_epoch"},
     {"methods"},
     {"loop"},
     {"train"},

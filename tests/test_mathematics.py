@@ -22,6 +22,7 @@ from l2b.normalise import (
     PseudoOnly,
     Sigmoid,
     Softmax,
+    Standardised,
 )
 from l2b.scores import bootstrap_scores, candidate_score
 from l2b.targets import labels, probabilities
@@ -77,6 +78,11 @@ def test_positive_share_ignores_scale(values, scale):
         PseudoOnly(),
         PseudoOnly(then=Softmax()),
         PerSample(),
+        PerSample(temperature=0.5),
+        Standardised(),
+        Standardised(then=Sigmoid()),
+        ObservedOnly(then=Standardised()),
+        ObservedOnly(then=PerSample(temperature=1.0)),
         Fixed(alpha=0.7, beta=0.3),
     ],
     ids=repr,
@@ -124,11 +130,28 @@ def test_softmax_and_sigmoid_by_hand():
     torch.testing.assert_close(Sigmoid()(scores), s / s.sum())
 
 
+@given(SCORES, st.floats(1e-30, 1e30))
+def test_scores_in_their_own_units_have_no_scale(values, scale):
+    scores = table(values)
+    for normalise in (Standardised(), Standardised(then=Sigmoid()), PerSample(temperature=0.5)):
+        torch.testing.assert_close(normalise(scores * scale), normalise(scores), rtol=1e-6, atol=0)
+
+
+def test_scores_in_their_own_units_by_hand():
+    scores = torch.tensor([[3.0, -3.0], [3.0, 3.0]], dtype=torch.float64)  # root mean square 3
+    e = torch.exp(scores / 3)
+    torch.testing.assert_close(Standardised()(scores), e / e.sum())
+    e = torch.exp(scores / 3 / 0.5)
+    torch.testing.assert_close(PerSample(temperature=0.5)(scores), e / e.sum(dim=0) / 2)
+
+
 def test_normalisers_refuse_what_has_no_meaning():
     with pytest.raises(ValueError, match=r"temperature > 0, got 0"):
         Softmax(temperature=0)
     with pytest.raises(ValueError, match=r"alpha >= 0 and beta >= 0, got -1"):
         Fixed(alpha=-1, beta=2)
+    with pytest.raises(ValueError, match=r"temperature >= 0, got -1"):
+        PerSample(temperature=-1)
 
 
 @given(st.integers(1, 8), st.integers(2, 6), st.integers(0, 999))

@@ -6,7 +6,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from l2b.audit.opinion import _exponents, second_opinion
+from l2b.audit import opinion
+from l2b.audit.opinion import Opinion, _exponents, second_opinion
 from l2b.audit.table import AuditTable
 from l2b.data import Data, Pool
 from l2b.streams import stream
@@ -70,6 +71,54 @@ def test_a_run_that_knows_keeps_the_last_word(data):
     found = second_opinion(table, data, Taken(rule=False))
     assert auroc(data, found) > 0.99
     assert np.array_equal(found.suggested, table.suggested)  # suggestions stay the run's
+
+
+def test_a_linear_model_of_all_samples_has_a_say_where_checked_ones_are_few(data):
+    """Random noise, a run that knows nothing, ten checked samples: the many noisy ones know."""
+    true = data.train.true
+    flipped = torch.rand(len(true), generator=stream(1, "noise")) < 0.2
+    noisy = pool(data.train.inputs, torch.where(flipped, 1 - true, true), true)
+    few = pool(data.clean.inputs[:10], data.clean.labels[:10], None)
+    given = Data(**{**data.__dict__, "train": noisy, "clean": few})
+    table = judged(given, np.full(400, 0.5))
+    found = auroc(given, second_opinion(table, given, Guesses()))
+    monkeyed = pytest.MonkeyPatch()
+    with monkeyed.context() as patch:
+        patch.setattr(opinion, "MOST_ENTRIES", 10)
+        without = auroc(given, second_opinion(table, given, Guesses()))
+    assert found > 0.93 and found > without
+
+
+class Guesses(nn.Module):
+    """Knows nothing."""
+
+    def forward(self, x):
+        return torch.zeros(len(x), 2)
+
+
+def test_opinions_of_unequal_confidence_count_by_their_shares():
+    """A sure opinion must not drown another that counts as much."""
+    draw = np.random.default_rng(0)
+    wrong = draw.random(2000) < 0.3
+    signs = np.where(wrong, -1.0, 1.0)
+    odds = [signs + draw.normal(size=2000), 20 * draw.normal(size=2000)]
+    opinions = [
+        Opinion(held_out=np.zeros((1, 2)), right=1 / (1 + np.exp(-np.clip(o, -9, 9)))) for o in odds
+    ]
+    data = Data(**_nothing(wrong))
+    table = judged(data, np.full(2000, 0.5))
+    mixed = opinion._mixed(table, opinions, np.array([0.8, 0.2]))
+    assert roc_auc_score(wrong, -mixed.quality) > 0.87
+
+
+def _nothing(wrong):
+    labels = torch.from_numpy(wrong.astype(np.int64))
+    inputs = torch.zeros(len(wrong), 1)
+    return {
+        "train": pool(inputs, labels, labels * 0), "clean": pool(inputs[:2], labels[:2], None),
+        "validation": None, "test": None, "classes": ("a", "b"), "mean": torch.tensor(0.0),
+        "std": torch.tensor(1.0), "noise_rate": None, "noise_hash": "",
+    }  # fmt: skip
 
 
 def test_exponents_follow_the_opinion_that_is_right_and_do_not_jump():

@@ -64,6 +64,7 @@ VARIANTS = {
     "temporal": L2B(pseudo=Temporal()),
     "amortised": L2B(amortise=Amortisation(gradient_every=3, gradient_memory=0.5, weights_every=2)),
     "fine_tune": FineTune(),
+    "auto": L2B(warmup="auto"),
     "cross_fit": L2B(start="clean", clean_weight=0.5, cross_fit=True, candidates=Triple()),
     "mw_net": MwNet(),
     "co_teaching": CoTeaching(),

@@ -9,12 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from l2b import best_epoch
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
+from l2b.best_epoch import BestEpoch
 from l2b.candidates import AllClasses, Triple
 from l2b.catalog import find, names
 from l2b.checkpoint import Place
 from l2b.datasets.arrays import Arrays
 from l2b.engines import LastLayer
+from l2b.evaluate import evaluate
 from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
 from l2b.folder import RunFolder
@@ -40,6 +43,7 @@ VARIANTS = {
     "l2b_seldom": L2B(amortise=Amortisation(weights_every=2)),
     "l2b_all_classes": L2B(candidates=AllClasses(), pseudo=Temporal(), normalise=PerClass()),
     "l2b_triple": L2B(candidates=Triple(), pseudo=MovingAverage(), normalise=Shrinking()),
+    "l2b_auto": L2B(warmup="auto", clean_weight=0.2, cross_fit=True),
     "l2b_cross_fit": L2B(start="clean", clean_weight=1.0, cross_fit=True),
 }
 
@@ -180,10 +184,67 @@ def test_warm_up_is_plain_cross_entropy(data):
     assert warm.outcome.history == plain.outcome.history
 
 
+def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, monkeypatch):
+    """Scripted judgements: better, better, worse, worse; then it weighs from the second."""
+    judged = iter([0.5, 0.6, 0.6, 0.55])
+    seen = []
+
+    def scripted(self, predict, module, data):
+        seen.append({k: v.clone() for k, v in module.state_dict().items()})
+        monkeypatch.setattr(
+            best_epoch, "evaluate", lambda *_: {"accuracy": next(judged), "loss": 1.0}
+        )
+        judge(self, predict, module, data)
+
+    judge = BestEpoch.judge
+    monkeypatch.setattr(BestEpoch, "judge", scripted)
+    training = replace(SHORT.training, epochs=7)
+    auto = replace(SHORT, method=L2B(warmup="auto"), training=training)
+    plain = replace(SHORT, method=CrossEntropy(), training=training)
+    found, back = auto.execute(progress=False, data=data).outcome, []
+    expected = plain.execute(progress=False, data=data).outcome
+    assert found.history[:4] == expected.history[:4]
+    assert found.history[4] != expected.history[4]
+    assert len(seen) == 4 and (found.ledger.beta[:4].nan_to_num() == 0).all()
+    assert (found.ledger.beta[4:] > 0).any(dim=1).all()
+
+    monkeypatch.undo()
+    stopped = BestEpoch()
+    learner = replace(plain, seed=5).execute(progress=False, data=data).outcome.learner
+    for state in seen:
+        learner.network.module.load_state_dict(state)
+        stopped.judge(learner.predict, learner.network.module, data)
+        back.append(evaluate(learner.predict, data.clean, data)["accuracy"])
+    stopped.bring_back(learner.network.module)
+    assert evaluate(learner.predict, data.clean, data)["accuracy"] == max(back)
+
+
+def test_judging_leaves_the_network_in_training_mode(data):
+    model = ConvNet(width=4)
+    runs = [replace(SHORT, method=L2B(warmup=w), model=model) for w in (4, "auto")]
+    one, two = (run.execute(progress=False, data=data).outcome.history for run in runs)
+    assert one[:3] == two[:3]  # of which the last two come after a judgement
+
+
+def test_an_automatic_warm_up_needs_clean_samples_that_are_not_trained_on():
+    with pytest.raises(ValueError, match=r"warmup auto is judged by the clean samples"):
+        L2B(warmup="auto", start="clean")
+    with pytest.raises(ValueError, match=r"warmup must be 0 or more epochs or auto, got -1"):
+        L2B(warmup=-1)
+
+
+def test_every_epoch_says_how_well_it_knows_clean_samples_that_it_did_not_train_on(data):
+    for method, known in ((L2B(), True), (CrossEntropy(), True), (FineTune(), False)):
+        history = replace(SHORT, method=method).execute(progress=False, data=data).outcome.history
+        assert all(("clean_accuracy" in row) == known for row in history)
+
+
 def test_fine_tuning_starts_from_the_best_noisy_epoch(data):
     plain = replace(SHORT, method=CrossEntropy()).execute(progress=False, data=data)
     tuned = replace(SHORT, method=FineTune(noisy_share=0.5)).execute(progress=False, data=data)
-    assert tuned.outcome.history[:2] == plain.outcome.history[:2]
+    for row, same in zip(tuned.outcome.history[:2], plain.outcome.history[:2], strict=True):
+        # Samples that will be trained on tell nothing, so they are not judged.
+        assert row == {k: v for k, v in same.items() if not k.startswith("clean_")}
     assert tuned.outcome.history[2] != plain.outcome.history[2]
     assert tuned.outcome.history[2]["alpha_share"] == 0
 

@@ -275,8 +275,14 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         known = slice(None)
         if accuracy and not self._stood_in(given):
             known = knowing_epochs(torch.tensor(accuracy), len(given.y_clean))
-        past = (part[known] for part in (ledger.alpha, ledger.beta, ledger.pseudo, ledger.loss))
-        found = label_quality(*past, given.y, classes=classes)
+        found = label_quality(
+            ledger.alpha[known],
+            ledger.beta[known],
+            ledger.pseudo[known],
+            ledger.loss[known],
+            given.y,
+            classes=classes,
+        )
         everywhere = _spread(len(y), given.index.numpy())
         suggested = everywhere(found.suggested, y)
         self.label_quality_ = everywhere(found.quality, 1.0)

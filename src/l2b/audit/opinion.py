@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -151,12 +152,9 @@ def _linear(x: np.ndarray, y: np.ndarray, size: int) -> tuple[LogisticRegression
 
 def _exponents(held_out: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     """Mean exponent of every opinion, given the checked labels and a flat prior."""
-    logs = [np.log(np.maximum(p, SURE)) for p in held_out]
+    logs = np.log(np.maximum(np.stack(held_out), SURE))
     tried = np.array([e for e in product(EXPONENTS, repeat=len(logs)) if any(e)])
-    losses = np.array([
-        _losses(sum(e * log for e, log in zip(exponents, logs, strict=True)), y).sum()
-        for exponents in tried
-    ])  # fmt: skip
+    losses = np.array([_losses(np.tensordot(e, logs, axes=1), y).sum() for e in tried])
     likely = np.exp(losses.min() - losses)
     return likely @ tried / likely.sum()
 
@@ -193,7 +191,8 @@ def _flat(data: Data, inputs: Tensor) -> np.ndarray:
     return data.standardise(inputs).flatten(1).numpy()
 
 
-def _sparse(data: Data, inputs: Tensor) -> sparse.csr_matrix:
+def _sparse(data: Data, inputs: Tensor) -> Any:
+    """Standardised samples as a sparse matrix, made in pieces."""
     return sparse.vstack([sparse.csr_matrix(_flat(data, x)) for x in inputs.split(PIECE)])
 
 

@@ -97,8 +97,14 @@ def audit_table(
     known = slice(None)
     if "clean_accuracy" in ledger:
         known = knowing_epochs(ledger["clean_accuracy"], ledger["clean_samples"])
-    past = (ledger[name][known] for name in ("alpha", "beta", "pseudo", "loss"))
-    judged = label_quality(*past, observed, classes=len(ledger["classes"]))
+    judged = label_quality(
+        alpha[known],
+        beta[known],
+        ledger["pseudo"][known],
+        ledger["loss"][known],
+        observed,
+        classes=len(ledger["classes"]),
+    )
     seen = ~alpha.isnan()
     rejected = (alpha == 0) & seen
     first = torch.where(rejected.any(dim=0), rejected.int().argmax(dim=0) + 1, 0)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from l2b.best_epoch import BestEpoch
 from l2b.ledger import StepRecord
 from l2b.methods.base import Learner, Method, Task, clean_step
-from l2b.methods.best_epoch import BestEpoch
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
@@ -51,10 +51,10 @@ class FineTuneLearner(CrossEntropyLearner):
     def begin_epoch(self, epoch: int) -> None:
         """Judge the noisy epoch that has ended; turn to the clean set when it is time."""
         if 0 < epoch <= self.turn:
-            self.best.judge(self, self.task.data)
+            self.best.judge(self.predict, self.network.module, self.task.data)
         self.tuning = epoch >= self.turn
         if epoch == self.turn:
-            self.best.bring_back(self)
+            self.best.bring_back(self.network.module)
         if self.tuning:
             # The schedule starts anew, over the epochs that are left.
             share = (epoch - self.turn) / max(1, self.task.epochs - self.turn)

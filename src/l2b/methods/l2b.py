@@ -7,6 +7,7 @@ from torch import Tensor
 
 from l2b import collectives
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
+from l2b.best_epoch import BestEpoch
 from l2b.candidates import Candidates, Pair
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
@@ -24,7 +25,6 @@ from l2b.methods.base import (
     plain_record,
     plain_step,
 )
-from l2b.methods.best_epoch import BestEpoch
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.pseudo import MovingAverage, PseudoLabels
 from l2b.targets import labels
@@ -185,9 +185,9 @@ class L2BLearner(Learner):
         if self.method.warmup != "auto":
             return epoch < self.method.warmup
         if self.warming and epoch > 0:
-            self.best.judge(self, self.task.data)
+            self.best.judge(self.predict, self.network.module, self.task.data)
             if self.best.waited >= PATIENCE:
-                self.best.bring_back(self)
+                self.best.bring_back(self.network.module)
                 self.best.forget()
                 return False
         return self.warming

@@ -1,13 +1,13 @@
 """The epoch in which a network knew the clean samples best."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from l2b.data import Data
 from l2b.evaluate import evaluate, measure
-from l2b.methods.base import Learner
 
 
 class BestEpoch:
@@ -25,19 +25,25 @@ class BestEpoch:
         self.waited = 0
         self.state: dict[str, Tensor] = {}
 
-    def judge(self, learner: Learner, data: Data) -> None:
-        """Judge the network as it is, and keep it if it is the best."""
-        found = evaluate(learner.predict, data.clean, data)
+    def judge(self, predict: Callable[[Tensor], Tensor], module: nn.Module, data: Data) -> None:
+        """Judge the model as it is, and keep its parameters if it is the best.
+
+        Args:
+            predict: standardised inputs to logits.
+            module: what predicts.
+            data: gives the clean samples.
+        """
+        found = evaluate(predict, data.clean, data)
         judged = (found[measure(found)], -found["loss"])
         self.waited += 1
         if judged > self.judged:
             self.judged, self.waited = judged, 0
-            state = learner.network.module.state_dict()
+            state = module.state_dict()
             self.state = {name: torch.clone(value) for name, value in state.items()}
 
-    def bring_back(self, learner: Learner) -> None:
-        """Give the network the parameters that it had then."""
-        learner.network.module.load_state_dict(self.state)
+    def bring_back(self, module: nn.Module) -> None:
+        """Give the model the parameters that it had then."""
+        module.load_state_dict(self.state)
 
     def forget(self) -> None:
         """Keep the judgement alone, where the parameters are no longer needed."""
