@@ -26,7 +26,7 @@ LAYERS = [
     {"normalise", "cases", "overlap", "mask_severity"},
     {"candidates"},
     {"functional", "layout", "lookahead", "optimise", "guards"},
-    {"tangents"},
+    {"tangents", "pieces"},
     {"engines"},
     {"pseudo"},
     {"weighing"},

@@ -63,6 +63,7 @@ class Loop:
         self.log = EpochLog()
         self.within: dict[str, Any] | None = None
         self._refuse_processes()
+        self._refuse_pieces()
         # With several processes no one holds the whole ledger; it waits on disk, by epochs.
         together = collectives.ranks() > 1
         self.ledger = None if together else self._ledger(training.epochs)
@@ -76,6 +77,19 @@ class Loop:
             raise ValueError(
                 f"{type(self.learner).__name__} is not known to give on several processes what it "
                 "gives on one: run it on one process."
+            )
+
+    def _refuse_pieces(self) -> None:
+        pieces, share = self.training.accumulate, self.training.batch // collectives.ranks()
+        if pieces > share:
+            raise ValueError(
+                f"training.accumulate must be at most {share}, the samples of a batch in one "
+                f"process, got {pieces}: every piece needs one."
+            )
+        if pieces > 1 and not self.learner.in_pieces:
+            raise ValueError(
+                f"{type(self.learner).__name__} needs every batch as a whole: set "
+                "training.accumulate to 1, with a smaller training.batch if memory is short."
             )
 
     def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
@@ -280,6 +294,7 @@ class Loop:
                 backward=accelerator.backward,
                 autocast=_autocast(training.precision, accelerator.device),
                 guard=self.watch.gradient,
+                pieces=training.accumulate,
             )
 
         return network

@@ -69,6 +69,8 @@ class Mlc(Method):
 class MlcLearner(Learner):
     """Cross-entropy towards labels that a second network corrects."""
 
+    in_pieces = False  # the virtual step calls the network by itself
+
     def __init__(self, method: Mlc, task: Task) -> None:
         """Make the network, then the correcting network from the same stream."""
         self.method, self.warming = method, method.warmup > 0

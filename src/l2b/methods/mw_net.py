@@ -66,6 +66,8 @@ class MwNet(Method):
 class MwNetLearner(Learner):
     """Weighted cross-entropy, the weights from a network of one input."""
 
+    in_pieces = False  # the virtual step calls the network by itself
+
     def __init__(self, method: MwNet, task: Task) -> None:
         """Make the network, then the weighing network from the same stream."""
         self.method, self.warming = method, method.warmup > 0
