@@ -15,6 +15,7 @@ LAYERS = [
         "scores",
         "metrics",
         "files",
+        "on_disk",
         "decode",
         "tfidf",
         "quality",

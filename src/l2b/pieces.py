@@ -132,7 +132,9 @@ class _Remembered(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] — the decorator hides names
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[None, None, None]:
         torch.autograd.backward(ctx.again(), gradients[0])
         return None, None, None
 

@@ -119,7 +119,8 @@ class L2BLearner(Learner):
         source = method.pseudo.build(self.network.module, len(task.data.train))
         self.pseudo = InPieces(source, self.network.pieces)
         self.gradient = CleanGradient(method.amortise)
-        self.memory = WeightMemory(len(task.data.train))
+        remembered = method.amortise.weights_every > 1
+        self.memory = WeightMemory(len(task.data.train) if remembered else 0)
         self.halves = Halves(task.data.clean.labels) if method.cross_fit else None
         self.warming, self.epoch, self.number = method.warmup > 0, 0, 0
 
