@@ -86,7 +86,7 @@ class MlcLearner(Learner):
         self.corrector = Corrector(head.in_features, classes, method.hidden, method.trust)
         self.corrector.to(task.data.train.labels.device)
         adam = optim.Adam(self.corrector.parameters(), lr=method.lr)
-        self.taught = Taught(self.corrector, adam)
+        self.taught = Taught(self.corrector, adam, self.network.guard)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""

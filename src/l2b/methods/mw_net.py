@@ -74,7 +74,7 @@ class MwNetLearner(Learner):
         self.network = task.network("main")
         self.weigher = WeightNet(method.hidden).to(task.data.train.labels.device)
         adam = optim.Adam(self.weigher.parameters(), lr=method.lr, weight_decay=method.weight_decay)
-        self.taught = Taught(self.weigher, adam)
+        self.taught = Taught(self.weigher, adam, self.network.guard)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
