@@ -147,11 +147,7 @@ def opened(path: Path) -> np.ndarray:
         with np.errstate(over="raise"):  # sizes that lie may overflow
             stored = np.lib.format.open_memmap(str(path), mode="r")
     except (ValueError, OSError, EOFError, SyntaxError, ArithmeticError) as error:
-        raise ValueError(
-            f"{path} cannot be read as .npy ({' '.join(str(error).split())}): it is damaged, cut "
-            "off, no .npy file, or holds Python objects, which are refused. Write it with np.save "
-            "and an array of numbers."
-        ) from error
+        raise unreadable(path, error) from error
     if stored.ndim < 2 or stored.size == 0:
         raise ValueError(
             f"{path} must have one row per sample, [N, features] or [N, channels, height, width], "
@@ -163,6 +159,15 @@ def opened(path: Path) -> np.ndarray:
             ".astype('float32'); turn categories into numbers first (e.g. one-hot)."
         )
     return stored
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error for a .npy file that cannot be read."""
+    return ValueError(
+        f"{path} cannot be read as .npy ({' '.join(str(error).split())}): it is damaged, cut off, "
+        "no .npy file, or holds Python objects, which are refused because reading them can run any "
+        "code. Write it with np.save and an array of numbers (or, for labels, strings)."
+    )
 
 
 def _tensor(stored: np.ndarray) -> Tensor:

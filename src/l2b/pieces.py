@@ -96,6 +96,8 @@ def mean_of_pieces(parts: Iterable[tuple[float, Params]]) -> Params:
     """
     total: Params = {}
     for share, part in parts:
+        if share == 1:
+            return part
         for name, value in part.items():
             total[name] = share * value if name not in total else total[name] + share * value
     return total

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from l2b.datasets.arrays import LABELS, OPTIONAL, _check_length, _labels, _trusted
 from l2b.datasets.base import Dataset, Source, Split, moments
-from l2b.on_disk import RowsOnDisk
+from l2b.on_disk import RowsOnDisk, unreadable
 
 FILES = ("x_train", "y_train", *OPTIONAL)
 
@@ -77,11 +77,7 @@ def _read(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
-        raise ValueError(
-            f"{path} cannot be read as .npy ({' '.join(str(error).split())}): it is damaged, cut "
-            "off, no .npy file, or holds Python objects, which are refused. Write it with np.save "
-            "and an array of numbers or strings."
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _test(root: Path, train: RowsOnDisk, labels: Tensor | None) -> Split | None:

@@ -60,6 +60,8 @@ class InPieces(Source):
 
     def __call__(self, z: Tensor, inputs: Inputs, index: Tensor | None) -> Tensor:
         """The labels of all pieces."""
+        if self.count == 1:
+            return self.source(z, inputs, index)
         count = min(self.count, len(z))
         indices = [None] * count if index is None else list(index.tensor_split(count))
         parts = zip(z.tensor_split(count), split(inputs, count), indices, strict=True)
