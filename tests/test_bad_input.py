@@ -229,7 +229,7 @@ def classifier(x=None, y=None, clean=None, **more):
 TABLE = {
     # names and settings
     "method": (settings("--method l2c"), "'l2c'", "Known: as_published,", "did you mean 'l2b'"),
-    "data set": (settings("--data digit"), "'digit'", "Known: arrays,", "did you mean 'digits'"),
+    "data set": (settings("--data digit"), "'digit'", "Known: arr", "did you mean 'digits'"),
     "noise": (settings("--noise symetric"), "'symetric'", "Known:", "did you mean 'symmetric'"),
     "engine": (settings("--engine fwd"), "'fwd'", "double_backward", "forward"),
     "model": (settings("--model resnett"), "'resnett'", "preact_resnet", "did you mean"),

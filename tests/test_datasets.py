@@ -20,6 +20,7 @@ from PIL import Image
 
 from l2b.catalog import find, names, summary
 from l2b.datasets import Arrays, Cifar10, Cifar100, Dataset, FashionMnist, ImageFolder
+from l2b.datasets.array_folder import ArrayFolder
 from l2b.datasets.base import data_root, moments
 from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.fashion_mnist import read_idx
@@ -104,6 +105,15 @@ def write_arrays(path, **changes):
     return path
 
 
+def write_array_folder(root):
+    root.mkdir(exist_ok=True)
+    with np.load(write_arrays(root / "a.npz", clean_index=[0, 4, 8])) as stored:
+        for name in stored.files:
+            array = stored[name]
+            np.save(root / f"{name}.npy", array.astype("f4") if name[0] == "x" else array)
+    return root
+
+
 def write_folder(root, splits=("train", "test", "clean")):
     for split in splits:
         for k, name in enumerate(("cat", "dog")):
@@ -185,6 +195,7 @@ def write_clothing(root):
 BUILDERS = {
     "table": lambda tmp: Table(path=write_table(tmp / "t.csv"), label="label", clean="clean"),
     "arrays": lambda tmp: Arrays(path=write_arrays(tmp / "a.npz", clean_index=[0, 4, 8])),
+    "array_folder": lambda tmp: ArrayFolder(root=write_array_folder(tmp)),
     "cifar10": lambda tmp: Cifar10(root=write_cifar10(tmp)),
     "cifar100": lambda tmp: Cifar100(root=write_cifar100(tmp)),
     "fashion_mnist": lambda tmp: FashionMnist(root=write_fashion(tmp)),

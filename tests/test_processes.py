@@ -40,7 +40,7 @@ from l2b.normalise import PerClass, PerRegion, PerSample, Softmax
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice
 from l2b.pseudo import SelfLabels, Temporal
-from l2b.train import Training, fit
+from l2b.train import Training, check, fit
 from l2b.types import Cases
 
 HERE = Path(__file__)
@@ -124,6 +124,8 @@ def trained(name, out, dtype):
         "long": {"epochs": 8},  # 200 steps
         "gentle": {"epochs": 8, "optimiser": Optimiser(lr=0.005)},
         "augmented": {"augment": CropFlip(padding=1)},
+        # One process takes the whole batch, several take their shares in pieces.
+        "pieces": {"accumulate": 3 if collectives.ranks() > 1 else 1},
     }
     training = replace(TRAINING, **changes[variant])
     if method == "masks":
@@ -230,7 +232,7 @@ def compare(count, names, dtype, limit, tmp_path):
 
 
 def test_two_processes_equal_one_in_double_precision(tmp_path):
-    names = ["l2b+long", "softmax_temporal", "cross_entropy+augmented", "per_class", "masks"]
+    names = ["l2b+long", "softmax_temporal", "cross_entropy+augmented", "per_class+pieces", "masks"]
     compare(2, names, "float64", 1e-10, tmp_path)
 
 
@@ -367,6 +369,33 @@ def test_methods_not_known_to_agree_are_refused(method, tmp_path, monkeypatch):
     monkeypatch.setattr(collectives, "rank", lambda: 0)
     with pytest.raises(ValueError, match=r"Learner is not known to give on several processes"):
         fit(data, Mlp(), method, TRAINING, seed=0, folder=RunFolder(tmp_path), progress=False)
+
+
+def test_synchronised_batch_statistics_are_refused(tmp_path, monkeypatch):
+    @dataclass(frozen=True, kw_only=True)
+    class Synchronised(Model):
+        def build(self, shape, classes):
+            layers = nn.Flatten(), nn.SyncBatchNorm(64), nn.Linear(64, classes)
+            return nn.Sequential(*layers)
+
+    data = Run().prepare()
+    words = data, Synchronised(), L2B(), replace(TRAINING, epochs=1)
+    fit(*words, seed=0, progress=False)  # alone it is plain BatchNorm
+    monkeypatch.setattr(collectives, "ranks", lambda: 2)
+    monkeypatch.setattr(collectives, "rank", lambda: 0)
+    with pytest.raises(ValueError, match=r"batch statistics of '1' .* Use nn.GroupNorm"):
+        fit(*words, seed=0, folder=RunFolder(tmp_path), progress=False)
+
+
+def test_what_replaces_a_run_is_checked_without_its_folder(monkeypatch):
+    words = Run().prepare(), Mlp(), L2B(), TRAINING
+    monkeypatch.setattr(collectives, "ranks", lambda: 2)
+    monkeypatch.setattr(collectives, "rank", lambda: 0)
+    check(*words, seed=0)  # as --overwrite does, before the folder is cleared
+    with pytest.raises(ValueError, match=r"batch must be a multiple of the 2 processes, got 47"):
+        check(*words[:3], replace(TRAINING, batch=47), seed=0)
+    with pytest.raises(ValueError, match="Several processes need a run folder"):
+        fit(*words, seed=0, progress=False)
 
 
 def test_what_cannot_be_launched_is_refused_in_one_line(tmp_path, capsys, monkeypatch):

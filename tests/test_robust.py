@@ -28,6 +28,7 @@ from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
 from l2b.methods.l2b import L2B
+from l2b.methods.mlc import Mlc
 from l2b.methods.mw_net import MwNet
 from l2b.models.mlp import Mlp
 from l2b.notices import Notice
@@ -398,6 +399,19 @@ def test_broken_batches_are_skipped_and_their_samples_named(method, data):
     assert found.history[-1]["test_loss"] < found.history[0]["test_loss"]
     assert found.history[-1]["test_accuracy"] > 0.5
     assert all(p.isfinite().all() for p in found.learner.network.module.parameters())
+
+
+@pytest.mark.parametrize("method", [MwNet(warmup=0), Mlc(warmup=0)], ids=["mw_net", "mlc"])
+def test_broken_batches_leave_what_is_taught_beside_the_model_alone(method, data):
+    run = replace(SHORT, method=method)
+    with pytest.warns(Notice, match=r"of 19 steps had a loss or gradient .* look at sample"):
+        found = run.execute(progress=False, data=spoiled(data, [5])).outcome
+    assert any("skipped_steps" in row for row in found.history)
+    taught = found.learner.taught
+    assert all(p.isfinite().all() for p in taught.module.parameters())
+    assert all(v.isfinite().all() for s in taught.optimiser.state.values() for v in s.values())
+    assert all(p.isfinite().all() for p in found.learner.network.module.parameters())
+    assert found.history[-1]["test_loss"] < found.history[0]["test_loss"]
 
 
 def test_broken_batches_stop_a_run_that_says_so(data, tmp_path):

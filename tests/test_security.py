@@ -1,6 +1,7 @@
 """Files from elsewhere run nothing, read and write nothing outside, and nothing listens."""
 
 import csv
+import gzip
 import io
 import pickle
 import re
@@ -23,6 +24,7 @@ from l2b.files import read_tree, write_tree
 from l2b.folder import RunFolder, read_module
 from l2b.models.mlp import Mlp
 from l2b.noise.matrix import Matrix
+from l2b.volumes import read_nifti
 
 SOURCE = Path(__file__).parents[1] / "src" / "l2b"
 
@@ -106,6 +108,30 @@ def test_archives_that_would_fill_the_memory_are_refused(tmp_path):
         patch.setattr("l2b.datasets.arrays.physical_memory", lambda: 2**31)
         with pytest.raises(ValueError, match=r"to 4\.0 GiB, more than the 2\.0 GiB of memory"):
             Arrays(path=path).load()
+
+
+def nifti(path, shape, voxels):
+    """A NIfTI file whose header announces a shape, and which holds so many bytes of voxels."""
+    header = pytest.importorskip("nibabel").Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(shape)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    with gzip.open(path, "wb") as file:
+        file.write(header.binaryblock + bytes(4) + bytes(voxels))
+    return path
+
+
+def test_volumes_that_would_fill_the_memory_are_refused(tmp_path):
+    assert read_nifti(nifti(tmp_path / "a.nii.gz", (4, 5, 6), 120)).voxels.shape == (4, 5, 6)
+    for name, shape, voxels, said in [
+        ("wide", (2000, 2000, 2000), 10, r"at most 536,870,912 voxels, got 2000 × 2000 × 2000: .*"),
+        ("deep", (4, 5, 6), 2**24, r"to the 472 bytes that its header announces, got more: .*"),
+        ("cut", (4, 5, 6), 119, r"cannot be read as NIfTI .* damaged or cut off"),
+    ]:
+        path = nifti(tmp_path / f"{name}.nii.gz", shape, voxels)
+        with pytest.raises(ValueError, match=rf"{name}\.nii\.gz .*{said}") as caught:
+            read_nifti(path)
+        assert "\n" not in str(caught.value)
 
 
 def test_archives_cannot_write_outside(tmp_path):

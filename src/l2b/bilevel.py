@@ -17,6 +17,7 @@ from torch import Tensor, nn, optim
 
 from l2b.engines import Engine
 from l2b.functional import Functional, full_precision, functional, untouched_random_state
+from l2b.guards import GradientGuard
 from l2b.layout import best_layout
 from l2b.lookahead import Ahead, Paper
 from l2b.types import Batch, Inputs, Probe
@@ -28,19 +29,23 @@ PAPER = Paper()
 class Taught:
     """A small network with parameters Θ, and the optimiser that the clean set moves it by."""
 
-    def __init__(self, module: nn.Module, optimiser: optim.Optimizer) -> None:
-        """Take both as they are.
+    def __init__(self, module: nn.Module, optimiser: optim.Optimizer, guard: GradientGuard) -> None:
+        """Take all three as they are.
 
         Args:
             module: with the parameters Θ.
             optimiser: of those parameters.
+            guard: makes gradients that are not finite harmless, and tells the run of them.
         """
-        self.module, self.optimiser = module, optimiser
+        self.module, self.optimiser, self.guard = module, optimiser, guard
 
     def descend(self, loss: Tensor) -> None:
-        """One step of Θ down a loss."""
+        """One step of Θ down a loss; a gradient that is not finite counts as zero."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        parameters = list(self.module.parameters())
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        self.guard(parameters, nn.utils.get_total_norm(gradients))
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,18 +11,20 @@ from l2b.augment import Augmentation, Identity
 from l2b.cases import case_dice, mean_score
 from l2b.clean_split import clean_split
 from l2b.datasets import Source, Split
+from l2b.datasets.base import pieces
 from l2b.long_tail import long_tail
 from l2b.noise.base import Noise
+from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
 from l2b.types import Batch, Cases
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """Samples that belong together, on one device, in raw units.
+    """Samples that belong together, on one device (or in a file), in raw units.
 
     Attributes:
-        inputs: one row per sample.
+        inputs: one row per sample; they may lie in a file, see `RowsOnDisk`.
         labels: what training may see, [N, *pixels], int64.
         index: positions in the data set's own training split (or test split), [N].
         true: true labels, [N, *pixels], or None where nobody knows them.
@@ -42,7 +44,7 @@ class Pool:
     def to(self, device: torch.device) -> "Pool":
         """The same samples on another device."""
         return Pool(
-            inputs=self.inputs.to(device),
+            inputs=_placed(self.inputs, device),
             labels=self.labels.to(device),
             index=self.index.to(device),
             true=None if self.true is None else self.true.to(device),
@@ -97,8 +99,8 @@ class Data:
         return Data(**{**self.__dict__, **moved, **scale})
 
     def standardise(self, inputs: Tensor) -> Tensor:
-        """Raw inputs as float32 with about zero mean and unit variance."""
-        return (inputs.float() - self.mean) / self.std
+        """Raw inputs as float32 with about zero mean and unit variance, on the run's device."""
+        return (inputs.to(self.mean.device).float() - self.mean) / self.std
 
 
 def prepare(
@@ -165,7 +167,7 @@ def prepare(
         mean=source.mean,
         std=source.std,
         noise_rate=wrong,
-        noise_hash=hashlib.sha256(observed.numpy().tobytes()).hexdigest(),
+        noise_hash=hashlib.sha256(observed.contiguous().numpy().data).hexdigest(),
         noise_dice=_mask_agreement(train, classes),
         remark=source.remark,
     )
@@ -264,6 +266,11 @@ class Feed:
         return Batch(index=rows[own], inputs=inputs[own], labels=labels[own])
 
 
+def _placed(inputs: Tensor, device: torch.device) -> Tensor:
+    """Samples on a device; those in a file stay there, and are moved batch by batch."""
+    return inputs if isinstance(inputs, RowsOnDisk) else inputs.to(device)
+
+
 def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
     return torch.randperm(size, generator=stream(seed, *names))
 
@@ -315,14 +322,27 @@ def _check_source(source: Source) -> None:
                 f"The {name} masks are {tuple(split.labels.shape[1:])} pixels large, their images "
                 f"{tuple(split.inputs.shape[2:])}: every pixel needs one label."
             )
-        if split.inputs.is_floating_point() and not bool(split.inputs.isfinite().all()):
-            bad = (~split.inputs.flatten(1).isfinite().all(dim=1)).nonzero()[0].item()
+        bad = _first_not_finite(split.inputs)
+        if bad is not None:
             raise ValueError(
                 f"The {name} inputs hold NaN or infinite values, first in sample {bad}: "
                 "fill or drop them before training."
             )
     if len(source.train.labels.unique()) < 2:
         raise ValueError("The training labels hold a single class: there is nothing to tell apart.")
+
+
+def _first_not_finite(inputs: Tensor) -> int | None:
+    """The first sample that holds NaN or infinite values, if any."""
+    if not inputs.is_floating_point():
+        return None
+    first = 0
+    for piece in pieces(inputs):
+        finite = piece.isfinite().flatten(1).all(dim=1)
+        if not bool(finite.all()):
+            return first + int((~finite).nonzero()[0])
+        first += len(piece)
+    return None
 
 
 def _check_labels(labels: Tensor, classes: int, name: str) -> None:

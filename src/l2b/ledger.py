@@ -10,6 +10,7 @@ from torch import Tensor
 from l2b import collectives
 
 BYTES_PER_SAMPLE_AND_EPOCH = 8
+STEPS_TOGETHER = 64  # whose records lie in one piece of memory
 HUGE_LOSS = 1e6  # nats; no sound sample has one
 
 
@@ -149,6 +150,7 @@ class EpochLog:
         self.clean_losses: list[float] = []
         self.sound: list[bool] = []
         self._norms: list[list[Tensor]] = []
+        self._room: list[Record] = []
 
     def __len__(self) -> int:
         """Steps so far."""
@@ -161,7 +163,7 @@ class EpochLog:
             record: what it did.
             norms: of the gradients that it took.
         """
-        self.records.append(record)
+        self.records.append(self._beside_others(record))
         self._norms.append(norms)
 
     def look(self) -> list[bool]:
@@ -225,6 +227,27 @@ class EpochLog:
         stacks = {name: values.to(device) for name, values in state["records"].items()}
         size = stacks["index"].shape[1] // collectives.ranks()
         self._fill({n: collectives.own_share(v, 1, size) for n, v in stacks.items()})
+
+    def _beside_others(self, record: Record) -> Record:
+        """The same record, moved to where those of the steps around it lie.
+
+        Small tensors that stay, each among the large ones of its step that go, would keep the
+        heap of a CPU from shrinking: a run of many steps would hold many times what it uses.
+        """
+        if not self._room:
+            values = {f.name: getattr(record, f.name) for f in fields(record)}
+            stacks = {n: v.new_empty(STEPS_TOGETHER, *v.shape) for n, v in values.items()}
+            self._room = [
+                type(record)(**{name: stack[step] for name, stack in stacks.items()})
+                for step in reversed(range(STEPS_TOGETHER))
+            ]
+        place = self._room.pop()
+        for f in fields(record):
+            value, room = getattr(record, f.name), getattr(place, f.name)
+            if value.shape != room.shape or value.dtype != room.dtype:
+                return record
+            room.copy_(value)
+        return place
 
     def _stacks(self, *, join: bool) -> Iterator[tuple[str, Tensor]]:
         """Every field of the records, [steps, n, …]."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from l2b import collectives
 from l2b.augment import Identity
@@ -65,6 +66,7 @@ class Loop:
         self.log = EpochLog()
         self.within: dict[str, Any] | None = None
         self._refuse_processes()
+        self._refuse_pieces()
         # With several processes no one holds the whole ledger; it waits on disk, by epochs.
         together = collectives.ranks() > 1
         self.ledger = None if together else self._ledger(training.epochs)
@@ -72,12 +74,23 @@ class Loop:
     def _refuse_processes(self) -> None:
         if collectives.ranks() == 1:
             return
-        if self.folder is None:
-            raise ValueError("Several processes need a run folder to meet in: set --out.")
         if not self.learner.shared:
             raise ValueError(
                 f"{type(self.learner).__name__} is not known to give on several processes what it "
                 "gives on one: run it on one process."
+            )
+
+    def _refuse_pieces(self) -> None:
+        pieces, share = self.training.accumulate, self.training.batch // collectives.ranks()
+        if pieces > share:
+            raise ValueError(
+                f"training.accumulate must be at most {share}, the samples of a batch in one "
+                f"process, got {pieces}: every piece needs one."
+            )
+        if pieces > 1 and not self.learner.in_pieces:
+            raise ValueError(
+                f"{type(self.learner).__name__} needs every batch as a whole: set "
+                "training.accumulate to 1, with a smaller training.batch if memory is short."
             )
 
     def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
@@ -276,6 +289,7 @@ class Loop:
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
             module = model.build(shape, len(self.data.classes)).to(accelerator.device)
+            _refuse_synchronised_norms(module)
             return Network(
                 module=module,
                 optimiser=training.optimiser.build(module.parameters()),
@@ -286,6 +300,7 @@ class Loop:
                 backward=accelerator.backward,
                 autocast=_autocast(training.precision, accelerator.device),
                 guard=self.watch.gradient,
+                pieces=training.accumulate,
             )
 
         return network
@@ -303,6 +318,20 @@ def _check_fit(method: Method, data: Data, training: Training) -> None:
             f"{name_of(method)} has no place for training.overlap in its loss, got "
             f"{name_of(training.overlap)}: leave it out, or choose another method."
         )
+
+
+def _refuse_synchronised_norms(module: nn.Module) -> None:
+    """Refuse layers whose passes wait for other processes, which tangents cannot follow."""
+    if collectives.ranks() == 1:
+        return
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.SyncBatchNorm):
+            raise ValueError(
+                f"Several processes cannot share the batch statistics of {name!r} "
+                "(nn.SyncBatchNorm): it runs on GPUs alone and has no forward-mode derivative. "
+                "Use nn.GroupNorm, which gives the same on any number of processes, or "
+                "nn.BatchNorm2d, which takes each share's statistics."
+            )
 
 
 def _rises(losses: list[float]) -> dict[str, float]:

@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor, nn, optim
 
 from l2b import collectives
-from l2b.functional import forward, full_precision
+from l2b.functional import full_precision
 from l2b.guards import GradientGuard
 from l2b.optimise import Schedule
 from l2b.overlap import Ignored, Overlap
-from l2b.types import Inputs
+from l2b.pieces import logits_in_pieces, probe_in_pieces
+from l2b.types import Inputs, Probe
 
 
 @dataclass(kw_only=True)
@@ -29,6 +30,7 @@ class Network:
         autocast: makes a context of the run's precision.
         guard: makes gradients that are not finite harmless.
         overlap: what a loss adds to cross-entropy for the overlap of whole masks.
+        pieces: in how many pieces a batch passes through the module.
     """
 
     module: nn.Module
@@ -40,6 +42,7 @@ class Network:
     autocast: Callable[[], AbstractContextManager[Any]]
     guard: GradientGuard = field(default_factory=GradientGuard)
     overlap: Overlap = field(default_factory=Ignored)
+    pieces: int = 1
 
     def __post_init__(self) -> None:
         """Remember the initial learning rates."""
@@ -55,8 +58,17 @@ class Network:
     def logits(self, inputs: Inputs) -> Tensor:
         """One ordinary pass in the run's precision; logits come back as float32."""
         with self.autocast():
-            z = forward(self.module, inputs)
+            z = logits_in_pieces(self.module, inputs, self.pieces, self.autocast)
         return full_precision(z)
+
+    def probe(self, inputs: Inputs, beside: Callable[[Inputs], Probe]) -> Probe:
+        """One training pass in the precision at hand, differentiated along a direction beside.
+
+        Args:
+            inputs: the batch.
+            beside: what an engine does beside a pass.
+        """
+        return probe_in_pieces(self.module, inputs, self.pieces, self.autocast, beside)
 
     def descend(self, loss: Tensor) -> None:
         """One optimiser step down a loss, its gradient clipped.

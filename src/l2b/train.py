@@ -76,6 +76,8 @@ def fit(
         FloatingPointError: if losses or gradients stop being finite for good.
         Stopped: if SIGTERM came; everything is saved.
     """
+    if folder is None and collectives.ranks() > 1:
+        raise ValueError("Several processes need a run folder to meet in: set --out.")
     listening = nullcontext(lambda: False) if folder is None else stop_requests()
     with _undisturbed(training, data), listening as asked:
         loop = Loop(data, model, method, training, seed, folder, asked)

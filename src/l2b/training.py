@@ -17,6 +17,8 @@ class Training:
         epochs: passes over the noisy samples.
         batch: noisy samples per step.
         clean_batch: clean samples per step, at most as many as there are.
+        accumulate: pieces of every batch that are passed through the network one after the
+            other, to save memory; same result, for the time of one more forward pass.
         optimiser: kind, learning rate and options.
         schedule: learning rate over the epochs.
         clip: largest allowed norm of the gradient; None for no limit. Weights sum to 1
@@ -43,6 +45,7 @@ class Training:
     epochs: int = 40
     batch: int = 64
     clean_batch: int = 64
+    accumulate: int = 1
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Cosine)
     clip: float | None = 1.0
@@ -69,6 +72,11 @@ class Training:
             raise ValueError(
                 f"training.threads must be at least 1 or none, got {self.threads}: none takes as "
                 "many as the work deserves."
+            )
+        if self.accumulate < 1:
+            raise ValueError(
+                f"training.accumulate must be at least 1, got {self.accumulate}: it is in how "
+                "many pieces a batch is passed through the network; 1 passes it as a whole."
             )
         if self.keep < 1:
             raise ValueError(

@@ -3,6 +3,7 @@
 Files: NIfTI (through nibabel) and MetaImage (.mhd beside .raw).
 """
 
+import gzip
 import math
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from l2b.types import Cases
 MULTIPLE = 16  # pixels; networks halve slices four times
 CLIP = (0.005, 0.995)  # quantiles of a volume's intensities that are kept
 SPACING_TOLERANCE = 1e-3
+MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
 META_TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -63,7 +65,7 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         FileNotFoundError: if there is none.
         ImportError: without nibabel.
-        ValueError: if it is damaged, cut off, or not of three dimensions.
+        ValueError: if it is damaged, cut off, not of three dimensions, or would fill the memory.
     """
     try:
         import nibabel
@@ -75,14 +77,50 @@ def read_nifti(path: Path) -> Volume:
     _check_there(path)
     try:
         image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
-        voxels = np.asarray(image.dataobj)
+        refused = _bomb(image, path)
+        voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
         spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as e:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({_one_line(e)}): it is damaged or cut off. Fetch "
             "it again."
         ) from e
+    if refused:
+        raise ValueError(refused)
     return _checked(voxels, spacing, path)
+
+
+def _bomb(image: Any, path: Path) -> str | None:
+    """What is wrong with a NIfTI file that unpacks to more than a volume, if anything.
+
+    Args:
+        image: of nibabel, its voxels unread.
+        path: the file.
+    """
+    shape, kind = image.header.get_data_shape(), image.header.get_data_dtype()
+    voxels = math.prod(int(n) for n in shape)
+    if 8 * voxels > MOST_BYTES:
+        return (
+            f"{path} must hold at most {MOST_BYTES // 8:,} voxels, got "
+            f"{' × '.join(map(str, shape))}: unpacking them could fill the memory. Crop or "
+            "resample it first."
+        )
+    promised = int(image.dataobj.offset) + voxels * kind.itemsize
+    if path.suffix == ".gz" and _unpacked(path, promised + 1) > promised:
+        return (
+            f"{path} must unpack to the {promised:,} bytes that its header announces, got more: "
+            "it is damaged, or made to fill the memory. Fetch it again."
+        )
+    return None
+
+
+def _unpacked(path: Path, most: int) -> int:
+    """How many bytes a gzip file unpacks to; what is beyond ``most`` is not looked at."""
+    found = 0
+    with gzip.open(path) as file:
+        while found < most and (piece := file.read(min(2**20, most - found))):
+            found += len(piece)
+    return found
 
 
 def read_metaimage(path: Path) -> Volume:

@@ -1,6 +1,7 @@
 """The drop-in: a model, a noisy batch, a clean batch → a weight for every label."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn, optim
@@ -14,6 +15,7 @@ from l2b.lookahead import Ahead, LookAhead, Paper
 from l2b.losses import cross_entropy
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.overlap import Ignored, Overlap
+from l2b.pieces import mean_of_pieces, split
 from l2b.pseudo import Source, hard_self
 from l2b.scores import candidate_scores
 from l2b.types import Inputs, Params, Probe, Weights
@@ -189,6 +191,7 @@ def look_ahead_gradient(
     lookahead: LookAhead,
     optimiser: optim.Optimizer | None,
     overlap: Overlap = IGNORED,
+    pieces: int = 1,
 ) -> Params:
     """The direction along which an engine has to differentiate; changes nothing.
 
@@ -202,6 +205,7 @@ def look_ahead_gradient(
         lookahead: where the clean gradient is taken.
         optimiser: what will take the step, or None.
         overlap: what the clean loss adds to cross-entropy.
+        pieces: in how many pieces the clean batch passes through the model.
 
     Returns:
         A tangent for every parameter in the engine's scope, by name.
@@ -209,8 +213,14 @@ def look_ahead_gradient(
     with untouched_random_state(clean_labels.device):
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
-        direction = in_best_layout(
-            model, clean_inputs, lambda x: clean_direction(net, ahead, x, clean_labels, overlap)
+        count = min(pieces, len(clean_labels))
+        parts = zip(split(clean_inputs, count), clean_labels.tensor_split(count), strict=True)
+        direction = mean_of_pieces(
+            (
+                len(y) / len(clean_labels),
+                in_best_layout(model, x, partial(_direction, net, ahead, y, overlap)),
+            )
+            for x, y in parts
         )
     return collectives.mean_direction(direction, len(clean_labels))
 
@@ -241,6 +251,12 @@ def clean_direction(
         loss = cross_entropy(z, clean_labels).mean() + overlap(z, clean_labels)
         gradient = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     return {name: ahead.rates[name] * g for name, g in zip(leaves, gradient, strict=True)}
+
+
+def _direction(
+    net: Functional, ahead: Ahead, labels: Tensor, overlap: Overlap, inputs: Inputs
+) -> Params:
+    return clean_direction(net, ahead, inputs, labels, overlap)
 
 
 def weights_from(

@@ -1,5 +1,6 @@
 """What a data set is: a description that loads into plain tensors."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from torch import Tensor
 from l2b.streams import stream
 from l2b.types import Cases
 
-PIECE = 4096  # samples whose float64 copy exists at a time
+PIECE = 4096  # samples looked at at a time
+NUMBERS = 2**20  # and the numbers that they hold at most
 
 
 class Split(NamedTuple):
@@ -21,7 +23,8 @@ class Split(NamedTuple):
 
     Attributes:
         inputs: one row per sample; images as [N, channels, height, width], kept in their
-            raw type (uint8 where the files hold bytes).
+            raw type (uint8 where the files hold bytes). They may stay in a file, see
+            `RowsOnDisk`.
         labels: class indices, int64: one per sample, [N], or a mask per image,
             [N, height, width], in which class 0 is the background.
         cases: of masks, which images are slices of which volume; None for labels.
@@ -34,7 +37,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A data set in memory, in raw units.
+    """A data set, in raw units.
 
     Attributes:
         train: training samples, with true labels if ``truth_known``, else as observed.
@@ -66,7 +69,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def load(self) -> Source:
-        """Read everything into memory.
+        """Read everything that is not read later, batch by batch.
 
         Raises:
             FileNotFoundError: if files are missing; the message says where to fetch them
@@ -140,12 +143,25 @@ def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
     axes = [0, *range(2, inputs.ndim)]
     count = inputs.numel() // inputs.shape[1]
     # A piece at a time, in float64: exact, and without a float copy of everything.
-    pieces = inputs.split(PIECE)
-    mean = torch.stack([piece.double().sum(axes, keepdim=True) for piece in pieces]).sum(0) / count
-    spread = [(piece.double() - mean).square().sum(axes, keepdim=True) for piece in pieces]
-    std = (torch.stack(spread).sum(0) / count).sqrt()
+    # Added up in place, since what is kept between pieces keeps the heap from shrinking.
+    total, spread = torch.zeros(2, *inputs[:1].double().sum(axes, keepdim=True).shape).double()
+    for piece in pieces(inputs):
+        total += piece.double().sum(axes, keepdim=True)
+    mean = total / count
+    for piece in pieces(inputs):
+        spread += (piece.double() - mean).square_().sum(axes, keepdim=True)
+    std = (spread / count).sqrt()
     std = torch.where(std > 0, std, 1.0)
     return mean[0].float(), std[0].float()
+
+
+def pieces(inputs: Tensor) -> tuple[Tensor, ...]:
+    """Consecutive samples, few enough that a copy of them takes little memory.
+
+    Args:
+        inputs: [N, …]; samples that lie in a file are read when they are computed with.
+    """
+    return inputs.split(max(1, min(PIECE, NUMBERS // max(1, math.prod(inputs.shape[1:])))))
 
 
 def mask_source(

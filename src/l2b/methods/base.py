@@ -39,11 +39,14 @@ class Learner(ABC):
         steers: whether the clean set decides what is learned from noisy samples.
         shared: whether its steps on the shares of several processes are known to equal its step
             on the whole batch. Its loss is then a mean over the samples of a share.
+        in_pieces: whether its step on a batch in pieces equals its step on the whole batch. It
+            does if the network is called by `Network.logits` and `Network.probe` alone.
     """
 
     network: Network
     steers: bool = False
     shared: bool = False
+    in_pieces: bool = True
 
     def begin_epoch(self, epoch: int) -> None:
         """Prepare for an epoch (0-based)."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, Method, Task, plain_record
-from l2b.pseudo import PseudoLabels, SelfLabels
+from l2b.pseudo import InPieces, PseudoLabels, SelfLabels
 from l2b.targets import labels
 from l2b.types import Batch
 
@@ -52,7 +52,8 @@ class BootstrapLearner(Learner):
         """Make the network and the source of its pseudo-labels."""
         self.share = method.share
         self.network = task.network("main")
-        self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
+        source = method.pseudo.build(self.network.module, len(task.data.train))
+        self.pseudo = InPieces(source, self.network.pieces)
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step towards the mixed target."""

@@ -11,7 +11,7 @@ from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, Method, Task, clean_step, mean_loss, posterior_record
 from l2b.methods.fine_tune import FineTune, FineTuneLearner
 from l2b.methods.gold_correction import transition_matrix
-from l2b.pseudo import MovingAverage, PseudoLabels
+from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
 from l2b.types import Batch
 
 FLOOR = 1e-3  # added to every transition: what the clean set never showed may still happen
@@ -78,7 +78,7 @@ class GoldPosteriorLearner(Learner):
         self.noisy = FineTuneLearner(FineTune(noisy_share=share), task)
         self.network = self.noisy.network
         self.matrix = torch.eye(len(task.data.classes), device=task.data.train.labels.device)
-        self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
+        self.pseudo = self._source()
         self.epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
@@ -91,7 +91,7 @@ class GoldPosteriorLearner(Learner):
         if epoch == self.first:
             self.matrix = transition_matrix(self.noisy, self.task) + FLOOR
             self.matrix /= self.matrix.sum(dim=1, keepdim=True)
-            self.pseudo = self.method.pseudo.build(self.network.module, len(self.task.data.train))
+            self.pseudo = self._source()
         share = (epoch - self.first) / max(1, self.task.epochs - self.first)
         self.network.begin_epoch(int(share * self.task.epochs))
 
@@ -127,6 +127,11 @@ class GoldPosteriorLearner(Learner):
         self.noisy.load_state_dict(state["noisy"])
         self.matrix = state["matrix"].to(self.matrix)
         self.pseudo.load_state_dict(state["pseudo"])
+
+    def _source(self) -> InPieces:
+        samples = len(self.task.data.train)
+        source = self.method.pseudo.build(self.network.module, samples)
+        return InPieces(source, self.network.pieces)
 
     def _clean_step(self, batch: Batch, clean: Batch) -> StepRecord:
         record, z = clean_step(self.network, batch, clean)

@@ -26,7 +26,7 @@ from l2b.methods.base import (
     plain_step,
 )
 from l2b.normalise import Normaliser, PositiveShare
-from l2b.pseudo import MovingAverage, PseudoLabels
+from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
@@ -126,9 +126,11 @@ class L2BLearner(Learner):
         self.shared = not method.cross_fit
         self.method = method
         self.network = task.network("main")
-        self.pseudo = method.pseudo.build(self.network.module, len(task.data.train))
+        source = method.pseudo.build(self.network.module, len(task.data.train))
+        self.pseudo = InPieces(source, self.network.pieces)
         self.gradient = CleanGradient(method.amortise)
-        self.memory = WeightMemory(len(task.data.train))
+        remembered = method.amortise.weights_every > 1
+        self.memory = WeightMemory(len(task.data.train) if remembered else 0)
         self.halves = Halves(task.data.clean.labels) if method.cross_fit else None
         self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
         self.task, self.best = task, BestEpoch()
@@ -225,9 +227,13 @@ class L2BLearner(Learner):
                     lookahead=method.lookahead,
                     optimiser=self.network.optimiser,
                     overlap=self.network.overlap,
+                    pieces=self.network.pieces,
                 )
             )
-            z, dz = method.engine.beside(module, best_layout(module, batch.inputs), direction)
+            z, dz = self.network.probe(
+                best_layout(module, batch.inputs),
+                lambda inputs: method.engine.beside(module, inputs, direction),
+            )
             weights = weights_from(
                 Probe(z.detach(), dz),
                 batch.inputs,

@@ -69,6 +69,8 @@ class Mlc(Method):
 class MlcLearner(Learner):
     """Cross-entropy towards labels that a second network corrects."""
 
+    in_pieces = False  # the virtual step calls the network by itself
+
     def __init__(self, method: Mlc, task: Task) -> None:
         """Make the network, then the correcting network from the same stream."""
         self.method, self.warming = method, method.warmup > 0
@@ -84,7 +86,7 @@ class MlcLearner(Learner):
         self.corrector = Corrector(head.in_features, classes, method.hidden, method.trust)
         self.corrector.to(task.data.train.labels.device)
         adam = optim.Adam(self.corrector.parameters(), lr=method.lr)
-        self.taught = Taught(self.corrector, adam)
+        self.taught = Taught(self.corrector, adam, self.network.guard)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""

@@ -66,13 +66,15 @@ class MwNet(Method):
 class MwNetLearner(Learner):
     """Weighted cross-entropy, the weights from a network of one input."""
 
+    in_pieces = False  # the virtual step calls the network by itself
+
     def __init__(self, method: MwNet, task: Task) -> None:
         """Make the network, then the weighing network from the same stream."""
         self.method, self.warming = method, method.warmup > 0
         self.network = task.network("main")
         self.weigher = WeightNet(method.hidden).to(task.data.train.labels.device)
         adam = optim.Adam(self.weigher.parameters(), lr=method.lr, weight_decay=method.weight_decay)
-        self.taught = Taught(self.weigher, adam)
+        self.taught = Taught(self.weigher, adam, self.network.guard)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""

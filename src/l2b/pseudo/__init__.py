@@ -3,7 +3,7 @@
 ``hard_self`` is the published choice, ready-made.
 """
 
-from l2b.pseudo.base import PseudoLabels, Source
+from l2b.pseudo.base import InPieces, PseudoLabels, Source
 from l2b.pseudo.moving_average import MovingAverage
 from l2b.pseudo.self_labels import HardSelf, SelfLabels
 from l2b.pseudo.temporal import Temporal
@@ -13,6 +13,7 @@ hard_self = HardSelf()
 
 __all__ = [
     "HardSelf",
+    "InPieces",
     "MovingAverage",
     "PseudoLabels",
     "SelfLabels",
