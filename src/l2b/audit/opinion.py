@@ -34,13 +34,13 @@ class Opinion:
     Attributes:
         held_out: its probabilities for checked samples that it did not see, [M, classes].
         right: the probability that each noisy sample's label is right, [N].
-        believed: its probabilities for the noisy samples, [N, classes]; None if suggestions
-            are not made from them.
+        believed: its probabilities for the noisy samples, [N, classes], from which suggestions
+            are made.
     """
 
     held_out: np.ndarray
     right: np.ndarray
-    believed: np.ndarray | None = None
+    believed: np.ndarray
 
 
 def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTable:
@@ -61,8 +61,13 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     averaged over a grid in proportion to the likelihood of those labels, since the best ones
     alone jump from one draw to the next. The log-odds are then mixed in the shares of the
     exponents, each in units of its standard deviation, so that the most self-assured does not
-    drown the others, and brought back to their mean scale. Suggestions stay the run's unless a
-    linear model counts for most.
+    drown the others, and brought back to their mean scale.
+
+    Suggestions come from the opinion that counts for most. The run's are the most likely class
+    given both the sample and its label, p(y|x)^a T(y, ỹ), with the exponent a that predicts
+    the checked labels best: a network that learned from wrong labels is less sure than it
+    should be, and a label that it finds unlikely is still evidence. So a model that knows less
+    than the labels does not overrule them wholesale.
 
     Args:
         table: the run's own judgement.
@@ -76,14 +81,18 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     y, size = data.clean.labels.numpy(), len(data.classes)
     if np.bincount(y, minlength=size).min() < 2:
         return table
-    run = Opinion(held_out=_network(module, data, data.clean.inputs), right=table.quality)
+    held_out = _network(module, data, data.clean.inputs)
+    sureness = float(_exponents([held_out], y)[0])
+    own = _sharpened(_network(module, data, data.train.inputs), sureness)
+    run = Opinion(
+        held_out=held_out,
+        right=table.quality,
+        believed=_given_the_label(own, table.observed),
+    )
     of_checked, of_all = _of_checked(data, size), _of_all(data)
     found = [run, of_checked, *([of_all] if of_all else [])]
     exponents = _exponents([opinion.held_out for opinion in found], y)
-    assert of_checked.believed is not None
-    believed = _sharpened(of_checked.believed, exponents[1])
-    posterior = believed * _transition(believed, table.observed)[:, table.observed].T
-    posterior /= posterior.sum(axis=1, keepdims=True)
+    posterior = _given_the_label(_sharpened(of_checked.believed, exponents[1]), table.observed)
     right = posterior[np.arange(len(table)), table.observed]
     found[1] = replace(of_checked, right=right, believed=posterior)
     return _mixed(table, found, exponents / exponents.sum())
@@ -97,15 +106,22 @@ def _mixed(table: AuditTable, opinions: Sequence[Opinion], shares: np.ndarray) -
         share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
     )
     quality = 1 / (1 + np.exp(-odds))
-    believed = opinions[int(np.argmax(shares))].believed
-    if believed is None:
-        return replace(table, quality=quality)
-    others = believed.copy()
-    others[rows, table.observed] = -1.0
-    suggested = np.where(quality < 0.5, others.argmax(axis=1), table.observed)
+    leading = int(np.argmax(shares))
+    believed = opinions[leading].believed
+    suggested = believed.argmax(axis=1)
+    if leading > 0:
+        others = believed.copy()
+        others[rows, table.observed] = -1.0
+        suggested = np.where(quality < 0.5, others.argmax(axis=1), table.observed)
     return replace(
         table, quality=quality, suggested=suggested, confidence=believed[rows, suggested]
     )
+
+
+def _given_the_label(believed: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """p(y|x) T(y, ỹ), normalised: what an opinion believes once it knows the label as well."""
+    posterior = believed * _transition(believed, observed)[:, observed].T
+    return posterior / posterior.sum(axis=1, keepdims=True)
 
 
 def _of_checked(data: Data, size: int) -> Opinion:
