@@ -33,6 +33,7 @@ LAYERS = [
     {"weighing"},
     {"bilevel"},
     {"parquet", "tables", "features", "volumes", "drawn_masks"},
+    {"unpack"},
     {"decisions"},
     {"noise", "datasets", "models", "augment", "long_tail"},
     {"clean_split"},

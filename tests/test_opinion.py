@@ -96,6 +96,18 @@ class Guesses(nn.Module):
         return torch.zeros(len(x), 2)
 
 
+def test_suggestions_follow_the_best_opinion_not_the_one_that_needs_most_sharpening():
+    """A guess that is hardly sure of anything gets the largest exponent."""
+    y = np.arange(60) % 2
+    good = np.where(np.eye(2)[y] > 0, 0.97, 0.03)
+    good[:3] = good[:3, ::-1]
+    timid = np.where(np.eye(2)[y] > 0, 0.52, 0.48)
+    timid[:15] = timid[:15, ::-1]
+    exponents = opinion._exponents([good, timid], y)
+    assert exponents[1] > exponents[0]
+    assert opinion._loss_alone(good, y) < opinion._loss_alone(timid, y)
+
+
 def test_a_run_that_knows_less_than_the_labels_does_not_overrule_them(data):
     """Three in ten of its predictions are wrong, one in ten labels; all of its suspects were."""
     true = data.train.true
@@ -133,7 +145,7 @@ def test_opinions_of_unequal_confidence_count_by_their_shares():
     ]
     data = Data(**_nothing(wrong))
     table = judged(data, np.full(2000, 0.5))
-    mixed = opinion._mixed(table, opinions, np.array([0.8, 0.2]))
+    mixed = opinion._mixed(table, opinions, np.array([0.8, 0.2]), 0)
     assert roc_auc_score(wrong, -mixed.quality) > 0.87
 
 

@@ -98,9 +98,24 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
+    unpack = commands.add_parser(
+        "unpack",
+        help="make a folder of arrays of Parquet files that do not fit in memory",
+        description="Unpack Parquet, piece by piece, for l2b run --data array_folder --root DIR.",
+        allow_abbrev=False,
+    )
+    unpack.add_argument("source", type=Path, metavar="FILE|DIR", help="Parquet file or files")
+    unpack.add_argument(
+        "--features", required=True, metavar="A,B,…", help="columns of numbers, or one of lists"
+    )
+    unpack.add_argument("--label", required=True, metavar="COLUMN", help="column of labels")
+    unpack.add_argument("--checked", default="", metavar="COLUMN", help="true where checked")
+    unpack.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    unpack.set_defaults(command=_unpack)
+
     evidence = add_commands(commands, _progress, words)
 
-    for command in (run, demo, audit, theory, listing, *evidence):
+    for command in (run, demo, audit, theory, listing, unpack, *evidence):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
@@ -174,6 +189,17 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
     named = bool(rest) and not rest[0].startswith("-")
     options.run = Path(rest.pop(0)) if named else None
     print(audit(options, rest, progress=_progress(options)))
+    return 0
+
+
+def _unpack(options: argparse.Namespace, rest: list[str]) -> int:
+    _refuse(rest)
+    from l2b.unpack import Columns, unpack_parquet
+
+    names = tuple(name.strip() for name in options.features.split(",") if name.strip())
+    columns = Columns(features=names, label=options.label, checked=options.checked)
+    rows = unpack_parquet(options.source, options.out, columns, progress=_progress(options))
+    print(f"{rows:,} rows in {options.out}: l2b run --data array_folder --root {options.out} …")
     return 0
 
 

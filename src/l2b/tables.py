@@ -158,11 +158,11 @@ def _header(path: Path) -> tuple[str, ...]:
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:
-    return tuple(_parquet_file(path).schema_arrow.names)
+    return tuple(parquet_file(path).schema_arrow.names)
 
 
 def _parquet_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, ...]]:
-    for batch in _parquet_file(path).iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
+    for batch in parquet_file(path).iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
         cells = [[_text(value) for value in batch.column(name).to_pylist()] for name in wanted]
         yield from zip(*cells, strict=True)
 
@@ -178,7 +178,13 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _parquet_file(path: Path) -> Any:
+def parquet_file(path: Path) -> Any:
+    """The file, opened; nothing but its footer is read.
+
+    Raises:
+        ImportError: without pyarrow.
+        ValueError: if it is damaged.
+    """
     try:
         import pyarrow as arrow
         from pyarrow.parquet import ParquetFile

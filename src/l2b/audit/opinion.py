@@ -63,11 +63,11 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     exponents, each in units of its standard deviation, so that the most self-assured does not
     drown the others, and brought back to their mean scale.
 
-    Suggestions come from the opinion that counts for most. The run's are the most likely class
-    given both the sample and its label, p(y|x)^a T(y, ỹ), with the exponent a that predicts
-    the checked labels best: a network that learned from wrong labels is less sure than it
-    should be, and a label that it finds unlikely is still evidence. So a model that knows less
-    than the labels does not overrule them wholesale.
+    Suggestions come from the opinion that predicts the checked labels best by itself. The
+    run's are the most likely class given both the sample and its label, p(y|x)^a T(y, ỹ), with
+    the exponent a that predicts the checked labels best: a network that learned from wrong
+    labels is less sure than it should be, and a label that it finds unlikely is still
+    evidence. So a model that knows less than the labels does not overrule them wholesale.
 
     Args:
         table: the run's own judgement.
@@ -95,10 +95,14 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     posterior = _given_the_label(_sharpened(of_checked.believed, exponents[1]), table.observed)
     right = posterior[np.arange(len(table)), table.observed]
     found[1] = replace(of_checked, right=right, believed=posterior)
-    return _mixed(table, found, exponents / exponents.sum())
+    leading = int(np.argmin([_loss_alone(opinion.held_out, y) for opinion in found]))
+    return _mixed(table, found, exponents / exponents.sum(), leading)
 
 
-def _mixed(table: AuditTable, opinions: Sequence[Opinion], shares: np.ndarray) -> AuditTable:
+def _mixed(
+    table: AuditTable, opinions: Sequence[Opinion], shares: np.ndarray, leading: int
+) -> AuditTable:
+    """Qualities mixed in these shares; suggestions of the leading opinion (0: the run's)."""
     rows = np.arange(len(table))
     odds = [_log_odds(opinion.right) for opinion in opinions]
     spreads = np.array([max(float(o.std()), SURE) for o in odds])
@@ -106,7 +110,6 @@ def _mixed(table: AuditTable, opinions: Sequence[Opinion], shares: np.ndarray) -
         share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
     )
     quality = 1 / (1 + np.exp(-odds))
-    leading = int(np.argmax(shares))
     believed = opinions[leading].believed
     suggested = believed.argmax(axis=1)
     if leading > 0:
@@ -173,6 +176,12 @@ def _exponents(held_out: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     losses = np.array([_losses(np.tensordot(e, logs, axes=1), y).sum() for e in tried])
     likely = np.exp(losses.min() - losses)
     return likely @ tried / likely.sum()
+
+
+def _loss_alone(held_out: np.ndarray, y: np.ndarray) -> float:
+    """Mean loss of one opinion on the checked labels, in nats, at the exponent that suits it."""
+    log = np.log(np.maximum(held_out, SURE))
+    return min(float(_losses(exponent * log, y).mean()) for exponent in EXPONENTS)
 
 
 def _losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:
