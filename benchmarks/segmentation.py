@@ -31,15 +31,19 @@ from l2b.noise.mask import Mask
 from l2b.normalise import PerSample
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice as DiceLoss
+from l2b.pseudo import MovingAverage
 from l2b.train import Training
 
+QUICK = MovingAverage(decay=0.9)  # an average over ten steps: there are few in all
 METHODS: dict[str, Method] = {
     **{
         name: default(Method, name)
         for name in ("cross_entropy", "clean_only", "fine_tune", "pooled", "l2rw", "l2b")
     },
     # Every pixel keeps its weight; what is learned is which of its two labels it goes to.
-    "l2b, α + β = 1": L2B(normalise=PerSample(), warmup=2),
+    "l2b, α + β = 1, soft": L2B(normalise=PerSample(), pseudo=QUICK),
+    "l2b, α + β = 1, soft, clean term": L2B(normalise=PerSample(), pseudo=QUICK, clean_weight=1.0),
+    "l2b, soft, clean term": L2B(pseudo=QUICK, clean_weight=1.0),
 }
 DICE, CLEAN = 0.6, 10
 
@@ -103,10 +107,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--volumes", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--extra", nargs="+", choices=("no", "yes"), default=["no", "yes"],
+        help="without and with an extra step on the clean set",
+    )  # fmt: skip
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--out", type=Path, default=RESULTS / "segmentation.json")
     options = parser.parse_args()
-    tasks = list(itertools.product(options.methods, (False, True), range(options.seeds)))
+    tasks = list(
+        itertools.product(
+            options.methods, [word == "yes" for word in options.extra], range(options.seeds)
+        )
+    )
     fixed = itertools.repeat(options.epochs), itertools.repeat(options.volumes)
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         rows = list(pool.map(one, tasks, *fixed))

@@ -29,7 +29,7 @@ def split(inputs: Inputs, count: int) -> list[Inputs]:
         count: how many pieces; at most n are made.
     """
     if isinstance(inputs, Tensor):
-        return list(inputs.tensor_split(min(count, len(inputs))))
+        return list(inputs.tensor_split(max(1, min(count, len(inputs)))))
     if isinstance(inputs, Mapping):
         parts = zip(*(split(value, count) for value in inputs.values()), strict=True)
         return [dict(zip(inputs, part, strict=True)) for part in parts]

@@ -213,11 +213,11 @@ def look_ahead_gradient(
     with untouched_random_state(clean_labels.device):
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
-        count = min(pieces, len(clean_labels))
+        count = max(1, min(pieces, len(clean_labels)))  # the direction refuses an empty batch
         parts = zip(split(clean_inputs, count), clean_labels.tensor_split(count), strict=True)
         direction = mean_of_pieces(
             (
-                len(y) / len(clean_labels),
+                len(y) / max(1, len(clean_labels)),
                 in_best_layout(model, x, partial(_direction, net, ahead, y, overlap)),
             )
             for x, y in parts

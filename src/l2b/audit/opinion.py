@@ -1,5 +1,6 @@
 """Further opinions on every label, from linear models of the checked and of all samples."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor, nn
@@ -149,7 +151,9 @@ def _of_all(data: Data) -> Opinion | None:
     count = min(FOLDS, int(np.bincount(y).min()))
     folds = StratifiedKFold(count, shuffle=True, random_state=SEED)
     model = LogisticRegression(C=OF_ALL, max_iter=300)
-    p = np.asarray(cross_val_predict(model, x, y, cv=folds, method="predict_proba"))
+    with warnings.catch_warnings():  # a fit that is not quite at its end is as good an opinion
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        p = np.asarray(cross_val_predict(model, x, y, cv=folds, method="predict_proba"))
     noisy = len(data.train)
     right = p[np.arange(noisy), y[:noisy]]
     return Opinion(held_out=p[noisy:], right=right, believed=p[:noisy])
