@@ -252,12 +252,13 @@ def one(name: str, seed: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _audit_figures(made: Found, observed: np.ndarray, right: np.ndarray) -> dict[str, float]:
+def _audit_figures(made: Found, observed: np.ndarray, right: np.ndarray) -> dict[str, float | None]:
     """How good suggestions are, and how close what the page promises is to the truth."""
     wrong = observed != right
     suspect = made.suggested != observed
-    figures = {
-        "suggestions_right": 100 * float((made.suggested == right)[suspect].mean()),
+    changed = (made.suggested == right)[suspect]
+    figures: dict[str, float | None] = {
+        "suggestions_right": 100 * float(changed.mean()) if len(changed) else None,
         "noise_rate": 100 * float(wrong.mean()),
         "suspects": 100 * float(suspect.mean()),
     }
