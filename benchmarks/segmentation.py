@@ -22,13 +22,14 @@ from spread import spread
 
 from l2b.catalog import default
 from l2b.datasets.hippocampus import Hippocampus
+from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
-from l2b.normalise import PerSample
+from l2b.normalise import Fixed, PerSample
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice as DiceLoss
 from l2b.pseudo import MovingAverage
@@ -44,6 +45,12 @@ METHODS: dict[str, Method] = {
     "l2b, α + β = 1, soft": L2B(normalise=PerSample(), pseudo=QUICK),
     "l2b, α + β = 1, soft, clean term": L2B(normalise=PerSample(), pseudo=QUICK, clean_weight=1.0),
     "l2b, soft, clean term": L2B(pseudo=QUICK, clean_weight=1.0),
+    "l2b, α + β = 1, soft, clean term, last layer": L2B(
+        normalise=PerSample(), pseudo=QUICK, clean_weight=1.0, engine=LastLayer()
+    ),
+    "cross_entropy, clean term": L2B(
+        normalise=Fixed(alpha=1.0, beta=0.0), clean_weight=1.0, engine=LastLayer()
+    ),
 }
 DICE, CLEAN = 0.6, 10
 
