@@ -1,9 +1,10 @@
-"""Finding and correcting wrong labels: one bootstrapped run, cleanlab, small loss.
+"""Finding and correcting wrong labels: the audit of one run of l2b, cleanlab, small loss.
 
 python benchmarks/detection.py [--seeds 5] [--sets digits-symmetric-40 …] [--out FILE]
 
 All use the same network and training settings. l2b: the method that ``l2b audit --csv`` takes,
-weights from the last layer and averaged past predictions as pseudo-labels. cleanlab: 5-fold
+weights from the last layer, averaged past predictions as pseudo-labels, an automatic warm-up; and
+the opinions of linear models beside the run's. cleanlab: 5-fold
 cross-validated probabilities (5 trainings), ``get_label_quality_scores`` by self-confidence. It
 gets the checked samples as further training data in every fold, so that all know the same.
 Small loss: the mean loss of the first half of the epochs of one standard training, on noisy

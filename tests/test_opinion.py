@@ -82,8 +82,7 @@ def test_a_linear_model_of_all_samples_has_a_say_where_checked_ones_are_few(data
     given = Data(**{**data.__dict__, "train": noisy, "clean": few})
     table = judged(given, np.full(400, 0.5))
     found = auroc(given, second_opinion(table, given, Guesses()))
-    monkeyed = pytest.MonkeyPatch()
-    with monkeyed.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opinion, "MOST_ENTRIES", 10)
         without = auroc(given, second_opinion(table, given, Guesses()))
     assert found > 0.93 and found > without
@@ -114,7 +113,7 @@ def test_a_run_that_knows_less_than_the_labels_does_not_overrule_them(data):
     draw = torch.rand(len(true), generator=stream(2, "labels"))
     noisy = pool(data.train.inputs, torch.where(draw < 0.1, 1 - true, true), true)
     given = Data(**{**data.__dict__, "train": noisy})
-    with pytest.MonkeyPatch().context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opinion, "_exponents", lambda held_out, _: np.eye(3)[0, : len(held_out)])
         found = second_opinion(judged(given, np.full(400, 0.5)), given, Unsure())
     right = (found.suggested == true.numpy()).mean()

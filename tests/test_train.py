@@ -24,7 +24,7 @@ from l2b.folder import RunFolder
 from l2b.methods import Method
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.fine_tune import FineTune
-from l2b.methods.l2b import L2B
+from l2b.methods.l2b import L2B, L2BLearner
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
 from l2b.noise.none import NoNoise
@@ -196,8 +196,14 @@ def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, 
         )
         judge(self, predict, module, data)
 
-    judge = BestEpoch.judge
+    def beginning(self, epoch):
+        begin(self, epoch)
+        if epoch == 4:
+            weighed_from.update((k, v.clone()) for k, v in self.network.module.state_dict().items())
+
+    judge, begin, weighed_from = BestEpoch.judge, L2BLearner.begin_epoch, {}
     monkeypatch.setattr(BestEpoch, "judge", scripted)
+    monkeypatch.setattr(L2BLearner, "begin_epoch", beginning)
     training = replace(SHORT.training, epochs=7)
     auto = replace(SHORT, method=L2B(warmup="auto"), training=training)
     plain = replace(SHORT, method=CrossEntropy(), training=training)
@@ -207,6 +213,7 @@ def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, 
     assert found.history[4] != expected.history[4]
     assert len(seen) == 4 and (found.ledger.beta[:4].nan_to_num() == 0).all()
     assert (found.ledger.beta[4:] > 0).any(dim=1).all()
+    assert weighed_from and all(torch.equal(weighed_from[k], v) for k, v in seen[1].items())
 
     monkeypatch.undo()
     stopped = BestEpoch()

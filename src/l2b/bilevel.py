@@ -10,52 +10,18 @@ So the one pair (z, ż) gives the whole hypergradient, without a second-order gr
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
 from l2b.engines import Engine
 from l2b.functional import Functional, full_precision, functional, untouched_random_state
-from l2b.guards import GradientGuard
 from l2b.layout import best_layout
 from l2b.lookahead import Ahead, Paper
 from l2b.types import Batch, Inputs, Probe
 from l2b.weighing import clean_direction
 
 PAPER = Paper()
-
-
-class Taught:
-    """A small network with parameters Θ, and the optimiser that the clean set moves it by."""
-
-    def __init__(self, module: nn.Module, optimiser: optim.Optimizer, guard: GradientGuard) -> None:
-        """Take all three as they are.
-
-        Args:
-            module: with the parameters Θ.
-            optimiser: of those parameters.
-            guard: makes gradients that are not finite harmless, and tells the run of them.
-        """
-        self.module, self.optimiser, self.guard = module, optimiser, guard
-
-    def descend(self, loss: Tensor) -> None:
-        """One step of Θ down a loss; a gradient that is not finite counts as zero."""
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = list(self.module.parameters())
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        self.guard(parameters, nn.utils.get_total_norm(gradients))
-        self.optimiser.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Parameters and the optimiser's state."""
-        return {"module": self.module.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
 
 def bilevel_pass(

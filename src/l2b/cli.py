@@ -98,21 +98,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
     listing.set_defaults(command=_list)
 
-    unpack = commands.add_parser(
-        "unpack",
-        help="make a folder of arrays of Parquet files that do not fit in memory",
-        description="Unpack Parquet, piece by piece, for l2b run --data array_folder --root DIR.",
-        allow_abbrev=False,
-    )
-    unpack.add_argument("source", type=Path, metavar="FILE|DIR", help="Parquet file or files")
-    unpack.add_argument(
-        "--features", required=True, metavar="A,B,…", help="columns of numbers, or one of lists"
-    )
-    unpack.add_argument("--label", required=True, metavar="COLUMN", help="column of labels")
-    unpack.add_argument("--checked", default="", metavar="COLUMN", help="true where checked")
-    unpack.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    unpack.set_defaults(command=_unpack)
-
+    unpack = _unpack_parser(commands)
     evidence = add_commands(commands, _progress, words)
 
     for command in (run, demo, audit, theory, listing, unpack, *evidence):
@@ -146,6 +132,24 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
     audit.add_argument("--apply", type=Path, metavar="FILE", help="decisions to correct labels by")
     audit.set_defaults(command=_audit)
     return audit
+
+
+def _unpack_parser(commands: Any) -> argparse.ArgumentParser:
+    unpack = commands.add_parser(
+        "unpack",
+        help="make a folder of arrays of Parquet files that do not fit in memory",
+        description="Unpack Parquet, piece by piece, for l2b run --data array_folder --root DIR.",
+        allow_abbrev=False,
+    )
+    unpack.add_argument("source", type=Path, metavar="FILE|DIR", help="Parquet file or files")
+    unpack.add_argument(
+        "--features", required=True, metavar="A,B,…", help="columns of numbers, or one of lists"
+    )
+    unpack.add_argument("--label", required=True, metavar="COLUMN", help="column of labels")
+    unpack.add_argument("--checked", default="", metavar="COLUMN", help="true where checked")
+    unpack.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    unpack.set_defaults(command=_unpack)
+    return unpack
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> int:

@@ -272,16 +272,17 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         """Quality, suggestion and weights of every row of X; checked rows are beyond doubt."""
         ledger, classes = learned.outcome.ledger, len(self.classes_)
         accuracy = [r["clean_accuracy"] for r in learned.outcome.history if "clean_accuracy" in r]
-        known = slice(None)
+        heard = None
         if accuracy and not self._stood_in(given):
-            known = knowing_epochs(torch.tensor(accuracy), len(given.y_clean))
+            heard = knowing_epochs(torch.tensor(accuracy), len(given.y_clean))
         found = label_quality(
-            ledger.alpha[known],
-            ledger.beta[known],
-            ledger.pseudo[known],
-            ledger.loss[known],
+            ledger.alpha,
+            ledger.beta,
+            ledger.pseudo,
+            ledger.loss,
             given.y,
             classes=classes,
+            heard=heard,
         )
         everywhere = _spread(len(y), given.index.numpy())
         suggested = everywhere(found.suggested, y)

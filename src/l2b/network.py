@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn, optim
@@ -47,6 +47,15 @@ class Network:
     def __post_init__(self) -> None:
         """Remember the initial learning rates."""
         self.initial_rates = [group["lr"] for group in self.optimiser.param_groups]
+
+    def beside(self, module: nn.Module, optimiser: optim.Optimizer) -> "Network":
+        """A second network of the same run, whose gradient is guarded alike and never clipped.
+
+        Args:
+            module: what is trained.
+            optimiser: of its parameters; its learning rates stay as they are.
+        """
+        return replace(self, module=module, optimiser=optimiser, clip=None)
 
     def begin_epoch(self, epoch: int, factor: float = 1.0) -> None:
         """Set the learning rates for this epoch and switch to training mode."""

@@ -47,6 +47,7 @@ def label_quality(
     observed: Tensor,
     *,
     classes: int,
+    heard: Tensor | None = None,
 ) -> Quality:
     """Judge every observed label by how training went.
 
@@ -61,6 +62,7 @@ def label_quality(
         loss: cross-entropy towards the observed label, in nats, [epochs, N]; NaN if unseen.
         observed: labels as given, [N].
         classes: number of classes.
+        heard: which epochs to listen to, [epochs] bool, such as `knowing_epochs`; None for all.
 
     Returns:
         Quality, suggestion and confidence. A sample that no epoch saw has quality 0.5, its own
@@ -70,6 +72,8 @@ def label_quality(
         ValueError: if the shapes do not fit each other.
     """
     _check(alpha, beta, pseudo, loss, observed)
+    if heard is not None:
+        pseudo, loss = pseudo[heard], loss[heard]
     seen = pseudo >= 0
     epochs = seen.sum(dim=0)
     probability = torch.exp(-loss.float()).nan_to_num(0.0)

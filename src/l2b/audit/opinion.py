@@ -91,14 +91,19 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
         right=table.quality,
         believed=_given_the_label(own, table.observed),
     )
-    of_checked, of_all = _of_checked(data, size), _of_all(data)
-    found = [run, of_checked, *([of_all] if of_all else [])]
-    exponents = _exponents([opinion.held_out for opinion in found], y)
-    posterior = _given_the_label(_sharpened(of_checked.believed, exponents[1]), table.observed)
-    right = posterior[np.arange(len(table)), table.observed]
-    found[1] = replace(of_checked, right=right, believed=posterior)
-    leading = int(np.argmin([_loss_alone(opinion.held_out, y) for opinion in found]))
-    return _mixed(table, found, exponents / exponents.sum(), leading)
+    of_checked, checked_held_out = _of_checked(data, size)
+    of_all = _of_all(data)
+    others = [of_all] if of_all else []
+    tested = [held_out, checked_held_out, *(opinion.held_out for opinion in others)]
+    exponents = _exponents(tested, y)
+    posterior = _given_the_label(_sharpened(of_checked, exponents[1]), table.observed)
+    checked = Opinion(
+        held_out=checked_held_out,
+        right=posterior[np.arange(len(table)), table.observed],
+        believed=posterior,
+    )
+    leading = int(np.argmin([_loss_alone(p, y) for p in tested]))
+    return _mixed(table, [run, checked, *others], exponents / exponents.sum(), leading)
 
 
 def _mixed(
@@ -129,14 +134,12 @@ def _given_the_label(believed: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return posterior / posterior.sum(axis=1, keepdims=True)
 
 
-def _of_checked(data: Data, size: int) -> Opinion:
-    """The linear model of the checked samples; what is right is not judged yet."""
+def _of_checked(data: Data, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a linear model of the checked samples believes of the noisy and of held-out ones."""
     x, y = _flat(data, data.clean.inputs), data.clean.labels.numpy()
     linear, held_out = _linear(x, y, size)
     pieces = [linear.predict_proba(_flat(data, x)) for x in data.train.inputs.split(PIECE)]
-    return Opinion(
-        held_out=held_out, right=np.ones(len(data.train)), believed=np.concatenate(pieces)
-    )
+    return np.concatenate(pieces), held_out
 
 
 def _of_all(data: Data) -> Opinion | None:

@@ -94,16 +94,17 @@ def audit_table(
         neighbours: what `neighbour_agreement` returned, if the samples are at hand.
     """
     alpha, beta, observed = (ledger[name] for name in ("alpha", "beta", "observed"))
-    known = slice(None)
+    heard = None
     if "clean_accuracy" in ledger:
-        known = knowing_epochs(ledger["clean_accuracy"], ledger["clean_samples"])
+        heard = knowing_epochs(ledger["clean_accuracy"], ledger["clean_samples"])
     judged = label_quality(
-        alpha[known],
-        beta[known],
-        ledger["pseudo"][known],
-        ledger["loss"][known],
+        alpha,
+        beta,
+        ledger["pseudo"],
+        ledger["loss"],
         observed,
         classes=len(ledger["classes"]),
+        heard=heard,
     )
     seen = ~alpha.isnan()
     rejected = (alpha == 0) & seen

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from l2b.datasets.arrays import LABELS, OPTIONAL, _check_length, _labels, _trusted
-from l2b.datasets.base import Dataset, Source, Split, moments
+from l2b.datasets.arrays import OPTIONAL, _check_length, assembled
+from l2b.datasets.base import Dataset, Source, Split
 from l2b.on_disk import RowsOnDisk, unreadable
 
 FILES = ("x_train", "y_train", *OPTIONAL)
@@ -40,21 +40,8 @@ class ArrayFolder(Dataset):
         inputs = RowsOnDisk(root / "x_train.npy")
         small = [name for name in FILES if not name.startswith("x_")]
         stored = {n: _read(root / f"{n}.npy") for n in small if (root / f"{n}.npy").exists()}
-        labels, classes = _labels(stored, root)
-        for name in LABELS[:2]:
-            if name in labels:
-                _check_length(labels[name], inputs, name, "x_train", root)
-        known = "y_true" in labels
-        mean, std = moments(inputs)
-        return Source(
-            train=Split(inputs, labels["y_true" if known else "y_train"]),
-            test=_test(root, inputs, labels.get("y_test")),
-            classes=classes,
-            mean=mean,
-            std=std,
-            truth_known=known,
-            annotations={"observed": labels["y_train"]} if known else {},
-            trusted=_trusted(stored, len(inputs), root),
+        return assembled(
+            stored, inputs, root, lambda labels: _test(root, inputs, labels.get("y_test"))
         )
 
     def _check_names(self, root: Path) -> None:

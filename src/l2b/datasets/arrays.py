@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -47,22 +47,42 @@ class Arrays(Dataset):
         path = Path(self.path)
         stored = _read(path)
         inputs = _inputs(stored, "x_train", path)
-        labels, classes = _labels(stored, path)
-        _check_length(labels["y_train"], inputs, "y_train", "x_train", path)
-        known = "y_true" in labels
-        if known:
-            _check_length(labels["y_true"], inputs, "y_true", "x_train", path)
-        mean, std = moments(inputs)
-        return Source(
-            train=Split(inputs, labels["y_true" if known else "y_train"]),
-            test=_test(stored, inputs, labels, path),
-            classes=classes,
-            mean=mean,
-            std=std,
-            truth_known=known,
-            annotations={"observed": labels["y_train"]} if known else {},
-            trusted=_trusted(stored, len(inputs), path),
-        )
+        return assembled(stored, inputs, path, lambda labels: _test(stored, inputs, labels, path))
+
+
+def assembled(
+    stored: Stored,
+    inputs: Tensor,
+    where: Path,
+    test: Callable[[Mapping[str, Tensor]], Split | None],
+) -> Source:
+    """A data set of arrays by their names.
+
+    Args:
+        stored: all of them but the samples.
+        inputs: ``x_train``.
+        where: their file or folder, for messages.
+        test: makes the held-out samples, given the labels by name.
+
+    Raises:
+        ValueError: if they do not fit each other.
+    """
+    labels, classes = _labels(stored, where)
+    for name in LABELS[:2]:
+        if name in labels:
+            _check_length(labels[name], inputs, name, "x_train", where)
+    known = "y_true" in labels
+    mean, std = moments(inputs)
+    return Source(
+        train=Split(inputs, labels["y_true" if known else "y_train"]),
+        test=test(labels),
+        classes=classes,
+        mean=mean,
+        std=std,
+        truth_known=known,
+        annotations={"observed": labels["y_train"]} if known else {},
+        trusted=_trusted(stored, len(inputs), where),
+    )
 
 
 def _read(path: Path) -> Stored:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from l2b.bilevel import Taught, bilevel_pass
+from l2b.bilevel import bilevel_pass
 from l2b.engines import Engine, Forward, LastLayer
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
@@ -86,7 +86,7 @@ class MlcLearner(Learner):
         self.corrector = Corrector(head.in_features, classes, method.hidden, method.trust)
         self.corrector.to(task.data.train.labels.device)
         adam = optim.Adam(self.corrector.parameters(), lr=method.lr)
-        self.taught = Taught(self.corrector, adam, self.network.guard)
+        self.taught = self.network.beside(self.corrector, adam)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""

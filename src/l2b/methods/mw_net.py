@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from l2b.bilevel import Taught, bilevel_pass
+from l2b.bilevel import bilevel_pass
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
@@ -74,7 +74,7 @@ class MwNetLearner(Learner):
         self.network = task.network("main")
         self.weigher = WeightNet(method.hidden).to(task.data.train.labels.device)
         adam = optim.Adam(self.weigher.parameters(), lr=method.lr, weight_decay=method.weight_decay)
-        self.taught = Taught(self.weigher, adam, self.network.guard)
+        self.taught = self.network.beside(self.weigher, adam)
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
