@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from l2b import report
 from l2b.catalog import find, name_of, names
 from l2b.cli import main
 from l2b.figures import Figure, GridFigure
@@ -101,3 +102,12 @@ def test_without_a_name_all_are_listed(capsys):
     assert "ablation" not in said
     assert main(["table", "ablation", "--help"]) == 0
     assert "β = 0" in capsys.readouterr().out
+
+
+def test_the_axis_of_curves_is_called_by_what_they_measure(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(report, "save", lambda figure, path: seen.append(figure.axes[0]))
+    curves = {"cross_entropy": [0.5, 0.6], "l2b": [0.6, 0.9]}
+    report.accuracy_figure(tmp_path / "a.png", curves, "Title")
+    report.accuracy_figure(tmp_path / "b.png", curves, "Title", "dice")
+    assert [axes.get_ylabel() for axes in seen] == ["accuracy (%)", "dice (%)"]

@@ -75,7 +75,7 @@ def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
 
 
 def accuracy_figure(
-    path: Path, curves: Mapping[str, Sequence[float]], title: str, name: str = "accuracy"
+    path: Path, curves: Mapping[str, Sequence[float]], title: str, measured: str = "accuracy"
 ) -> None:
     """Accuracy by epoch, one labelled line per curve.
 
@@ -83,7 +83,7 @@ def accuracy_figure(
         path: the PNG file.
         curves: accuracy per epoch as fractions, by name.
         title: what the picture shows.
-        name: of what the curves measure.
+        measured: name of what the curves show.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.6), layout="constrained")
@@ -98,7 +98,7 @@ def accuracy_figure(
                 zorder=3 if ours else 2,
                 label=name,
             )
-        axes.set(xlabel="epoch", ylabel=f"{name} (%)", title=title)
+        axes.set(xlabel="epoch", ylabel=f"{measured} (%)", title=title)
         axes.grid(axis="y", alpha=0.25)
         axes.margins(x=0.01)
         ends = {name: (len(curve), 100 * curve[-1]) for name, curve in curves.items()}
