@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from l2b.audit import opinion
+from l2b.audit import opinion, views
 from l2b.audit.opinion import Opinion, _exponents, second_opinion
 from l2b.audit.table import AuditTable
 from l2b.data import Data, Pool
@@ -83,7 +83,7 @@ def test_a_linear_model_of_all_samples_has_a_say_where_checked_ones_are_few(data
     table = judged(given, np.full(400, 0.5))
     found = auroc(given, second_opinion(table, given, Guesses()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opinion, "MOST_ENTRIES", 10)
+        patch.setattr(views, "MOST_NUMBERS", 10)
         without = auroc(given, second_opinion(table, given, Guesses()))
     assert found > 0.93 and found > without
 
@@ -95,16 +95,17 @@ class Guesses(nn.Module):
         return torch.zeros(len(x), 2)
 
 
-def test_suggestions_follow_the_best_opinion_not_the_one_that_needs_most_sharpening():
-    """A guess that is hardly sure of anything gets the largest exponent."""
-    y = np.arange(60) % 2
-    good = np.where(np.eye(2)[y] > 0, 0.97, 0.03)
-    good[:3] = good[:3, ::-1]
-    timid = np.where(np.eye(2)[y] > 0, 0.52, 0.48)
-    timid[:15] = timid[:15, ::-1]
-    exponents = opinion._exponents([good, timid], y)
-    assert exponents[1] > exponents[0]
-    assert opinion._loss_alone(good, y) < opinion._loss_alone(timid, y)
+def test_linear_models_are_heard_only_where_they_help():
+    """Three opinions: one that knows, one that guesses, one that knows where the first does not."""
+    y = np.arange(100) % 2
+    knows = np.where(np.eye(2)[y] > 0, 0.99, 0.01)
+    guesses = np.full((100, 2), 0.5)
+    half = np.where(np.arange(100)[:, None] < 50, knows, guesses)
+    other = np.where(np.arange(100)[:, None] < 50, guesses, knows)
+    assert not opinion._worth_hearing([knows, guesses], y)
+    assert not opinion._worth_hearing([knows, knows], y)
+    assert opinion._worth_hearing([guesses, knows], y)
+    assert opinion._worth_hearing([half, other], y)
 
 
 def test_a_run_that_knows_less_than_the_labels_does_not_overrule_them(data):
@@ -114,7 +115,7 @@ def test_a_run_that_knows_less_than_the_labels_does_not_overrule_them(data):
     noisy = pool(data.train.inputs, torch.where(draw < 0.1, 1 - true, true), true)
     given = Data(**{**data.__dict__, "train": noisy})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(opinion, "_exponents", lambda held_out, _: np.eye(3)[0, : len(held_out)])
+        patch.setattr(opinion, "_worth_hearing", lambda *_: False)
         found = second_opinion(judged(given, np.full(400, 0.5)), given, Unsure())
     right = (found.suggested == true.numpy()).mean()
     assert right >= (noisy.labels == true).float().mean().item() - 0.01
@@ -144,7 +145,7 @@ def test_opinions_of_unequal_confidence_count_by_their_shares():
     ]
     data = Data(**_nothing(wrong))
     table = judged(data, np.full(2000, 0.5))
-    mixed = opinion._mixed(table, opinions, np.array([0.8, 0.2]), 0)
+    mixed = opinion._mixed(table, opinions, np.array([0.8, 0.2]), 0.0)
     assert roc_auc_score(wrong, -mixed.quality) > 0.87
 
 

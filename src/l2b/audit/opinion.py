@@ -12,11 +12,13 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from torch import Tensor, nn
+from torch import nn
 
+from l2b.audit.rate import at_least, confident_rate, noise_rate
+from l2b.audit.summary import wrong_probability
 from l2b.audit.table import AuditTable
+from l2b.audit.views import View, probabilities, view_of
 from l2b.data import Data
-from l2b.functional import forward
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the linear model, tried on held-out checked samples
 OF_ALL = 1.0  # strength of the linear model of all samples
@@ -24,8 +26,6 @@ EXPONENTS = tuple(np.linspace(0, 3, 9))  # of every opinion
 FOLDS = 5
 ROUNDS = 30  # of expectation and maximisation
 SURE = 1e-4  # no probability is closer to 0 or 1
-PIECE = 2048
-MOST_ENTRIES = 2_000_000  # other than 0, of all samples: beyond, a linear model of them takes long
 SEED = 0  # of the folds
 
 
@@ -36,8 +36,7 @@ class Opinion:
     Attributes:
         held_out: its probabilities for checked samples that it did not see, [M, classes].
         right: the probability that each noisy sample's label is right, [N].
-        believed: its probabilities for the noisy samples, [N, classes], from which suggestions
-            are made.
+        believed: its probabilities for the noisy samples, [N, classes].
     """
 
     held_out: np.ndarray
@@ -56,20 +55,29 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
     Where checked samples are few, a linear model of all samples, noisy and checked, knows more:
     its r is the probability of the label, predicted without it (confident learning). It is
-    left out where the samples have more than 2 million entries, as images do.
+    left out where there are so many numbers that it takes long. Both see the samples' own
+    numbers or, of larger sets of images, what the run's network sees in them (`view_of`).
 
-    How much each side counts is what predicts the checked labels, none of which the run was
-    trained on: exponents of the opinions' probabilities (those of linear models cross-fitted),
-    averaged over a grid in proportion to the likelihood of those labels, since the best ones
-    alone jump from one draw to the next. The log-odds are then mixed in the shares of the
-    exponents, each in units of its standard deviation, so that the most self-assured does not
-    drown the others, and brought back to their mean scale.
+    How much each counts is what predicts the checked labels, none of which the run was trained
+    on: exponents of the opinions' probabilities (those of linear models cross-fitted), averaged
+    over a grid in proportion to the likelihood of those labels, since the best ones alone jump
+    from one draw to the next. The log-odds are then mixed in the shares of the exponents, each
+    in units of its standard deviation, so that the most self-assured does not drown the others,
+    and brought back to their mean scale. If fewer labels seem wrong then than the two linear
+    models count by different ways (`noise_rate`,
+    `confident_rate`), the log-odds are lowered.
 
-    Suggestions come from the opinion that predicts the checked labels best by itself. The
-    run's are the most likely class given both the sample and its label, p(y|x)^a T(y, ỹ), with
-    the exponent a that predicts the checked labels best: a network that learned from wrong
-    labels is less sure than it should be, and a label that it finds unlikely is still
-    evidence. So a model that knows less than the labels does not overrule them wholesale.
+    Labels with a quality under 0.5 get the most likely other class as suggestion, by the
+    product m(y|x) of all opinions' probabilities to their exponents. The confidence is how
+    likely the suggested label is to be right, as far as the opinions know: that of the label as
+    given if it is kept, or else the probability that it is wrong, times m(y|x) / (1 − m(ỹ|x)).
+
+    The linear models are heard only if they help: with them, the checked labels must become e
+    times as likely, on folds that did not choose the exponents. If not, the run's qualities
+    stay as they are, and it suggests the most likely class given both the sample and its label,
+    p(y|x)^a T(y, ỹ): a network that learned from wrong labels is less sure than it should be,
+    and a label that it finds unlikely is still evidence. So a model that knows less than the
+    labels does not overrule them wholesale.
 
     Args:
         table: the run's own judgement.
@@ -83,49 +91,69 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     y, size = data.clean.labels.numpy(), len(data.classes)
     if np.bincount(y, minlength=size).min() < 2:
         return table
-    held_out = _network(module, data, data.clean.inputs)
-    sureness = float(_exponents([held_out], y)[0])
-    own = _sharpened(_network(module, data, data.train.inputs), sureness)
     run = Opinion(
-        held_out=held_out,
+        held_out=probabilities(module, data, data.clean.inputs),
         right=table.quality,
-        believed=_given_the_label(own, table.observed),
+        believed=probabilities(module, data, data.train.inputs),
     )
-    of_checked, checked_held_out = _of_checked(data, size)
-    of_all = _of_all(data)
-    others = [of_all] if of_all else []
-    tested = [held_out, checked_held_out, *(opinion.held_out for opinion in others)]
-    exponents = _exponents(tested, y)
-    posterior = _given_the_label(_sharpened(of_checked, exponents[1]), table.observed)
-    checked = Opinion(
-        held_out=checked_held_out,
-        right=posterior[np.arange(len(table)), table.observed],
-        believed=posterior,
-    )
-    leading = int(np.argmin([_loss_alone(p, y) for p in tested]))
-    return _mixed(table, [run, checked, *others], exponents / exponents.sum(), leading)
+    seen = view_of(data, module)
+    checked = _of_checked(seen, y, table.observed, size)
+    opinions, rate = [run, checked], 0.0
+    if seen.small:
+        opinions.append(_of_all(seen, table.observed, y))
+        rate = _counted(checked, opinions[-1], y, table.observed)
+    held_out = [opinion.held_out for opinion in opinions]
+    if _worth_hearing(held_out, y):
+        exponents = _exponents(held_out, y)
+        sharp = _sharpened(checked.believed, exponents[1])
+        right = _of_given(_given_the_label(sharp, table.observed), table.observed)
+        opinions[1] = replace(checked, right=right)
+        return _mixed(table, opinions, exponents, rate)
+    return _suggested_by_the_run(table, _sharpened(run.believed, _exponents(held_out[:1], y)[0]))
+
+
+def _worth_hearing(held_out: Sequence[np.ndarray], y: np.ndarray) -> bool:
+    """Whether all opinions together save more than a nat over the run's alone, on all of y."""
+    return len(y) * (_loss(held_out[:1], y) - _loss(held_out, y)) > 1
+
+
+def _suggested_by_the_run(table: AuditTable, believed: np.ndarray) -> AuditTable:
+    """The classes that the run finds most likely once it knows the label as well."""
+    posterior = _given_the_label(believed, table.observed)
+    suggested = posterior.argmax(axis=1)
+    return replace(table, suggested=suggested, confidence=_of_given(posterior, suggested))
 
 
 def _mixed(
-    table: AuditTable, opinions: Sequence[Opinion], shares: np.ndarray, leading: int
+    table: AuditTable, opinions: Sequence[Opinion], exponents: np.ndarray, rate: float
 ) -> AuditTable:
-    """Qualities mixed in these shares; suggestions of the leading opinion (0: the run's)."""
-    rows = np.arange(len(table))
+    """Qualities in the shares of the exponents; suggestions of all opinions together."""
+    shares = exponents / exponents.sum()
     odds = [_log_odds(opinion.right) for opinion in opinions]
     spreads = np.array([max(float(o.std()), SURE) for o in odds])
-    odds = (shares @ spreads) * sum(
+    mixed = (shares @ spreads) * sum(
         share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
     )
-    quality = 1 / (1 + np.exp(-odds))
-    believed = opinions[leading].believed
-    suggested = believed.argmax(axis=1)
-    if leading > 0:
-        others = believed.copy()
-        others[rows, table.observed] = -1.0
-        suggested = np.where(quality < 0.5, others.argmax(axis=1), table.observed)
+    quality = 1 / (1 + np.exp(-at_least(mixed, rate)))
+    others = np.exp(_product([opinion.believed for opinion in opinions], exponents))
+    others[np.arange(len(table)), table.observed] = 0.0
+    likely = others.max(axis=1) / np.maximum(others.sum(axis=1), SURE)
+    suspect, wrong = quality < 0.5, wrong_probability(quality)
     return replace(
-        table, quality=quality, suggested=suggested, confidence=believed[rows, suggested]
+        table,
+        quality=quality,
+        suggested=np.where(suspect, others.argmax(axis=1), table.observed),
+        confidence=np.where(suspect, wrong * likely, 1 - wrong),
     )
+
+
+def _counted(checked: Opinion, every: Opinion, y: np.ndarray, observed: np.ndarray) -> float:
+    """Share of labels that both linear models count as wrong, each in its own way.
+
+    Either way can count too many, where its assumption does not hold; hardly both.
+    """
+    first = noise_rate(checked.held_out, y, checked.believed, observed)
+    return min(first, confident_rate(every.believed, observed))
 
 
 def _given_the_label(believed: np.ndarray, observed: np.ndarray) -> np.ndarray:
@@ -134,61 +162,72 @@ def _given_the_label(believed: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return posterior / posterior.sum(axis=1, keepdims=True)
 
 
-def _of_checked(data: Data, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a linear model of the checked samples believes of the noisy and of held-out ones."""
-    x, y = _flat(data, data.clean.inputs), data.clean.labels.numpy()
-    linear, held_out = _linear(x, y, size)
-    pieces = [linear.predict_proba(_flat(data, x)) for x in data.train.inputs.split(PIECE)]
-    return np.concatenate(pieces), held_out
+def _of_given(believed: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    return believed[np.arange(len(observed)), observed]
 
 
-def _of_all(data: Data) -> Opinion | None:
-    """The linear model of all samples, each judged without it; None where that takes long."""
-    pools = (data.train, data.clean)
-    dense = bool(torch.as_tensor(data.mean).any())
-    entries = (int(p.inputs.numel() if dense else p.inputs.count_nonzero()) for p in pools)
-    if sum(entries) > MOST_ENTRIES:
-        return None
-    x = sparse.vstack([_sparse(data, pool.inputs) for pool in pools]).tocsr()
-    y = np.concatenate([pool.labels.numpy() for pool in pools])
+def _of_checked(seen: View, y: np.ndarray, observed: np.ndarray, size: int) -> Opinion:
+    """A linear model of the checked samples."""
+    count = min(FOLDS, int(np.bincount(y, minlength=size).min()))
+    folds = StratifiedKFold(count, shuffle=True, random_state=SEED)
+    models = [LogisticRegression(C=strength, max_iter=1000) for strength in STRENGTHS]
+    held_out = [
+        np.asarray(cross_val_predict(model, seen.checked, y, cv=folds, method="predict_proba"))
+        for model in models
+    ]
+    losses = [_losses(np.log(np.maximum(p, SURE)), y).mean() for p in held_out]
+    best = int(np.argmin(losses))
+    believed = models[best].fit(seen.checked, y).predict_proba(seen.noisy)
+    return Opinion(held_out=held_out[best], right=_of_given(believed, observed), believed=believed)
+
+
+def _of_all(seen: View, observed: np.ndarray, checked: np.ndarray) -> Opinion:
+    """A linear model of all samples, each judged without it."""
+    pair = [seen.noisy, seen.checked]
+    x: Any = np.concatenate(pair) if isinstance(pair[0], np.ndarray) else sparse.vstack(pair)
+    y = np.concatenate([observed, checked])
     count = min(FOLDS, int(np.bincount(y).min()))
     folds = StratifiedKFold(count, shuffle=True, random_state=SEED)
     model = LogisticRegression(C=OF_ALL, max_iter=300)
     with warnings.catch_warnings():  # a fit that is not quite at its end is as good an opinion
         warnings.simplefilter("ignore", ConvergenceWarning)
         p = np.asarray(cross_val_predict(model, x, y, cv=folds, method="predict_proba"))
-    noisy = len(data.train)
-    right = p[np.arange(noisy), y[:noisy]]
-    return Opinion(held_out=p[noisy:], right=right, believed=p[:noisy])
-
-
-def _linear(x: np.ndarray, y: np.ndarray, size: int) -> tuple[LogisticRegression, np.ndarray]:
-    """A linear model of the checked samples, and its probabilities for held-out ones."""
-    count = min(FOLDS, int(np.bincount(y, minlength=size).min()))
-    folds = StratifiedKFold(count, shuffle=True, random_state=SEED)
-    models = [LogisticRegression(C=strength, max_iter=1000) for strength in STRENGTHS]
-    held_out = [
-        np.asarray(cross_val_predict(model, x, y, cv=folds, method="predict_proba"))
-        for model in models
-    ]
-    losses = [_losses(np.log(np.maximum(p, SURE)), y).mean() for p in held_out]
-    best = int(np.argmin(losses))
-    return models[best].fit(x, y), held_out[best]
+    noisy = len(observed)
+    return Opinion(held_out=p[noisy:], right=_of_given(p[:noisy], observed), believed=p[:noisy])
 
 
 def _exponents(held_out: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
     """Mean exponent of every opinion, given the checked labels and a flat prior."""
-    logs = np.log(np.maximum(np.stack(held_out), SURE))
-    tried = np.array([e for e in product(EXPONENTS, repeat=len(logs)) if any(e)])
-    losses = np.array([_losses(np.tensordot(e, logs, axes=1), y).sum() for e in tried])
+    tried, losses = _tried(held_out, y)
+    return _mean_of(tried, losses.sum(axis=1))
+
+
+def _loss(held_out: Sequence[np.ndarray], y: np.ndarray) -> float:
+    """Mean loss of opinions on checked labels that did not choose their exponents, in nats."""
+    tried, losses = _tried(held_out, y)
+    total = 0.0
+    for fold in range(FOLDS):
+        inside = np.arange(len(y)) % FOLDS == fold
+        chosen = _mean_of(tried, losses[:, ~inside].sum(axis=1))
+        total += _losses(_product([p[inside] for p in held_out], chosen), y[inside]).sum()
+    return float(total / len(y))
+
+
+def _tried(held_out: Sequence[np.ndarray], y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All exponents of the grid, [tried, opinions], and each one's losses, [tried, M]."""
+    tried = np.array([e for e in product(EXPONENTS, repeat=len(held_out)) if any(e)])
+    return tried, np.array([_losses(_product(held_out, e), y) for e in tried])
+
+
+def _mean_of(tried: np.ndarray, losses: np.ndarray) -> np.ndarray:
     likely = np.exp(losses.min() - losses)
     return likely @ tried / likely.sum()
 
 
-def _loss_alone(held_out: np.ndarray, y: np.ndarray) -> float:
-    """Mean loss of one opinion on the checked labels, in nats, at the exponent that suits it."""
-    log = np.log(np.maximum(held_out, SURE))
-    return min(float(_losses(exponent * log, y).mean()) for exponent in EXPONENTS)
+def _product(opinions: Sequence[np.ndarray], exponents: np.ndarray) -> np.ndarray:
+    """Logarithm of the product of probabilities to these exponents, but for a constant."""
+    logs = np.log(np.maximum(np.stack(list(opinions)), SURE))
+    return np.tensordot(exponents, logs, axes=1)
 
 
 def _losses(z: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -217,22 +256,3 @@ def _sharpened(p: np.ndarray, exponent: float) -> np.ndarray:
 def _log_odds(p: np.ndarray) -> np.ndarray:
     p = np.clip(p, SURE, 1 - SURE)
     return np.log(p / (1 - p))
-
-
-def _flat(data: Data, inputs: Tensor) -> np.ndarray:
-    return data.standardise(inputs).flatten(1).numpy()
-
-
-def _sparse(data: Data, inputs: Tensor) -> Any:
-    """Standardised samples as a sparse matrix, made in pieces."""
-    return sparse.vstack([sparse.csr_matrix(_flat(data, x)) for x in inputs.split(PIECE)])
-
-
-def _network(module: nn.Module, data: Data, inputs: Tensor) -> np.ndarray:
-    """Probabilities that the run's network gives, in evaluation mode."""
-    training = module.training
-    module.eval()
-    with torch.no_grad():
-        z = torch.cat([forward(module, data.standardise(x)) for x in inputs.split(PIECE)])
-    module.train(training)
-    return torch.softmax(z.double(), dim=1).numpy()
