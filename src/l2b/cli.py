@@ -129,7 +129,10 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
     audit.add_argument("--out", type=Path, metavar="DIR", help="folder for the run and its audit")
     audit.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
     audit.add_argument("--next", type=int, metavar="N", help="propose N labels to check next")
-    audit.add_argument("--apply", type=Path, metavar="FILE", help="decisions to correct labels by")
+    audit.add_argument(
+        "--apply", type=Path, metavar="FILE|suggestions",
+        help="correct the labels by these decisions, or by the suggestions that are sure",
+    )  # fmt: skip
     audit.set_defaults(command=_audit)
     return audit
 
@@ -328,6 +331,7 @@ AUDIT_HELP = """Find the labels that are wrong: a table, a summary, and a page t
                                                        your own file: train and audit in one go
   l2b audit runs/first --next 50                       which labels to check next
   l2b audit runs/first --apply decisions.csv           write the corrected labels
+  l2b audit runs/first --apply suggestions             correct them unseen
   l2b audit runs/news --clean decisions.csv --out runs/again
                                                        learn from what you checked, audit again
 

@@ -274,7 +274,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         accuracy = [r["clean_accuracy"] for r in learned.outcome.history if "clean_accuracy" in r]
         heard = None
         if accuracy and not self._stood_in(given):
-            heard = knowing_epochs(torch.tensor(accuracy), len(given.y_clean))
+            heard = knowing_epochs(torch.tensor(accuracy), learned.checked)
         found = label_quality(
             ledger.alpha,
             ledger.beta,

@@ -1,4 +1,4 @@
-"""Decisions of a person → a corrected label file."""
+"""Decisions of a person, or the suggestions themselves → a corrected label file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,24 +12,60 @@ from l2b.decisions import Decision, read_decisions
 from l2b.files import write_atomically
 from l2b.tables import TableFile, write_csv
 
+CONFIDENT = 0.5  # of a suggestion that is accepted unseen
+
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """What `apply_decisions` did.
+    """What was written.
 
     Attributes:
         path: the corrected file.
         changed: number of labels that differ from those as given.
         confirmed: number of labels that a person found to be right.
+        left_out: number of samples that are not in the file, since their labels seem wrong and
+            no other is sure enough.
     """
 
     path: Path
     changed: int
-    confirmed: int
+    confirmed: int = 0
+    left_out: int = 0
 
     def __str__(self) -> str:
         """One line for a terminal."""
-        return f"{self.changed:,} labels changed, {self.confirmed:,} confirmed: {self.path}"
+        counts = [f"{self.changed:,} labels changed"]
+        counts += [f"{self.confirmed:,} confirmed"] if self.confirmed else []
+        counts += [f"{self.left_out:,} left out"] if self.left_out else []
+        return f"{', '.join(counts)}: {self.path}"
+
+
+def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
+    """Write the labels of an audited run as the audit would have them, unseen by a person.
+
+    Suspects get the suggested label where it is more likely right than not (confidence of 0.5
+    and more), and are left out of the file where it is not.
+
+    Args:
+        path: the run's folder.
+        out: the file to write; by default ``suggested.csv`` (or .parquet) in the audit.
+
+    Raises:
+        FileNotFoundError: if the run or its table is missing.
+        ValueError: if its files are damaged.
+    """
+    subject = _subject(Path(path))
+    table = subject.table()
+    sure = table.confidence >= CONFIDENT
+    changed = table.suspect & sure
+    chosen = {
+        int(k): table.classes[label]
+        for k, label in zip(table.index[changed], table.suggested[changed], strict=True)
+    }
+    left_out = frozenset(table.index[table.suspect & ~sure].tolist())
+    target = _target(subject, out, "suggested")
+    _write(subject, target, chosen, left_out)
+    return Corrected(path=target, changed=len(chosen), left_out=len(left_out))
 
 
 def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = None) -> Corrected:
@@ -47,17 +83,29 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
         FileNotFoundError: if the run, its table, or the decisions are missing.
         ValueError: if a decision does not fit the labels that were audited.
     """
-    subject = read_subject(Path(path))
-    if isinstance(subject.run.data, Table) and subject.own is None:
-        raise FileNotFoundError(subject.notes[-1])
+    subject = _subject(Path(path))
     given = _labels(subject)
     chosen = _fitting(subject, given, read_decisions(Path(decisions)), Path(decisions))
-    suffix = ".parquet" if subject.own and TableFile(Path(subject.own.path)).is_parquet else ".csv"
-    target = out or Path(path) / FOLDER / f"corrected{suffix}"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = _target(subject, out, "corrected")
     _write(subject, target, chosen)
     changed = sum(given[key] != label for key, label in chosen.items())
     return Corrected(path=target, changed=changed, confirmed=len(chosen) - changed)
+
+
+def _subject(path: Path) -> Subject:
+    """The audited run, with the user's own table if it learned from one."""
+    subject = read_subject(path)
+    if isinstance(subject.run.data, Table) and subject.own is None:
+        raise FileNotFoundError(subject.notes[-1])
+    return subject
+
+
+def _target(subject: Subject, out: Path | None, name: str) -> Path:
+    """Where to write, in a folder that is there."""
+    suffix = ".parquet" if subject.own and TableFile(Path(subject.own.path)).is_parquet else ".csv"
+    target = out or subject.path / FOLDER / f"{name}{suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
 
 
 def _labels(subject: Subject) -> dict[int, str]:
@@ -100,29 +148,35 @@ def _fitting(
     return found
 
 
-def _write(subject: Subject, target: Path, chosen: dict[int, str]) -> None:
+def _write(
+    subject: Subject, target: Path, chosen: dict[int, str], left_out: frozenset[int] = frozenset()
+) -> None:
     if subject.own is None:
         labels = _labels(subject) | chosen
-        write_csv(target, ("index", "label"), iter(sorted(labels.items())))
+        rows = ((index, labels[index]) for index in sorted(labels) if index not in left_out)
+        write_csv(target, ("index", "label"), rows)
         return
     table = TableFile(Path(subject.own.path))
     if table.is_parquet:
-        _write_parquet(table, subject.own.label, target, chosen)
+        _write_parquet(table, subject.own.label, target, chosen, left_out)
     else:
         columns = table.columns
-        rows = _corrected(table.rows(columns), columns.index(subject.own.label), chosen)
-        write_csv(target, columns, rows)
+        place = columns.index(subject.own.label)
+        write_csv(target, columns, _corrected(table.rows(columns), place, chosen, left_out))
 
 
 def _corrected(
-    rows: Iterator[tuple[str, ...]], column: int, chosen: dict[int, str]
+    rows: Iterator[tuple[str, ...]], column: int, chosen: dict[int, str], left_out: frozenset[int]
 ) -> Iterator[tuple[str, ...]]:
     for index, row in enumerate(rows):
-        label = chosen.get(index, row[column])
-        yield (*row[:column], label, *row[column + 1 :])
+        if index not in left_out:
+            label = chosen.get(index, row[column])
+            yield (*row[:column], label, *row[column + 1 :])
 
 
-def _write_parquet(table: TableFile, label: str, target: Path, chosen: dict[int, str]) -> None:
+def _write_parquet(
+    table: TableFile, label: str, target: Path, chosen: dict[int, str], left_out: frozenset[int]
+) -> None:
     """The same columns and types, a batch at a time."""
     import pyarrow as arrow
     from pyarrow.parquet import ParquetFile, ParquetWriter
@@ -135,11 +189,14 @@ def _write_parquet(table: TableFile, label: str, target: Path, chosen: dict[int,
         start = 0
         with ParquetWriter(temporary, schema) as writer:
             for batch in source.iter_batches():
+                rows = range(start, start + len(batch))
                 cells = batch.column(column).to_pylist()
-                fixed = [chosen.get(start + k, cell) for k, cell in enumerate(cells)]
+                fixed = [chosen.get(row, cell) for row, cell in zip(rows, cells, strict=True)]
                 texts = arrow.array([None if c is None else str(c) for c in fixed], arrow.string())
                 values = texts.cast(schema.field(column).type)
-                writer.write_batch(batch.set_column(column, schema.field(column), values))
+                kept = arrow.array([row not in left_out for row in rows])
+                written = batch.set_column(column, schema.field(column), values)
+                writer.write_batch(written.filter(kept))
                 start += len(batch)
 
     write_atomically(target, write)

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2b.audit.active import next_to_check, write_next
-from l2b.audit.apply import apply_decisions
+from l2b.audit.apply import accept_suggestions, apply_decisions
 from l2b.audit.masks import audit_masks, is_mask_run
 from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
 from l2b.datasets.table import Table
 from l2b.tables import TableFile
+
+SUGGESTIONS = "suggestions"  # in the place of a file of decisions
 
 
 def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: bool) -> str:
@@ -30,7 +32,10 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     if options.run is not None and is_mask_run(options.run):
         return str(audit_masks(_only_masks(options)))
     if options.apply is not None:
-        return str(apply_decisions(Path(str(options.run)), options.apply, options.out))
+        run = Path(str(options.run))
+        if str(options.apply) == SUGGESTIONS:
+            return str(accept_suggestions(run, options.out))
+        return str(apply_decisions(run, options.apply, options.out))
     found = _audited(options, settings, progress=progress)
     if options.next is None:
         return str(found)

@@ -25,6 +25,7 @@ OF_ALL = 1.0  # strength of the linear model of all samples
 EXPONENTS = tuple(np.linspace(0, 3, 9))  # of every opinion
 FOLDS = 5
 ROUNDS = 30  # of expectation and maximisation
+SAVED = 0.25  # nats over all checked labels: what linear models must save to be heard
 SURE = 1e-4  # no probability is closer to 0 or 1
 SEED = 0  # of the folds
 
@@ -64,20 +65,18 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     from one draw to the next. The log-odds are then mixed in the shares of the exponents, each
     in units of its standard deviation, so that the most self-assured does not drown the others,
     and brought back to their mean scale. If fewer labels seem wrong then than the two linear
-    models count by different ways (`noise_rate`,
-    `confident_rate`), the log-odds are lowered.
+    models count by different ways (`noise_rate`, `confident_rate`), the log-odds are lowered.
 
     Labels with a quality under 0.5 get the most likely other class as suggestion, by the
     product m(y|x) of all opinions' probabilities to their exponents. The confidence is how
     likely the suggested label is to be right, as far as the opinions know: that of the label as
     given if it is kept, or else the probability that it is wrong, times m(y|x) / (1 − m(ỹ|x)).
 
-    The linear models are heard only if they help: with them, the checked labels must become e
-    times as likely, on folds that did not choose the exponents. If not, the run's qualities
-    stay as they are, and it suggests the most likely class given both the sample and its label,
-    p(y|x)^a T(y, ỹ): a network that learned from wrong labels is less sure than it should be,
-    and a label that it finds unlikely is still evidence. So a model that knows less than the
-    labels does not overrule them wholesale.
+    The linear models are heard only if they help: with them, the checked labels must become
+    likelier, by a quarter of a nat in all, on folds that did not choose the exponents. A run
+    that knows these already keeps its own qualities, and suggests the most likely class given
+    both the sample and its label, p(y|x)^a T(y, ỹ): a network that learned from wrong labels
+    is less sure than it should be, and a label that it finds unlikely is still evidence.
 
     Args:
         table: the run's own judgement.
@@ -113,8 +112,8 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
 
 def _worth_hearing(held_out: Sequence[np.ndarray], y: np.ndarray) -> bool:
-    """Whether all opinions together save more than a nat over the run's alone, on all of y."""
-    return len(y) * (_loss(held_out[:1], y) - _loss(held_out, y)) > 1
+    """Whether all opinions together save enough over the run's alone, on all of y."""
+    return len(y) * (_loss(held_out[:1], y) - _loss(held_out, y)) > SAVED
 
 
 def _suggested_by_the_run(table: AuditTable, believed: np.ndarray) -> AuditTable:

@@ -50,11 +50,13 @@ class Learned:
         module: the network, on the CPU, in evaluation mode.
         outcome: ledger and history.
         epoch: the epoch whose parameters were kept, from 0.
+        checked: number of checked samples that were not kept aside to choose it.
     """
 
     module: nn.Module
     outcome: Outcome
     epoch: int
+    checked: int
 
 
 def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
@@ -81,7 +83,8 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
         learner.finish()
     module = learner.network.module.to("cpu").eval()
     last = plan.training.epochs - 1
-    return Learned(module=module, outcome=outcome, epoch=_first(outcome.chosen_epoch, last))
+    epoch = _first(outcome.chosen_epoch, last)
+    return Learned(module=module, outcome=outcome, epoch=epoch, checked=len(data.clean))
 
 
 def logits(module: nn.Module, x: Tensor | SparseRows) -> Tensor:
