@@ -55,6 +55,14 @@ class Cases(NamedTuple):
         """Positions of one case's samples, in the order of its slices."""
         return (self.of == case).nonzero().squeeze(1)
 
+    def places(self) -> Tensor:
+        """Number of each sample in its case, from 0, [N]."""
+        found = torch.zeros_like(self.of)
+        for case in self.of.unique().tolist():
+            rows = self.rows(case)
+            found[rows] = torch.arange(len(rows))
+        return found
+
     def take(self, rows: Tensor) -> "Cases":
         """The cases of some samples alone; numbers and names stay as they were."""
         return self._replace(of=self.of[rows])

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from l2b.audit.mask_page import write_mask_page
 from l2b.cases import case_dice, mean_score
 from l2b.config import load
 from l2b.data import Data
@@ -22,6 +23,7 @@ from l2b.types import Cases
 from l2b.volumes import write_nifti
 
 FOLDER = "audit"  # in the run's folder
+PAGE = "audit.html"
 HEADER = ("rank", "index", "case", "slice", "suspicion", "changed_pixels")
 
 
@@ -30,7 +32,8 @@ class MaskAudit:
     """What `audit_masks` found and wrote.
 
     Attributes:
-        folder: holds masks.csv, summary.json, suspects.png and the folder ``suggested``.
+        folder: holds masks.csv, summary.json, audit.html, suspects.png and the folder
+            ``suggested``.
         suspicion: of every training image, in [0, 1], [N].
         suggested: the masks that the run would give them, [N, height, width].
         summary: the content of ``summary.json``.
@@ -51,7 +54,7 @@ class MaskAudit:
                 f"{found['rank_correlation']:.2f}; Dice against the true masks: given "
                 f"{found['dice_given']:.1%}, suggested {found['dice_suggested']:.1%}."
             )
-        return "\n".join([*lines, f"  Look at them: {self.folder / 'suspects.png'}"])
+        return "\n".join([*lines, f"  Look at them: {self.folder / PAGE}"])
 
 
 def is_mask_run(path: Path) -> bool:
@@ -98,6 +101,7 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     write_json(folder / "summary.json", summary)
     picture = suspects_figure(data, suggested, order[:most], suspicion)
     write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
+    write_mask_page(folder / PAGE, data, suggested, suspicion, summary)
     return MaskAudit(folder=folder, suspicion=suspicion, suggested=suggested, summary=summary)
 
 
@@ -134,10 +138,7 @@ def _summary(data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor) -> 
 def _write_table(
     path: Path, data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor, order: Tensor
 ) -> None:
-    place = torch.zeros_like(cases.of)
-    for case in cases.of.unique().tolist():
-        rows = cases.rows(case)
-        place[rows] = torch.arange(len(rows))
+    place = cases.places()
     changed = (suggested != data.train.labels).flatten(1).sum(dim=1)
 
     def cells(rank: int, row: int) -> list[Any]:

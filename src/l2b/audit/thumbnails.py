@@ -33,7 +33,7 @@ def thumbnails(
     found, used = {}, 0
     for row in rows:
         pixels = (images[index[row]].float() - low) / max(high - low, 1e-9)
-        code = base64.b64encode(_png(_small(pixels.clamp(0, 1) * 255))).decode()
+        code = base64.b64encode(encoded_png(_small(pixels.clamp(0, 1) * 255))).decode()
         used += len(code)
         if used > BUDGET:
             break
@@ -51,11 +51,15 @@ def _small(pixels: Tensor) -> Tensor:
     return pixels.round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
-def _png(pixels: Tensor) -> bytes:
-    """A PNG file (ISO/IEC 15948): signature, header, one deflated stream, end."""
+def encoded_png(pixels: Tensor) -> bytes:
+    """A PNG file (ISO/IEC 15948): signature, header, one deflated stream, end.
+
+    Args:
+        pixels: [height, width, 1 or 3], uint8.
+    """
     height, width, channels = pixels.shape
     colour = 2 if channels == 3 else 0
-    lines = b"".join(b"\x00" + bytes(line.flatten().tolist()) for line in pixels)
+    lines = b"".join(b"\x00" + line.numpy().tobytes() for line in pixels)
     header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
     chunks = (

@@ -1,0 +1,105 @@
+"""One self-contained page to look at suspicious masks: contours, differences, cases."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2b.audit.thumbnails import encoded_png
+from l2b.data import Data
+from l2b.files import write_text
+from l2b.page import rendered
+
+LARGEST = 288  # pixels on the longer side of a picture
+BUDGET = 16 * 2**20  # characters of all pictures in the page
+GIVEN, SUGGESTED, DIFFERS = (250, 204, 21), (34, 211, 238), (0, 255, 128)  # colours
+TINT = 0.35  # of the pixels that differ
+
+
+def write_mask_page(
+    path: Path, data: Data, suggested: Tensor, suspicion: Tensor, summary: dict[str, Any]
+) -> None:
+    """Write ``audit.html``, whole or not at all; most suspicious masks first.
+
+    Pictures are drawn until they fill 16 MB; images beyond that are in ``masks.csv``.
+
+    Args:
+        path: the file.
+        data: what the run learned from.
+        suggested: masks of its training images, [N, height, width].
+        suspicion: of every one of them, in [0, 1], [N].
+        summary: the content of ``summary.json``.
+    """
+    cases = data.train.cases
+    assert cases is not None
+    cards: list[dict[str, Any]] = []
+    used = 0
+    place = cases.places()
+    for row in suspicion.argsort(descending=True, stable=True).tolist():
+        picture = drawn(data.train.inputs[row], data.train.labels[row], suggested[row])
+        code = base64.b64encode(encoded_png(picture)).decode()
+        used += len(code)
+        if used > BUDGET:
+            break
+        cards.append({
+            "case": cases.names[int(cases.of[row])],
+            "slice": int(place[row]),
+            "index": int(data.train.index[row]),
+            "suspicion": round(float(suspicion[row]), 3),
+            "changed": int((suggested[row] != data.train.labels[row]).sum()),
+            "picture": f"data:image/png;base64,{code}",
+        })  # fmt: skip
+    text = rendered(
+        "l2b.audit",
+        "masks.html.j2",
+        styles=("masks.css",),
+        script="masks.js",
+        data=cards,
+        title=path.parent.parent.resolve().name,
+        summary=summary,
+        left_out=len(suspicion) - len(cards),
+    )
+    write_text(path, text)
+
+
+def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
+    """An image with both masks' outlines and a tint where they differ.
+
+    Args:
+        image: [channels, height, width], raw; three channels are colours, of others the first.
+        given: the mask as given, [height, width].
+        suggested: the other one, likewise.
+
+    Returns:
+        [height, width, 3], uint8, enlarged so that outlines are thin.
+    """
+    low, high = image.min().float(), image.max().float()
+    grey = (image.float() - low) / (high - low).clamp_min(1e-9)
+    pixels = (grey if len(image) == 3 else grey[:1].expand(3, -1, -1)) * 255
+    scale = max(1, LARGEST // max(given.shape))
+    pixels, one, other = (_enlarged(x, scale) for x in (pixels, given, suggested))
+    for where, colour, share in (
+        (one != other, DIFFERS, TINT),
+        (outline(one), GIVEN, 1.0),
+        (outline(other), SUGGESTED, 1.0),
+    ):
+        paint = torch.tensor(colour, dtype=torch.float32).view(3, 1, 1)
+        pixels = torch.where(where, (1 - share) * pixels + share * paint, pixels)
+    return pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def outline(mask: Tensor) -> Tensor:
+    """The innermost pixels of every object: those beside another class, [height, width] bool."""
+    edge = torch.zeros_like(mask, dtype=torch.bool)
+    for axis in (0, 1):
+        size = mask.shape[axis]
+        apart = mask.narrow(axis, 1, size - 1) != mask.narrow(axis, 0, size - 1)
+        edge.narrow(axis, 1, size - 1).logical_or_(apart)
+        edge.narrow(axis, 0, size - 1).logical_or_(apart)
+    return edge & (mask > 0)
+
+
+def _enlarged(x: Tensor, scale: int) -> Tensor:
+    return x.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)

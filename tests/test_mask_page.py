@@ -1,0 +1,101 @@
+"""The page of suspicious masks: what is drawn, in what order, and that nothing is run."""
+
+import shutil
+
+import pytest
+import torch
+
+from browser import Browser
+from l2b.audit import mask_page
+from l2b.audit.mask_page import DIFFERS, GIVEN, SUGGESTED, drawn, outline, write_mask_page
+from l2b.data import Data, Pool
+from l2b.types import Cases
+
+NASTY = "</script><script>window.ran = 1</script>"
+SUMMARY = {"images": 6, "mean_suspicion": 0.4, "rank_correlation": 0.8, "dice_given": 0.6,
+           "dice_suggested": 0.7}  # fmt: skip
+
+
+@pytest.fixture
+def data():
+    given = torch.zeros(6, 16, 16, dtype=torch.int64)
+    given[:, 4:8, 4:8] = 1
+    cases = Cases(
+        of=torch.tensor([0, 0, 0, 1, 1, 1]), names=("first", NASTY), spacing=torch.ones(2, 3),
+        patient=torch.tensor([0, 1]),
+    )  # fmt: skip
+    pool = Pool(
+        inputs=torch.rand(6, 1, 16, 16), labels=given, index=torch.arange(6) + 10, true=None,
+        cases=cases,
+    )  # fmt: skip
+    return Data(
+        train=pool, clean=pool, validation=None, test=None, classes=("ground", "thing"),
+        mean=torch.tensor(0.0), std=torch.tensor(1.0), noise_rate=None, noise_hash="",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def made(data):
+    suggested = data.train.labels.clone()
+    for row in range(6):
+        suggested[row, 4:8, 8 : 8 + row] = 1
+    return suggested, torch.tensor([0.0, 0.2, 0.3, 0.9, 0.5, 0.6])
+
+
+def test_outlines_run_inside_objects():
+    mask = torch.zeros(5, 5, dtype=torch.int64)
+    mask[1:4, 1:4] = 1
+    expected = mask.bool()
+    expected[2, 2] = False
+    assert torch.equal(outline(mask), expected)
+    assert not outline(torch.ones(4, 4, dtype=torch.int64)).any()
+
+
+def test_a_picture_shows_both_masks_and_where_they_differ():
+    given, suggested = torch.zeros(2, 96, 96, dtype=torch.int64)
+    given[10:30, 10:30] = 1
+    suggested[50:70, 50:70] = 1
+    pixels = drawn(torch.zeros(1, 96, 96), given, suggested)
+    assert pixels.shape == (288, 288, 3) and pixels.dtype == torch.uint8
+    assert tuple(pixels[30, 60].tolist()) == GIVEN
+    assert tuple(pixels[150, 180].tolist()) == SUGGESTED
+    tint = tuple(round(0.35 * c) for c in DIFFERS)
+    assert tuple(pixels[60, 60].tolist()) == tint
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+
+
+def test_pictures_stay_within_their_budget(data, made, tmp_path, monkeypatch):
+    monkeypatch.setattr(mask_page, "BUDGET", 3000)
+    path = tmp_path / "run" / "audit" / "audit.html"
+    path.parent.mkdir(parents=True)
+    write_mask_page(path, data, *made, SUMMARY)
+    page = path.read_text()
+    count = page.count("data:image/png")
+    assert 0 < count < 6 and f"{6 - count} less suspicious masks are not drawn" in page
+    assert "60.0 % → 70.0 %" in page
+
+
+def test_the_page_sorts_and_filters_and_runs_nothing(data, made, tmp_path):
+    if shutil.which("chromedriver") is None:
+        pytest.skip("no chromedriver on this machine: apt-get install chromium-driver")
+    path = tmp_path / "run" / "audit" / "audit.html"
+    path.parent.mkdir(parents=True)
+    write_mask_page(path, data, *made, SUMMARY)
+    browser = Browser(tmp_path)
+    try:
+        browser.open(path)
+        shown = [f"suspicion {s}" for s in ("0.90", "0.60", "0.50", "0.30", "0.20", "0.00")]
+        assert browser.texts("main b") == shown
+        browser.choose("least", "0.45")
+        assert browser.texts("main b") == shown[:3]
+        assert browser.texts("#count") == ["3 of 6 masks"]
+        browser.choose("case", "first")
+        assert browser.texts("main b") == []
+        browser.choose("least", "0")
+        browser.choose("sort", "index")
+        assert browser.texts("main b") == shown[:2:-1]
+        assert browser.run("return window.ran === undefined")
+        assert browser.run("return document.images[0].naturalWidth") == 288
+        assert browser.log() == []
+    finally:
+        browser.close()
