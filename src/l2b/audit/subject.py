@@ -88,8 +88,8 @@ class Subject:
     def _own_judgement(self) -> AuditTable:
         if self.source is None:
             return audit_table(self.ledger)
-        inputs = self.source.train.inputs[self.ledger["index"]]
-        scaled = (inputs.float() - self.source.mean) / self.source.std
+        scaled = self.source.train.inputs[self.ledger["index"]].float()
+        scaled.sub_(self.source.mean).div_(self.source.std)  # in place: it may be large
         near = neighbour_agreement(scaled, self.ledger["observed"].numpy())
         if self.labels is None:
             return audit_table(self.ledger, neighbours=near)
