@@ -263,7 +263,7 @@ def test_halves_are_disjoint_even_and_swap(counts, seed):
     halves, index = Halves(labels), torch.arange(len(labels))
     clean = Batch(index=index, inputs={"x": index.float()}, labels=labels)
     first, second = halves.split(clean, 0), halves.split(clean, 1)
-    for (weigh, fit), (other_weigh, other_fit) in (
+    for (weigh, fit, _), (other_weigh, other_fit, _) in (
         (first, second),
         (second, halves.split(clean, 2)),
     ):
@@ -274,14 +274,15 @@ def test_halves_are_disjoint_even_and_swap(counts, seed):
         for k, count in enumerate(counts):
             assert abs(2 * int((weigh.labels == k).sum()) - count) <= 1
     alone = rows_of(clean, index[:1])
-    assert all(torch.equal(part.index, alone.index) for part in halves.split(alone, 0))
+    assert all(torch.equal(part.index, alone.index) for part in halves.split(alone, 0)[:2])
+    assert first.share == second.share == 1
 
 
 def test_halves_of_masks_are_every_other_image():
     masks = torch.zeros(5, 3, 3, dtype=torch.int64)
     masks[:, 0] = 1
     clean = Batch(index=torch.arange(5), inputs=masks.unsqueeze(1).float(), labels=masks)
-    weigh, fit = Halves(masks).split(clean, 0)
+    weigh, fit, _ = Halves(masks).split(clean, 0)
     assert (weigh.index.tolist(), fit.index.tolist()) == ([1, 3], [0, 2, 4])
 
 
@@ -293,9 +294,9 @@ def test_cross_fitting_never_weighs_by_what_it_trains_on(data, monkeypatch):
         seen["weigh"].append((self.epoch, set(clean.index.tolist())))
         return weigh(self, batch, clean)
 
-    def fitting(self, clean):
-        seen["fit"].append((self.epoch, set(clean.index.tolist())))
-        return fit(self, clean)
+    def fitting(self, parts):
+        seen["fit"].append((self.epoch, set(parts.to_fit.index.tolist())))
+        return fit(self, parts)
 
     monkeypatch.setattr(L2BLearner, "_weighed_pass", weighing)
     monkeypatch.setattr(L2BLearner, "_clean_term", fitting)

@@ -1,11 +1,28 @@
 """The clean set in two halves, one to train on and one to weigh by, which swap every epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from l2b import collectives
 from l2b.types import Batch, Inputs
+
+
+class Split(NamedTuple):
+    """What one process holds of the two halves of a clean batch.
+
+    Attributes:
+        to_weigh: samples whose gradient weighs the noisy ones.
+        to_fit: samples to train on.
+        share: of the mean loss of ``to_fit`` in the sum that all processes' mean is taken of: 1
+            where they hold equally many.
+    """
+
+    to_weigh: Batch
+    to_fit: Batch
+    share: float
 
 
 class Halves:
@@ -30,20 +47,39 @@ class Halves:
             # Odd classes give their odd sample to either half in turn.
             self.second[rows] = (torch.arange(len(rows), device=rows.device) + k) % 2 == 1
 
-    def split(self, clean: Batch, epoch: int) -> tuple[Batch, Batch]:
+    def split(self, clean: Batch, epoch: int) -> Split:
         """The part of a clean batch to weigh by, and the part to train on.
 
-        A batch that happens to lie in one half serves as both.
+        A batch that happens to lie in one half serves as both. With several processes it is
+        the whole batch that is split, and each of them takes its share of either part.
 
         Args:
             clean: a clean batch; its index counts within the clean set.
             epoch: 0-based; the halves swap with every one.
         """
-        second = self.second[clean.index]
+        whole = _everyones(clean)
+        second = self.second[whole.index]
         if second.all() or not second.any():
-            return clean, clean
-        to_weigh = second if epoch % 2 == 0 else ~second
-        return rows_of(clean, to_weigh), rows_of(clean, ~to_weigh)
+            return Split(clean, clean, 1.0)
+        rows = second if epoch % 2 == 0 else ~second
+        to_weigh, to_fit = _own(rows_of(whole, rows)), rows_of(whole, ~rows)
+        own = _own(to_fit)
+        together = len(to_fit.labels) >= collectives.ranks()
+        share = len(own.labels) * collectives.ranks() / len(to_fit.labels) if together else 1.0
+        return Split(to_weigh, own, share)
+
+
+def _everyones(batch: Batch) -> Batch:
+    """The parts of all processes, as one batch."""
+    return _each(batch, collectives.gathered)
+
+
+def _own(batch: Batch) -> Batch:
+    """This process's share of a batch that all hold; all of it, if there are not enough."""
+    count = collectives.ranks()
+    if len(batch.labels) < count:
+        return batch
+    return _each(batch, lambda value: value.tensor_split(count)[collectives.rank()])
 
 
 def rows_of(batch: Batch, rows: Tensor) -> Batch:
@@ -53,14 +89,21 @@ def rows_of(batch: Batch, rows: Tensor) -> Batch:
         batch: of any inputs.
         rows: positions in the batch, or a mask, [n].
     """
+    return _each(batch, lambda value: value[rows])
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """The same change to all tensors of a batch."""
     return Batch(
-        index=batch.index[rows], inputs=_taken(batch.inputs, rows), labels=batch.labels[rows]
+        index=change(batch.index),
+        inputs=_changed(batch.inputs, change),
+        labels=change(batch.labels),
     )
 
 
-def _taken(inputs: Inputs, rows: Tensor) -> Inputs:
+def _changed(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     if isinstance(inputs, Tensor):
-        return inputs[rows]
+        return change(inputs)
     if isinstance(inputs, Mapping):
-        return {name: value[rows] for name, value in inputs.items()}
-    return tuple(value[rows] for value in inputs)
+        return {name: change(value) for name, value in inputs.items()}
+    return tuple(change(value) for value in inputs)

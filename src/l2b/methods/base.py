@@ -175,9 +175,9 @@ def plain_step(
     return plain_record(batch, z, losses), z.detach()
 
 
-def descend_clean(network: Network, clean: Batch) -> None:
-    """One ordinary step on a clean batch."""
-    network.descend(mean_loss(network, clean))
+def descend_clean(network: Network, clean: Batch, share: float = 1.0) -> None:
+    """One ordinary step on a clean batch, of which this process holds a share (`Split`)."""
+    network.descend(share * mean_loss(network, clean))
 
 
 def mean_loss(network: Network, batch: Batch) -> Tensor:
@@ -186,13 +186,21 @@ def mean_loss(network: Network, batch: Batch) -> Tensor:
     return cross_entropy(z, batch.labels).mean() + network.overlap(z, batch.labels)
 
 
-def clean_step(network: Network, batch: Batch, clean: Batch) -> tuple[StepRecord, Tensor]:
+def clean_step(
+    network: Network, batch: Batch, clean: Batch, share: float = 1.0
+) -> tuple[StepRecord, Tensor]:
     """One ordinary step on the clean batch; the noisy batch is only looked at.
+
+    Args:
+        network: what is trained.
+        batch: the noisy batch.
+        clean: the clean batch.
+        share: of it that this process holds (`Split`).
 
     Returns:
         The record, and the logits of the noisy batch after the step.
     """
-    descend_clean(network, clean)
+    descend_clean(network, clean, share)
     network.module.eval()  # looking must not move running statistics
     with torch.no_grad():
         z = network.logits(batch.inputs)

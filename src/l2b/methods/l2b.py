@@ -11,7 +11,7 @@ from l2b.best_epoch import BestEpoch
 from l2b.candidates import Candidates, Pair
 from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
-from l2b.halves import Halves
+from l2b.halves import Halves, Split
 from l2b.layout import best_layout
 from l2b.ledger import StepRecord
 from l2b.lookahead import LookAhead, Paper
@@ -114,6 +114,7 @@ class L2BLearner(Learner):
     """Cross-entropy while warming up, then the two-weight objective."""
 
     steers = True
+    shared = True
 
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
@@ -122,8 +123,6 @@ class L2BLearner(Learner):
                 "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
                 "not per pixel. gradient_every saves time for masks too."
             )
-        # With cross-fitting, each process would train on as many clean samples as chance gives.
-        self.shared = not method.cross_fit
         self.method = method
         self.network = task.network("main")
         source = method.pseudo.build(self.network.module, len(task.data.train))
@@ -146,16 +145,20 @@ class L2BLearner(Learner):
         """Weigh the batch by the clean batch, then one step on the weighted losses."""
         due = self.number % self.method.amortise.weights_every == 0
         self.number += 1
-        to_weigh, to_fit = self.halves.split(clean, self.epoch) if self.halves else (clean, clean)
+        parts = Split(clean, clean, 1.0)
+        if self.halves:
+            parts = self.halves.split(clean, self.epoch)
         if self.warming:
-            return self._warm_up(batch, to_fit)
-        z, weights = self._weighed_pass(batch, to_weigh) if due else self._recalled_pass(batch)
+            return self._warm_up(batch, parts)
+        z, weights = (
+            self._weighed_pass(batch, parts.to_weigh) if due else self._recalled_pass(batch)
+        )
         losses = cross_entropy(z, batch.labels)
         loss = bootstrapped_loss(z, batch.labels, weights)
         loss = loss + self._overlap(z, batch.labels, weights)
         # A sum over all processes, of which `descend` takes the mean.
         loss = loss * collectives.ranks()
-        self.network.descend(loss + self._clean_term(to_fit) if self.method.clean_weight else loss)
+        self.network.descend(loss + self._clean_term(parts) if self.method.clean_weight else loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
         if due and self.method.amortise.weights_every > 1:
@@ -194,16 +197,16 @@ class L2BLearner(Learner):
                 return False
         return self.warming
 
-    def _warm_up(self, batch: Batch, clean: Batch) -> StepRecord:
+    def _warm_up(self, batch: Batch, parts: Split) -> StepRecord:
         if self.method.start == "clean":
-            record, z = clean_step(self.network, batch, clean)
+            record, z = clean_step(self.network, batch, parts.to_fit, parts.share)
         else:
             record, z = plain_step(self.network, batch)
         self.pseudo.update(self.network.module, z, batch.index)
         return record
 
-    def _clean_term(self, clean: Batch) -> Tensor:
-        return self.method.clean_weight * mean_loss(self.network, clean)
+    def _clean_term(self, parts: Split) -> Tensor:
+        return self.method.clean_weight * parts.share * mean_loss(self.network, parts.to_fit)
 
     def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
         """What the run adds for whole masks, under the same weights."""
