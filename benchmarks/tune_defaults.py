@@ -7,7 +7,7 @@ images, held out are the next 10,000. TREC: half of the development questions ar
 the other half is held out. Accuracy on what is held out, at the last epoch and at the epoch
 chosen by clean validation samples. Weights come from the last layer throughout: engines agree
 within the spread (benchmarks/pareto.py), and this one is the cheapest. What is in the file
-already is not run again.
+already is not run again; every row names the commit that it was measured with.
 """
 
 import argparse
@@ -172,6 +172,15 @@ CONTESTANTS: dict[str, Callable[[int], Method]] = {
     "eq9, triple": l2b(pseudo=SOFT, candidates=Triple()),
     "eq9, triple of classes": l2b(candidates=Triple()),
     "per_sample, triple of classes": l2b(PerSample(), candidates=Triple()),
+    "eq9, triple of classes, clean 0.2 crossed": l2b(
+        candidates=Triple(), clean_weight=0.2, cross_fit=True
+    ),
+    "per_sample, triple of classes, clean 0.2 crossed": l2b(
+        PerSample(), candidates=Triple(), clean_weight=0.2, cross_fit=True
+    ),
+    "eq9, triple of classes, clean 0.2 crossed, warm auto": l2b(
+        warm=None, candidates=Triple(), clean_weight=0.2, cross_fit=True
+    ),
     "per_sample, triple, clean 0.2 crossed": l2b(
         PerSample(), SOFT, candidates=Triple(), clean_weight=0.2, cross_fit=True
     ),
@@ -239,11 +248,12 @@ def main() -> None:
         for name in options.names
         if (trial, name, seed) not in done
     ]
+    described = provenance()
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(one, *task) for task in wanted]
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result())
-            write_json(options.out, {**provenance(), "rows": rows})
+            rows.append(future.result() | {"commit": described["commit"]})
+            write_json(options.out, {**described, "rows": rows})
     shown = [r for r in rows if r["set"] in options.sets and r["name"] in options.names]
     for figure in ("last", "chosen"):
         print(f"{figure} epoch\n\n{table(shown, figure)}\n")
