@@ -20,6 +20,7 @@ import torch
 from provenance import RESULTS, provenance
 from spread import spread
 
+from l2b.amortise import Amortisation
 from l2b.catalog import default
 from l2b.datasets.hippocampus import Hippocampus
 from l2b.engines import LastLayer
@@ -47,6 +48,14 @@ METHODS: dict[str, Method] = {
     "l2b, soft, clean term": L2B(pseudo=QUICK, clean_weight=1.0),
     "l2b, α + β = 1, soft, clean term, last layer": L2B(
         normalise=PerSample(), pseudo=QUICK, clean_weight=1.0, engine=LastLayer()
+    ),
+    # The clean gradient of 16 slices is noisy; an average over about ten batches is less so.
+    "l2b, α + β = 1, soft, clean term, last layer, memory": L2B(
+        normalise=PerSample(),
+        pseudo=QUICK,
+        clean_weight=1.0,
+        engine=LastLayer(),
+        amortise=Amortisation(gradient_memory=0.9),
     ),
     "cross_entropy, clean term": L2B(
         normalise=Fixed(alpha=1.0, beta=0.0), clean_weight=1.0, engine=LastLayer()
