@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import warnings
 from dataclasses import replace
 
 import nibabel
@@ -18,11 +19,14 @@ from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import find, names
 from l2b.data import Feed, prepare
 from l2b.datasets.decathlon import Decathlon
+from l2b.engines import LastLayer
 from l2b.evaluate import evaluate
 from l2b.experiment import Run
 from l2b.files import read_tree
 from l2b.methods import Method
+from l2b.methods.as_published import AsPublished
 from l2b.methods.l2b import L2B, L2BLearner
+from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
@@ -35,14 +39,18 @@ from l2b.normalise import (
     PositiveShare,
     Softmax,
 )
+from l2b.notices import Notice
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice, Ignored
-from l2b.pseudo import Views
+from l2b.pseudo import MovingAverage, Views
 from l2b.regions import connected_regions
 from l2b.streams import stream
 from l2b.train import Training, chosen_epoch
 from l2b.types import Cases
 from l2b.volumes import read_nifti
+
+# What it says is tested below; where the published weights lead is not what these tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore:On masks, one unit")
 
 SIZE, SLICES, PATIENTS = 16, 3, 12
 
@@ -253,6 +261,30 @@ def test_the_ledger_holds_means_over_pixels(data):
     torch.testing.assert_close(found.on_wrong, (weight * (observed != true)).mean((1, 2)))
     torch.testing.assert_close(found.pseudo_right, (pseudo == true).float().mean((1, 2)))
     assert mask_record(made, observed, None).on_wrong.isnan().all()
+
+
+def test_the_published_weights_on_masks_come_with_a_notice(run, data):
+    short = replace(run, training=replace(run.training, epochs=1))
+    for method in (L2B(), AsPublished()):
+        with pytest.warns(Notice, match="--method l2b_masks has choices that do not"):
+            replace(short, method=method).execute(progress=False, data=data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replace(short, method=L2BMasks()).execute(progress=False, data=data)
+
+
+def test_l2b_masks_is_l2b_with_other_choices(run, data):
+    named, spelled = (
+        replace(run, method=method).execute(progress=False, data=data).outcome.history
+        for method in (
+            L2BMasks(),
+            L2B(
+                engine=LastLayer(), normalise=PerSample(), pseudo=MovingAverage(decay=0.9),
+                clean_weight=1.0, amortise=Amortisation(gradient_memory=0.9),
+            ),
+        )
+    )  # fmt: skip
+    assert named == spelled
 
 
 def test_an_extra_clean_step_is_an_option_of_every_method(run, data):

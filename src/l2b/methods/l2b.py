@@ -26,6 +26,7 @@ from l2b.methods.base import (
     plain_step,
 )
 from l2b.normalise import Normaliser, PositiveShare
+from l2b.notices import notice
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
 from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
@@ -107,6 +108,11 @@ class L2B(Method):
 
     def build(self, task: Task) -> Learner:
         """A learner that weighs every batch."""
+        if task.data.masks and isinstance(self.normalise, PositiveShare):
+            notice(
+                "On masks, one unit of weight for all pixels of a batch (Eq. 9) lets training "
+                "collapse: --method l2b_masks has choices that do not, or set --normalise."
+            )
         return L2BLearner(self, task)
 
 
