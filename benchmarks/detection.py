@@ -316,8 +316,9 @@ def main() -> None:
     rows = []
     for name in options.sets:
         for seed in range(options.first_seed, options.first_seed + options.seeds):
-            rows += one(name, seed)
-            write_json(options.out, {**provenance(), "rows": rows})
+            described = provenance()
+            rows += [row | {"commit": described["commit"]} for row in one(name, seed)]
+            write_json(options.out, {**described, "rows": rows})
         print(table([r for r in rows if r["set"] == name]), flush=True)
 
 

@@ -32,7 +32,7 @@ from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
-PATIENCE = 2  # epochs of an automatic warm-up that may bring nothing better
+PATIENCE = 3  # epochs of an automatic warm-up that may bring nothing better; two can be chance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class L2B(Method):
         candidates: which labels compete; as published, observed and pseudo-label.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned; "auto" learns as long as
-            that makes the model better on the clean samples (two epochs without a better one
+            that makes the model better on the clean samples (three epochs without a better one
             end it), and weighs on from the best epoch.
         start: what the warm-up trains on: the ``noisy`` labels, as published, or the
             ``clean`` samples, where the noise follows a rule that warm-up would learn.
