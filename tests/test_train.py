@@ -185,8 +185,8 @@ def test_warm_up_is_plain_cross_entropy(data):
 
 
 def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, monkeypatch):
-    """Scripted judgements: better, better, worse, worse; then it weighs from the second."""
-    judged = iter([0.5, 0.6, 0.6, 0.55])
+    """Scripted judgements: better, better, three times worse; then it weighs from the second."""
+    judged = iter([0.5, 0.6, 0.6, 0.55, 0.5])
     seen = []
 
     def scripted(self, predict, module, data):
@@ -198,21 +198,21 @@ def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, 
 
     def beginning(self, epoch):
         begin(self, epoch)
-        if epoch == 4:
+        if epoch == 5:
             weighed_from.update((k, v.clone()) for k, v in self.network.module.state_dict().items())
 
     judge, begin, weighed_from = BestEpoch.judge, L2BLearner.begin_epoch, {}
     monkeypatch.setattr(BestEpoch, "judge", scripted)
     monkeypatch.setattr(L2BLearner, "begin_epoch", beginning)
-    training = replace(SHORT.training, epochs=7)
+    training = replace(SHORT.training, epochs=8)
     auto = replace(SHORT, method=L2B(warmup="auto"), training=training)
     plain = replace(SHORT, method=CrossEntropy(), training=training)
     found, back = auto.execute(progress=False, data=data).outcome, []
     expected = plain.execute(progress=False, data=data).outcome
-    assert found.history[:4] == expected.history[:4]
-    assert found.history[4] != expected.history[4]
-    assert len(seen) == 4 and (found.ledger.beta[:4].nan_to_num() == 0).all()
-    assert (found.ledger.beta[4:] > 0).any(dim=1).all()
+    assert found.history[:5] == expected.history[:5]
+    assert found.history[5] != expected.history[5]
+    assert len(seen) == 5 and (found.ledger.beta[:5].nan_to_num() == 0).all()
+    assert (found.ledger.beta[5:] > 0).any(dim=1).all()
     assert weighed_from and all(torch.equal(weighed_from[k], v) for k, v in seen[1].items())
 
     monkeypatch.undo()
