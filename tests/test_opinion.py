@@ -171,6 +171,16 @@ def test_exponents_follow_the_opinion_that_is_right_and_do_not_jump():
     assert both[0] == pytest.approx(both[1])  # equally good opinions count alike
 
 
+class Diverged(nn.Module):
+    def forward(self, x):
+        return torch.full((len(x), 2), torch.nan)
+
+
+def test_a_network_that_diverged_changes_nothing(data):
+    table = judged(data, np.full(400, 0.9))
+    assert second_opinion(table, data, Diverged()) is table
+
+
 def test_too_few_checked_samples_change_nothing(data):
     table = judged(data, np.full(400, 0.9))
     few = Data(**{**data.__dict__, "clean": pool(*(t[:3] for t in (

@@ -85,7 +85,7 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
     Returns:
         The same table with other qualities, suggestions and confidences; the table itself
-        if a class has fewer than two checked samples.
+        if a class has fewer than two checked samples, or the run's network diverged.
     """
     y, size = data.clean.labels.numpy(), len(data.classes)
     if np.bincount(y, minlength=size).min() < 2:
@@ -95,6 +95,8 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
         right=table.quality,
         believed=probabilities(module, data, data.train.inputs),
     )
+    if not (np.isfinite(run.held_out).all() and np.isfinite(run.believed).all()):
+        return table
     seen = view_of(data, module)
     checked = _of_checked(seen, y, table.observed, size)
     opinions, rate = [run, checked], 0.0

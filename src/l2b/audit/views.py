@@ -44,7 +44,7 @@ def view_of(data: Data, module: nn.Module) -> View:
     pools = (data.train.inputs, data.clean.inputs)
     images = data.train.inputs.dim() > 2
     dense = bool(torch.as_tensor(data.mean).any())
-    numbers = sum(int(x.numel() if dense else x.count_nonzero()) for x in pools)
+    numbers = sum(x.numel() if dense else _not_zero(x) for x in pools)
     if images and numbers > MOST_NUMBERS:
         found = [_features(module, data, x) for x in pools]
         if found[0] is not None and found[1] is not None:
@@ -58,6 +58,10 @@ def probabilities(module: nn.Module, data: Data, inputs: Tensor) -> np.ndarray:
     return np.concatenate([
         torch.softmax(z.double(), dim=1).numpy() for z in _forwards(module, data, inputs)
     ])  # fmt: skip
+
+
+def _not_zero(inputs: Tensor) -> int:
+    return sum(int(x.count_nonzero()) for x in inputs.split(PIECE))
 
 
 def _numbers(data: Data, inputs: Tensor) -> Any:
