@@ -13,6 +13,7 @@ from l2b.cli import main
 from l2b.datasets.table import Table
 from l2b.experiment import Run
 from l2b.train import Training
+from test_audit import audited_parquet
 
 
 @pytest.fixture
@@ -52,15 +53,7 @@ def test_a_table_comes_back_without_what_is_not_sure(tmp_path, capsys):
 
 @pytest.mark.usefixtures("judged")
 def test_so_does_parquet(tmp_path):
-    arrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    kinds = [k % 2 for k in range(40)]
-    made = arrow.table({"x": [k + 0.5 for k in kinds], "kind": arrow.array(kinds, arrow.int8()),
-                        "ok": [k < 20 for k in range(40)]})  # fmt: skip
-    parquet.write_table(made, tmp_path / "t.parquet")
-    table = Table(path=str(tmp_path / "t.parquet"), label="kind", clean="ok")
-    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    parquet, made, _ = audited_parquet(tmp_path)
     done = accept_suggestions(tmp_path / "run")
     after = parquet.read_table(done.path)
     assert after.schema == made.schema

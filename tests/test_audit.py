@@ -362,16 +362,22 @@ def test_tables_and_images_train_too(tmp_path):
     assert "data:image/png" in (tmp_path / "b/audit/audit.html").read_text()
 
 
-def test_parquet_goes_in_and_comes_out(tmp_path):
+def audited_parquet(folder):
+    """A Parquet file with 40 rows of two kinds, audited; the first 20 are checked."""
     arrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
     kinds = [k % 2 for k in range(40)]
     made = arrow.table({"x": [k + 0.5 for k in kinds], "kind": arrow.array(kinds, arrow.int8()),
                         "ok": [k < 20 for k in range(40)]})  # fmt: skip
-    parquet.write_table(made, tmp_path / "t.parquet")
-    table = Table(path=str(tmp_path / "t.parquet"), label="kind", clean="ok")
-    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    parquet.write_table(made, folder / "t.parquet")
+    table = Table(path=str(folder / "t.parquet"), label="kind", clean="ok")
+    audit_own(table, folder / "run", settings=["--epochs", "2"], progress=False)
+    return parquet, made, kinds
+
+
+def test_parquet_goes_in_and_comes_out(tmp_path):
+    parquet, made, kinds = audited_parquet(tmp_path)
     (tmp_path / "d.csv").write_text("index,label\n25,0\n")
     done = apply_decisions(tmp_path / "run", tmp_path / "d.csv")
     after = parquet.read_table(done.path)
