@@ -15,8 +15,8 @@ class L2BMasks(L2B):
 
     With the published choices training collapses on masks (docs/masks.md). Here α + β = 1 at
     every pixel; pseudo-masks are soft and follow the model quickly; clean masks are trained on
-    beside; the clean gradient is that of the last layer, averaged over about ten clean batches,
-    since that of a few slices is noisy. All of it can be set otherwise, as for `L2B`.
+    beside; the clean gradient is that of the last layer, averaged over about ten clean batches.
+    All of it can be set otherwise, as for `L2B`.
 
     Attributes:
         engine: the last layer, whose scores tell right from wrong pixels better here.
