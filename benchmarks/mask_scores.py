@@ -36,12 +36,12 @@ from l2b.weighing import look_ahead_gradient
 TRAINED = "l2b, α + β = 1, soft, clean term, last layer"
 ENGINES: dict[str, Engine] = {"whole network": Forward(), "last layer": LastLayer()}
 SIZES = (16, 64, 128)  # of the clean batch, in slices
-BATCHES, BATCH = 8, 16
+BATCHES, BATCH, CLEAN = 8, 16, 10
 
 
 def one(seed: int, epochs: int, volumes: int) -> list[dict[str, Any]]:
     """Train once, then judge the scores of every engine by every clean batch."""
-    run = replace(settings(seed, epochs, volumes), method=METHODS[TRAINED])
+    run = replace(settings(seed, epochs, volumes, CLEAN), method=METHODS[TRAINED])
     data = run.prepare()
     learner = fit(data, run.model, run.method, run.training, seed=seed, progress=False).learner
     learner.network.module.train()
