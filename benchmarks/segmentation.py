@@ -84,7 +84,9 @@ def one(task: tuple[str, bool, int], epochs: int, volumes: int, clean: int) -> d
     run = replace(settings(seed, epochs, volumes, clean), method=METHODS[method])
     run = replace(run, training=replace(run.training, extra_clean_step=extra))
     record = run.execute(progress=False).record
-    found = {key: 100 * record[f"{key}_dice"] for key in ("last", "chosen", "best")}
+    dices = {key: record[f"{key}_dice"] for key in ("last", "chosen", "best")}
+    # Too few clean volumes leave none to choose an epoch by.
+    found = {key: None if dice is None else 100 * dice for key, dice in dices.items()}
     kept = {key: record[key] for key in ("noise_dice", "last_hausdorff_95", "seconds")}
     return {"method": method, "extra_clean_step": extra, "seed": seed, **found, **kept}
 
@@ -132,12 +134,14 @@ def main() -> None:
     )
     fixed = (itertools.repeat(n) for n in (options.epochs, options.volumes, options.clean))
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(one, tasks, *fixed))
+        rows = []
+        for row in pool.map(one, tasks, *fixed):
+            rows.append(row)
+            write_json(options.out, {**provenance(), "rows": rows})
     print(
         f"Dice of the corrupted masks: {100 * statistics.mean(r['noise_dice'] for r in rows):.1f}"
     )
     print(table(rows))
-    write_json(options.out, {**provenance(), "rows": rows})
 
 
 if __name__ == "__main__":
