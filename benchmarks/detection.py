@@ -34,6 +34,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from spread import spread
 
+from l2b.audit.apply import CONFIDENT
 from l2b.audit.opinion import second_opinion
 from l2b.audit.summary import wrong_probability
 from l2b.audit.table import audit_table
@@ -58,7 +59,6 @@ from l2b.pseudo import Temporal
 from l2b.train import Outcome, fit
 
 FOLDS = 5
-CONFIDENT = 0.5  # of a suggestion that is trained on
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ L2B_DATA=… python benchmarks/systematic.py [--seeds 5] [--sets yoruba trec] [-
 import argparse
 import statistics
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ METHODS = (
 )
 
 
+@cache
 def load(name: str, seed: int) -> Data:
     """Noisy and checked samples; of texts, the whole development set is checked."""
     dataset, noise, clean = SETS[name]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from l2b.audit import views
-from l2b.audit.views import probabilities, view_of
+from l2b.audit.views import view_of
 from l2b.data import Data, Pool
 from l2b.functional import forward
 from l2b.streams import stream
@@ -81,8 +81,16 @@ def test_a_network_without_a_last_layer_is_done_without(images, monkeypatch):
 def test_probabilities_are_those_of_evaluation_mode(images, monkeypatch):
     monkeypatch.setattr(views, "PIECE", 7)
     module = network()
-    found = probabilities(module, images, images.clean.inputs)
+    found = view_of(images, module).held_out
     module.eval()
     with torch.no_grad():
         z = forward(module, images.standardise(images.clean.inputs))
     np.testing.assert_allclose(found, z.double().softmax(dim=1).numpy(), rtol=1e-5)
+
+
+def test_every_sample_passes_through_the_network_once(images, monkeypatch):
+    monkeypatch.setattr(views, "MOST_NUMBERS", 100)
+    module, passed = network(), []
+    module.register_forward_hook(lambda _, given, __: passed.append(len(given[0])))
+    view_of(images, module)
+    assert sum(passed) == 60

@@ -17,7 +17,7 @@ from torch import nn
 from l2b.audit.rate import at_least, confident_rate, noise_rate
 from l2b.audit.summary import wrong_probability
 from l2b.audit.table import AuditTable
-from l2b.audit.views import View, probabilities, view_of
+from l2b.audit.views import View, view_of
 from l2b.data import Data
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the linear model, tried on held-out checked samples
@@ -87,30 +87,25 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
         The same table with other qualities, suggestions and confidences; the table itself
         if a class has fewer than two checked samples, or the run's network diverged.
     """
-    y, size = data.clean.labels.numpy(), len(data.classes)
-    if np.bincount(y, minlength=size).min() < 2:
-        return table
-    run = Opinion(
-        held_out=probabilities(module, data, data.clean.inputs),
-        right=table.quality,
-        believed=probabilities(module, data, data.train.inputs),
-    )
-    if not (np.isfinite(run.held_out).all() and np.isfinite(run.believed).all()):
+    y = data.clean.labels.numpy()
+    if np.bincount(y, minlength=len(data.classes)).min() < 2:
         return table
     seen = view_of(data, module)
-    checked = _of_checked(seen, y, table.observed, size)
-    opinions, rate = [run, checked], 0.0
-    if seen.small:
-        opinions.append(_of_all(seen, table.observed, y))
-        rate = _counted(checked, opinions[-1], y, table.observed)
-    held_out = [opinion.held_out for opinion in opinions]
-    if _worth_hearing(held_out, y):
-        exponents = _exponents(held_out, y)
-        sharp = _sharpened(checked.believed, exponents[1])
-        right = _of_given(_given_the_label(sharp, table.observed), table.observed)
-        opinions[1] = replace(checked, right=right)
-        return _mixed(table, opinions, exponents, rate)
-    return _suggested_by_the_run(table, _sharpened(run.believed, _exponents(held_out[:1], y)[0]))
+    if not (np.isfinite(seen.held_out).all() and np.isfinite(seen.believed).all()):
+        return table
+    run = Opinion(held_out=seen.held_out, right=table.quality, believed=seen.believed)
+    checked = _of_checked(seen, table.observed, y)
+    others = [_of_all(seen, table.observed, y)] if seen.small else []
+    held_out = [opinion.held_out for opinion in (run, checked, *others)]
+    if not _worth_hearing(held_out, y):
+        return _suggested_by_the_run(
+            table, _sharpened(run.believed, _exponents([run.held_out], y)[0])
+        )
+    exponents = _exponents(held_out, y)
+    rate = _counted(checked, others[0], y, table.observed) if others else 0.0
+    posterior = _given_the_label(_sharpened(checked.believed, exponents[1]), table.observed)
+    known = replace(checked, right=_of_given(posterior, table.observed))
+    return _mixed(table, [run, known, *others], exponents, rate)
 
 
 def _worth_hearing(held_out: Sequence[np.ndarray], y: np.ndarray) -> bool:
@@ -167,9 +162,9 @@ def _of_given(believed: np.ndarray, observed: np.ndarray) -> np.ndarray:
     return believed[np.arange(len(observed)), observed]
 
 
-def _of_checked(seen: View, y: np.ndarray, observed: np.ndarray, size: int) -> Opinion:
+def _of_checked(seen: View, observed: np.ndarray, y: np.ndarray) -> Opinion:
     """A linear model of the checked samples."""
-    count = min(FOLDS, int(np.bincount(y, minlength=size).min()))
+    count = min(FOLDS, int(np.bincount(y).min()))
     folds = StratifiedKFold(count, shuffle=True, random_state=SEED)
     models = [LogisticRegression(C=strength, max_iter=1000) for strength in STRENGTHS]
     held_out = [

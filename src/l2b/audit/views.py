@@ -17,17 +17,21 @@ MOST_FEATURES = 20_000_000  # of the network's, which are few and tell much: mod
 
 
 class View(NamedTuple):
-    """Noisy and checked samples, ready for a linear model.
+    """Noisy and checked samples, as linear models and the run's network see them.
 
     Attributes:
-        noisy: [N, features], sparse or dense.
-        checked: [M, features], likewise.
+        noisy: ready for a linear model, [N, features], sparse or dense.
+        checked: likewise, [M, features].
         small: whether a linear model of all of them ends soon.
+        believed: the network's probabilities for the noisy samples, [N, classes].
+        held_out: its probabilities for the checked ones, [M, classes].
     """
 
     noisy: Any
     checked: Any
     small: bool
+    believed: np.ndarray
+    held_out: np.ndarray
 
 
 def view_of(data: Data, module: nn.Module) -> View:
@@ -35,7 +39,8 @@ def view_of(data: Data, module: nn.Module) -> View:
 
     A linear model of pixels knows little. The run's network has learned what to look at, from
     labels that may be wrong, but not from the checked ones: what a linear model makes of its
-    features can be held against these as honestly.
+    features can be held against these as honestly. Each sample passes through the network once,
+    in evaluation mode.
 
     Args:
         data: noisy and checked samples.
@@ -45,19 +50,14 @@ def view_of(data: Data, module: nn.Module) -> View:
     images = data.train.inputs.dim() > 2
     dense = bool(torch.as_tensor(data.mean).any())
     numbers = sum(x.numel() if dense else _not_zero(x) for x in pools)
-    if images and numbers > MOST_NUMBERS:
-        found = [_features(module, data, x) for x in pools]
-        if found[0] is not None and found[1] is not None:
-            return _scaled(found[0], found[1])
+    head = _head(module) if images and numbers > MOST_NUMBERS else None
+    (believed, features), (held_out, checked) = (_passed(module, data, x, head) for x in pools)
+    if features is not None and checked is not None:
+        small = features.size + checked.size <= MOST_FEATURES
+        noisy, checked = _scaled(features, checked)
+        return View(noisy, checked, small, believed, held_out)
     noisy, checked = (_numbers(data, x) for x in pools)
-    return View(noisy, checked, numbers <= MOST_NUMBERS)
-
-
-def probabilities(module: nn.Module, data: Data, inputs: Tensor) -> np.ndarray:
-    """What the run's network believes, in evaluation mode, [N, classes]."""
-    return np.concatenate([
-        torch.softmax(z.double(), dim=1).numpy() for z in _forwards(module, data, inputs)
-    ])  # fmt: skip
+    return View(noisy, checked, numbers <= MOST_NUMBERS, believed, held_out)
 
 
 def _not_zero(inputs: Tensor) -> int:
@@ -70,36 +70,40 @@ def _numbers(data: Data, inputs: Tensor) -> Any:
     return sparse.vstack([sparse.csr_matrix(piece) for piece in pieces]).tocsr()
 
 
-def _features(module: nn.Module, data: Data, inputs: Tensor) -> np.ndarray | None:
-    """The last layer's inputs, [N, features]; None if the network has no such layer."""
+def _head(module: nn.Module) -> nn.Module | None:
+    """The network's last layer, if it has one."""
     try:
-        head = LastLayer().head(module)[1]
+        return LastLayer().head(module)[1]
     except ValueError:
         return None
+
+
+def _passed(
+    module: nn.Module, data: Data, inputs: Tensor, head: nn.Module | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Probabilities, and the inputs of the head if there is one; a piece at a time.
+
+    The network's mode is left as it was.
+    """
     seen: list[np.ndarray] = []
-    hook = head.register_forward_pre_hook(
+    hook = head and head.register_forward_pre_hook(
         lambda _, given: seen.append(given[0].detach().flatten(1).float().numpy())
     )
-    try:
-        _forwards(module, data, inputs)
-    finally:
-        hook.remove()
-    return np.concatenate(seen)
-
-
-def _forwards(module: nn.Module, data: Data, inputs: Tensor) -> list[Tensor]:
-    """Logits, a piece at a time, with the network's mode left as it was."""
     training = module.training
     module.eval()
-    with torch.no_grad():
-        z = [forward(module, data.standardise(x)) for x in inputs.split(PIECE)]
-    module.train(training)
-    return z
+    try:
+        with torch.no_grad():
+            z = torch.cat([forward(module, data.standardise(x)) for x in inputs.split(PIECE)])
+    finally:
+        module.train(training)
+        if hook:
+            hook.remove()
+    believed = torch.softmax(z.double(), dim=1).numpy()
+    return believed, np.concatenate(seen) if head else None
 
 
-def _scaled(noisy: np.ndarray, checked: np.ndarray) -> View:
-    """Features with mean 0 and standard deviation 1 over the noisy samples."""
+def _scaled(noisy: np.ndarray, checked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both with mean 0 and standard deviation 1 over the noisy samples."""
     mean, spread = noisy.mean(axis=0), noisy.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    small = noisy.size + checked.size <= MOST_FEATURES
-    return View((noisy - mean) / spread, (checked - mean) / spread, small)
+    return (noisy - mean) / spread, (checked - mean) / spread
