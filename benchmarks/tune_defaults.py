@@ -36,11 +36,17 @@ from l2b.engines import LastLayer
 from l2b.files import write_json
 from l2b.methods import Method
 from l2b.methods.clean_only import CleanOnly
+from l2b.methods.co_teaching import CoTeaching
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
+from l2b.methods.generalised_cross_entropy import GeneralisedCrossEntropy
+from l2b.methods.gold_correction import GoldCorrection
+from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
+from l2b.methods.mlc import Mlc
+from l2b.methods.mw_net import MwNet
 from l2b.methods.pooled import Pooled
 from l2b.models import ConvNet, Mlp, Model
 from l2b.noise import Noise
@@ -190,6 +196,30 @@ CONTESTANTS: dict[str, Callable[[int], Method]] = {
     "softmax T=1, warm auto": l2b(Standardised(then=Softmax()), warm=None),
     "per_sample, triple, warm auto": l2b(PerSample(), SOFT, None, candidates=Triple()),
     "eq9, clean 0.2 crossed, warm auto": l2b(warm=None, clean_weight=0.2, cross_fit=True),
+    "per_sample, clean 1 crossed": l2b(PerSample(), clean_weight=1.0, cross_fit=True),
+    "per_sample, triple of classes, clean 1 crossed": l2b(
+        PerSample(), candidates=Triple(), clean_weight=1.0, cross_fit=True
+    ),
+    "per_sample, triple of classes, clean 1 crossed, warm auto": l2b(
+        PerSample(), warm=None, candidates=Triple(), clean_weight=1.0, cross_fit=True
+    ),
+    "eq9, triple of classes, clean 1 crossed": l2b(
+        candidates=Triple(), clean_weight=1.0, cross_fit=True
+    ),
+    "eq9, triple of classes, clean 1 crossed, warm auto": l2b(
+        warm=None, candidates=Triple(), clean_weight=1.0, cross_fit=True
+    ),
+    "eq9, clean 1 crossed, warm auto": l2b(warm=None, clean_weight=1.0, cross_fit=True),
+    "eq9, clean 1 crossed, start clean": l2b(
+        warm=0.2, start="clean", clean_weight=1.0, cross_fit=True
+    ),
+    "eq9, clean 3 crossed": l2b(clean_weight=3.0, cross_fit=True),
+    "mlc": lambda _: Mlc(engine=LastLayer()),
+    "mw_net": lambda _: MwNet(engine=LastLayer()),
+    "gold_correction": lambda _: GoldCorrection(),
+    "gold_posterior": lambda _: GoldPosterior(),
+    "generalised_cross_entropy": lambda _: GeneralisedCrossEntropy(),
+    "co_teaching": lambda _: CoTeaching(),
     "per_sample, triple": l2b(PerSample(), SOFT, candidates=Triple()),
     "per_sample, all classes": l2b(PerSample(), SOFT, candidates=AllClasses()),
 }  # fmt: skip

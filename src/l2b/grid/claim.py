@@ -4,11 +4,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from l2b.datasets import Dataset, Source
 from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.folder import RunFolder
@@ -53,7 +55,8 @@ def attempt(run: Run, folder: Path) -> Report:
         if finished(folder):  # while the claim was being made
             return Report(name=folder.name, state="done")
         try:
-            run.execute(folder, resume=True, progress=False, figures=False)
+            data = run.prepare_from(loaded(run.data))
+            run.execute(folder, resume=True, progress=False, figures=False, data=data)
         except Stopped:
             raise  # saved as asked: no failure
         except Exception as error:
@@ -62,6 +65,12 @@ def attempt(run: Run, folder: Path) -> Report:
         # A finished run is never resumed, and its checkpoints are most of its size.
         RunFolder(folder).checkpoints.remove()
         return Report(name=folder.name, state="finished")
+
+
+@lru_cache(maxsize=1)
+def loaded(data: Dataset) -> Source:
+    """A data set as read from disk; the last one is kept for the runs that follow."""
+    return data.load()
 
 
 def finished(folder: Path) -> bool:
