@@ -75,7 +75,7 @@ class Case:
 
     def run(self, seed: int) -> Run:
         """The run whose settings all contestants share."""
-        method = L2B(engine=LastLayer(), pseudo=Temporal(soft=False), warmup="auto")
+        method = L2B(engine=LastLayer(), pseudo=Temporal(soft=False), clean_weight=0.0)
         run = Run(
             data=self.data,
             noise=self.noise,

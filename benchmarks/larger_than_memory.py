@@ -89,7 +89,7 @@ def measured(root: Path, out: Path, batch: int) -> dict[str, float]:
         data=ArrayFolder(root=root),
         noise=NoNoise(),
         model=Mlp(hidden=(128, 128)),
-        method=L2B(warmup=0),
+        method=L2B(warmup=0, clean_weight=0.0),
         training=training,
         clean=CHECKED,
     )

@@ -37,21 +37,28 @@ from l2b.pseudo import MovingAverage
 from l2b.train import Training
 
 QUICK = MovingAverage(decay=0.9)  # an average over ten steps: there are few in all
+
+
+def l2b(**settings: Any) -> L2B:
+    """One epoch of warm-up and, unless said, clean masks that only steer."""
+    return L2B(**{"warmup": 1, "clean_weight": 0.0, "cross_fit": False} | settings)
+
+
 METHODS: dict[str, Method] = {
     **{
         name: default(Method, name)
         for name in ("cross_entropy", "clean_only", "fine_tune", "pooled", "l2rw", "l2b")
     },
     # Every pixel keeps its weight; what is learned is which of its two labels it goes to.
-    "l2b, α + β = 1, soft": L2B(normalise=PerSample(), pseudo=QUICK),
-    "l2b, α + β = 1, soft, clean term": L2B(normalise=PerSample(), pseudo=QUICK, clean_weight=1.0),
-    "l2b, soft, clean term": L2B(pseudo=QUICK, clean_weight=1.0),
-    "l2b, α + β = 1, soft, clean term, last layer": L2B(
+    "l2b, α + β = 1, soft": l2b(normalise=PerSample(), pseudo=QUICK),
+    "l2b, α + β = 1, soft, clean term": l2b(normalise=PerSample(), pseudo=QUICK, clean_weight=1.0),
+    "l2b, soft, clean term": l2b(pseudo=QUICK, clean_weight=1.0),
+    "l2b, α + β = 1, soft, clean term, last layer": l2b(
         normalise=PerSample(), pseudo=QUICK, clean_weight=1.0, engine=LastLayer()
     ),
     # The same with an average of clean gradients over about ten batches.
     "l2b_masks": L2BMasks(),
-    "cross_entropy, clean term": L2B(
+    "cross_entropy, clean term": l2b(
         normalise=Fixed(alpha=1.0, beta=0.0), clean_weight=1.0, engine=LastLayer()
     ),
 }

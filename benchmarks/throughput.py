@@ -57,7 +57,7 @@ def train(name: str, batch: int, steps: int, folder: Path) -> float:
         epochs=1, batch=batch, clean_batch=batch, augment=CropFlip(), device="cpu", threads=1
     )
     folder.mkdir(exist_ok=True)
-    loop = Loop(data, MODELS[name], L2B(warmup=0), training, 0, RunFolder(folder))
+    loop = Loop(data, MODELS[name], L2B(warmup=0, clean_weight=0.0), training, 0, RunFolder(folder))
     ends: list[float] = []
     loop.epoch(0, lambda: ends.append(time.perf_counter()))
     collectives.stop()

@@ -136,7 +136,7 @@ def l2b(
             normalise=normalise or PositiveShare(),
             pseudo=pseudo or MovingAverage(soft=False),
             warmup="auto" if warm is None else max(1, round(warm * epochs)),
-            **changes,
+            **{"clean_weight": 0.0, "cross_fit": False} | changes,
         )
 
     return build

@@ -95,10 +95,17 @@ def main() -> None:
             prefix = f"{model_name}, {engine_name}"
             trial(f"{prefix}: l2rw", source, L2RW(engine=engine), usual, model, options.seeds)
             for pseudo_name, pseudo in PSEUDO.items():
-                method = L2B(engine=engine, pseudo=pseudo)
+                method = L2B(engine=engine, pseudo=pseudo, warmup=1, clean_weight=0.0)
                 trial(f"{prefix}: l2b, {pseudo_name}", source, method, usual, model, options.seeds)
         for name, training in TRIALS.items():
-            trial(f"{model_name}: l2b, {name}", source, L2B(), training, model, options.seeds)
+            trial(
+                f"{model_name}: l2b, {name}",
+                source,
+                L2B(warmup=1, clean_weight=0.0),
+                training,
+                model,
+                options.seeds,
+            )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from l2b.augment import Augmentation, CropFlip
 from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import name_of
 from l2b.config import dump, load
-from l2b.data import Data, prepare
+from l2b.data import Data, Pool, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.cifar10 import Cifar10
 from l2b.datasets.cifar100 import Cifar100
@@ -269,14 +269,16 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
 def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
     """The ledger with what is needed to read it.
 
-    These are index, observed and true labels, and how well each epoch knew the checked samples,
-    where these were not trained on.
+    These are index, observed and true labels, and how well each epoch knew the checked samples
+    that were not trained on: the clean ones or, if it learned from these, those kept aside.
     """
     pool = data.train
     true = {} if pool.true is None else {"true": pool.true}
-    known = [row["clean_accuracy"] for row in outcome.history if "clean_accuracy" in row]
-    if known:
-        true |= {"clean_accuracy": torch.tensor(known), "clean_samples": len(data.clean)}
+    judge = "validation" if any("clean_accuracy" not in r for r in outcome.history) else "clean"
+    judges: Pool | None = getattr(data, judge)
+    if judges is not None and not data.masks:
+        known = [row[f"{judge}_accuracy"] for row in outcome.history]
+        true |= {"clean_accuracy": torch.tensor(known), "clean_samples": len(judges)}
     return {
         **outcome.ledger.state_dict(),
         "index": pool.index,

@@ -140,6 +140,7 @@ def _method_words(settings: Sequence[str]) -> list[str]:
         "--method.pseudo=temporal",
         "--method.pseudo.soft=false",
         "--method.warmup=auto",
+        "--method.clean_weight=0",  # what is trained on cannot judge
     ]
 
 

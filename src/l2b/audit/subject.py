@@ -1,6 +1,6 @@
 """What is audited: a finished run, with its samples where they can still be found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,17 @@ class Subject:
     def _data(self) -> Data | None:
         """What the run learned from, if its checked samples can judge it.
 
-        They cannot if there are none, or if the method was trained on them.
+        Those that the method was trained on cannot; those kept aside to choose an epoch can.
         """
         run = self.run
-        if self.source is None or self.ledger.get(STAND_INS) or run.method.fits_clean:
+        if self.source is None or self.ledger.get(STAND_INS):
             return None
         data = run.prepare_from(self.source)
-        return data if torch.equal(data.train.index, self.ledger["index"]) else None
+        if not torch.equal(data.train.index, self.ledger["index"]):
+            return None
+        if not run.method.fits_clean:
+            return data
+        return None if data.validation is None else replace(data, clean=data.validation)
 
     def _own_judgement(self) -> AuditTable:
         if self.source is None:

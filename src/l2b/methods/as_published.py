@@ -40,5 +40,6 @@ class AsPublished(Method):
             pseudo=SelfLabels(),
             lookahead=Paper(),
             warmup=self.warmup,
+            clean_weight=0.0,
         )
         return published.build(task)

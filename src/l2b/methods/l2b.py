@@ -33,14 +33,15 @@ from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
 PATIENCE = 3  # epochs of an automatic warm-up that may bring nothing better; two can be chance
+LONGEST = 0.5  # share of all epochs that it may take: what is left is for weighing
 
 
 @dataclass(frozen=True, kw_only=True)
 class L2B(Method):
     """Learning to bootstrap: two learned weights per sample, observed and pseudo (Eq. 3).
 
-    The defaults are those that did best on development data (benchmarks/tune_digits.py); the
-    published pseudo-label is ``SelfLabels()``.
+    The defaults are those that did best on development data (benchmarks/tune_defaults.py, written
+    up in docs/evidence.md). The method exactly as published is `AsPublished`.
 
     Attributes:
         engine: how logits are differentiated along the clean gradient.
@@ -49,14 +50,15 @@ class L2B(Method):
         candidates: which labels compete; as published, observed and pseudo-label.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned; "auto" learns as long as
-            that makes the model better on the clean samples (three epochs without a better one
-            end it), and weighs on from the best epoch.
+            that makes the model better on the clean samples (three epochs without a better one, or
+            half of the run, end it), and weighs on from the best epoch. A clean start, which these
+            samples cannot judge, then takes one epoch.
         start: what the warm-up trains on: the ``noisy`` labels, as published, or the
             ``clean`` samples, where the noise follows a rule that warm-up would learn.
         clean_weight: weight of the mean loss of clean samples that is added to Eq. 3; 0 as
             published. It is on the scale of the noisy batch, whose weights sum to 1.
-        cross_fit: train on one half of the clean set and weigh by the other, swapped every
-            epoch, so that fitted samples do not silence the clean gradient.
+        cross_fit: where clean samples are trained on, train on one half of them and weigh by the
+            other, swapped every epoch, so that fitted samples do not silence the clean gradient.
         amortise: what may be used again for a few steps, to save time.
     """
 
@@ -65,10 +67,10 @@ class L2B(Method):
     pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(soft=False))
     candidates: Candidates = field(default_factory=Pair)
     lookahead: LookAhead = field(default_factory=Paper)
-    warmup: int | Literal["auto"] = 1
+    warmup: int | Literal["auto"] = "auto"
     start: Literal["noisy", "clean"] = "noisy"
-    clean_weight: float = 0.0
-    cross_fit: bool = False
+    clean_weight: float = 0.2
+    cross_fit: bool = True
     amortise: Amortisation = field(default_factory=Amortisation)
 
     def __post_init__(self) -> None:
@@ -78,22 +80,12 @@ class L2B(Method):
                 f"warmup must be 0 or more epochs or auto, got {self.warmup}: in these, labels are "
                 "learned as they are; 0 weighs them from the start."
             )
-        if self.warmup == "auto" and self.start == "clean":
-            raise ValueError(
-                "warmup auto is judged by the clean samples, and start clean trains on them: give "
-                "a number of epochs, or start noisy."
-            )
         if self.start not in ("noisy", "clean"):
             raise ValueError(f"L2B needs start 'noisy' or 'clean', got {self.start!r}.")
         if not self.clean_weight >= 0:
             raise ValueError(
                 f"L2B needs clean_weight >= 0, got {self.clean_weight}: a negative weight would "
                 "train away from the checked labels."
-            )
-        if self.cross_fit and not self.fits_clean:
-            raise ValueError(
-                "L2B needs clean_weight > 0 or start 'clean' with cross_fit: otherwise it never "
-                "trains on clean samples, and half of them would be wasted."
             )
         if self.amortise.weights_every > 1 and not isinstance(self.candidates, Pair):
             raise ValueError(
@@ -103,7 +95,7 @@ class L2B(Method):
 
     @property
     def fits_clean(self) -> bool:
-        """Only with a clean term or a clean start; as published, clean samples only steer."""
+        """With a clean term or a clean start; as published, clean samples only steer."""
         return self.clean_weight > 0 or (self.start == "clean" and self.warmup != 0)
 
     def build(self, task: Task) -> Learner:
@@ -136,7 +128,8 @@ class L2BLearner(Learner):
         self.gradient = CleanGradient(method.amortise)
         remembered = method.amortise.weights_every > 1
         self.memory = WeightMemory(len(task.data.train) if remembered else 0)
-        self.halves = Halves(task.data.clean.labels) if method.cross_fit else None
+        crossed = method.cross_fit and method.fits_clean
+        self.halves = Halves(task.data.clean.labels) if crossed else None
         self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
         self.task, self.best = task, BestEpoch()
 
@@ -195,9 +188,11 @@ class L2BLearner(Learner):
     def _still_warming(self, epoch: int) -> bool:
         if self.method.warmup != "auto":
             return epoch < self.method.warmup
+        if self.method.start == "clean":
+            return epoch < 1
         if self.warming and epoch > 0:
             self.best.judge(self.predict, self.network.module, self.task.data)
-            if self.best.waited >= PATIENCE:
+            if self.best.waited >= PATIENCE or epoch >= LONGEST * self.task.epochs:
                 self.best.bring_back(self.network.module)
                 self.best.forget()
                 return False

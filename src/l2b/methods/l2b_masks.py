@@ -1,6 +1,7 @@
 """Learning to bootstrap with the choices that work on masks."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from l2b.amortise import Amortisation
 from l2b.engines import Engine, LastLayer
@@ -22,12 +23,16 @@ class L2BMasks(L2B):
         engine: the last layer, whose scores tell right from wrong pixels better here.
         normalise: weights that sum to one at each pixel.
         pseudo: the moving average of the model, soft, over about ten steps.
+        warmup: one epoch.
         clean_weight: weight of the mean loss of the clean batch.
+        cross_fit: no; there are few clean volumes, and all of them steer.
         amortise: the average of clean gradients.
     """
 
     engine: Engine = field(default_factory=LastLayer)
     normalise: Normaliser = field(default_factory=PerSample)
     pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(decay=0.9))
+    warmup: int | Literal["auto"] = 1
     clean_weight: float = 1.0
+    cross_fit: bool = False
     amortise: Amortisation = field(default_factory=lambda: Amortisation(gradient_memory=0.9))

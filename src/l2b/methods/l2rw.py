@@ -1,6 +1,7 @@
 """Learning to reweight: L2B without pseudo-labels."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from l2b.engines import Engine, Forward
 from l2b.lookahead import LookAhead, Paper
@@ -18,13 +19,13 @@ class L2RW(Method):
         engine: how logits are differentiated along the clean gradient.
         normalise: how scores of observed labels become weights.
         lookahead: where the clean gradient is taken.
-        warmup: epochs of plain cross-entropy before weights are learned.
+        warmup: epochs of plain cross-entropy before weights are learned, or "auto", as for `L2B`.
     """
 
     engine: Engine = field(default_factory=Forward)
     normalise: Normaliser = field(default_factory=PositiveShare)
     lookahead: LookAhead = field(default_factory=Paper)
-    warmup: int = 1
+    warmup: int | Literal["auto"] = 1
 
     @property
     def fits_clean(self) -> bool:
@@ -40,4 +41,5 @@ class L2RW(Method):
             pseudo=SelfLabels(),
             lookahead=self.lookahead,
             warmup=self.warmup,
+            clean_weight=0.0,
         ).build(task)
