@@ -5,12 +5,14 @@ python benchmarks/segmentation.py [--seeds 3] [--epochs 16] [--volumes 60] [--cl
 Hippocampus MRI in slices, a narrow U-Net, 10 clean volumes (a fifth of which choose the epoch),
 the rest corrupted, held-out volumes judged by their true masks; every method without and with an
 extra step on the clean set. A seed draws the noise, the clean set, the order and the network.
+What is in the file already is not run again.
 """
 
 import argparse
 import itertools
+import json
 import statistics
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import torch
 from provenance import RESULTS, provenance
 from spread import spread
+from tqdm import tqdm
 
 from l2b.catalog import default
 from l2b.datasets.hippocampus import Hippocampus
@@ -119,8 +122,18 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _there(path: Path, settings: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Rows that an earlier call with these epochs, volumes and clean volumes has left."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text())
+    if found.get("settings") != list(settings):
+        raise ValueError(f"{path} holds other settings: choose another --out, or remove it.")
+    return found["rows"]
+
+
 def main() -> None:
-    """Run the grid on two cores, print the table, keep the figures."""
+    """Run what is missing, print the table, keep the figures after each run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=16)
@@ -134,17 +147,20 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--out", type=Path, default=RESULTS / "segmentation.json")
     options = parser.parse_args()
-    tasks = list(
-        itertools.product(
-            options.methods, [word == "yes" for word in options.extra], range(options.seeds)
-        )
-    )
-    fixed = (itertools.repeat(n) for n in (options.epochs, options.volumes, options.clean))
+    tasks = [
+        (method, word == "yes", seed)
+        for seed in range(options.seeds)
+        for word in options.extra
+        for method in options.methods
+    ]
+    kept = (options.epochs, options.volumes, options.clean)
+    rows = _there(options.out, kept)
+    done = {(row["method"], row["extra_clean_step"], row["seed"]) for row in rows}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        rows = []
-        for row in pool.map(one, tasks, *fixed):
-            rows.append(row)
-            write_json(options.out, {**provenance(), "rows": rows})
+        waiting = [pool.submit(one, task, *kept) for task in tasks if task not in done]
+        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
+            rows.append(future.result())
+            write_json(options.out, {**provenance(), "settings": kept, "rows": rows})
     print(
         f"Dice of the corrupted masks: {100 * statistics.mean(r['noise_dice'] for r in rows):.1f}"
     )

@@ -33,7 +33,6 @@ from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
 PATIENCE = 3  # epochs of an automatic warm-up that may bring nothing better; two can be chance
-LONGEST = 0.5  # share of all epochs that it may take: what is left is for weighing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +49,10 @@ class L2B(Method):
         candidates: which labels compete; as published, observed and pseudo-label.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned; "auto" learns as long as
-            that makes the model better on the clean samples (three epochs without a better one, or
-            half of the run, end it), and weighs on from the best epoch. A clean start, which these
-            samples cannot judge, then takes one epoch.
+            that makes the model better on the clean samples (three epochs without a better one
+            end it), and weighs on from the best epoch: where nothing is memorised in the time
+            there is, all of it is plain training. A clean start, which these samples cannot
+            judge, then takes one epoch.
         start: what the warm-up trains on: the ``noisy`` labels, as published, or the
             ``clean`` samples, where the noise follows a rule that warm-up would learn.
         clean_weight: weight of the mean loss of clean samples that is added to Eq. 3; 0 as
@@ -192,7 +192,7 @@ class L2BLearner(Learner):
             return epoch < 1
         if self.warming and epoch > 0:
             self.best.judge(self.predict, self.network.module, self.task.data)
-            if self.best.waited >= PATIENCE or epoch >= LONGEST * self.task.epochs:
+            if self.best.waited >= PATIENCE:
                 self.best.bring_back(self.network.module)
                 self.best.forget()
                 return False
