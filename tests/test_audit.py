@@ -27,6 +27,7 @@ from l2b.decisions import read_decisions
 from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.features import column_features, text_features
+from l2b.folder import RunFolder
 from l2b.methods.as_published import AsPublished
 from l2b.methods.clean_only import CleanOnly
 from l2b.methods.l2b import L2B
@@ -174,29 +175,36 @@ def test_thumbnails_are_pictures():
 
 
 @pytest.mark.parametrize(
-    ("method", "judged"),
+    ("method", "validation", "judges"),
     [
-        (L2B(), True),
-        (AsPublished(), True),
-        (L2B(clean_weight=1.0), False),
-        (L2B(start="clean"), False),
-        (CleanOnly(), False),
+        (L2B(clean_weight=0.0), 0.2, "clean"),
+        (AsPublished(), 0.2, "clean"),
+        (L2B(), 0.2, "validation"),
+        (L2B(start="clean", clean_weight=0.0), 0.2, "validation"),
+        (CleanOnly(), 0.2, "validation"),
+        (CleanOnly(), 0.0, None),
     ],
     ids=repr,
 )
-def test_checked_samples_judge_only_models_that_were_not_trained_on_them(
-    method, judged, tmp_path, monkeypatch
+def test_a_model_is_judged_only_by_checked_samples_that_it_was_not_trained_on(
+    method, validation, judges, tmp_path, monkeypatch
 ):
     asked = []
     monkeypatch.setattr(
-        "l2b.audit.subject.second_opinion", lambda table, *_: asked.append(table) or table
+        "l2b.audit.subject.second_opinion",
+        lambda table, data, _: asked.append(data.clean.index) or table,
     )
-    training = Training(epochs=1, batch=256)
-    Run(training=training, method=method, model=Mlp(hidden=())).execute(
-        tmp_path / "run", progress=False
-    )
+    training = Training(epochs=2, batch=256)
+    run = Run(training=training, method=method, model=Mlp(hidden=()), validation=validation)
+    result = run.execute(tmp_path / "run", progress=False)
     audit_run(tmp_path / "run")
-    assert bool(asked) == judged
+    ledger = RunFolder(tmp_path / "run").read_ledger()
+    pool = getattr(result.data, judges) if judges else None
+    assert len(asked) == (pool is not None) and ("clean_accuracy" in ledger) == (pool is not None)
+    if pool is not None:
+        assert torch.equal(asked[0], pool.index) and ledger["clean_samples"] == len(pool)
+        known = torch.tensor([r[f"{judges}_accuracy"] for r in result.outcome.history])
+        assert torch.equal(ledger["clean_accuracy"], known)
 
 
 def test_a_run_is_audited_against_the_truth(tmp_path):
@@ -227,7 +235,8 @@ def test_an_audit_trains_with_the_cheapest_engine_unless_told_otherwise(tmp_path
         settings = [*words, "--epochs", "1"]
         audit_own(table, tmp_path / name, settings=settings, progress=False)
     method = audit_run(tmp_path / "usual").subject.run.method
-    assert method == L2B(engine=LastLayer(), pseudo=Temporal(soft=False), warmup="auto")
+    judged = {"engine": LastLayer(), "pseudo": Temporal(soft=False), "clean_weight": 0.0}
+    assert method == L2B(**judged)
     assert audit_run(tmp_path / "told").subject.run.method == L2B()
 
 

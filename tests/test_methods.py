@@ -382,14 +382,14 @@ def test_no_network_judges_labels_that_it_has_seen(data):
 
 def test_as_published_is_l2b_with_the_published_choices(data):
     named = execute(AsPublished(), data)
-    spelled = execute(L2B(pseudo=SelfLabels(), warmup=1), data)
+    spelled = execute(L2B(pseudo=SelfLabels(), warmup=1, clean_weight=0.0), data)
     assert named.outcome.history == spelled.outcome.history
     assert named.record["method"] == "as_published"
 
 
 STEERED = {
     "as_published", "bootstrap", "cleanlab_prune", "co_teaching", "cross_entropy", "elr",
-    "generalised_cross_entropy", "l2b", "l2rw", "label_smoothing", "mixup", "mlc", "mw_net",
+    "generalised_cross_entropy", "l2rw", "label_smoothing", "mixup", "mlc", "mw_net",
 }  # fmt: skip
 
 
@@ -399,9 +399,9 @@ def test_methods_say_whether_they_train_on_clean_samples(name):
 
 
 def test_options_that_train_on_clean_samples_say_so():
-    assert L2B(clean_weight=0.5).fits_clean
-    assert L2B(start="clean").fits_clean
-    assert not L2B(start="clean", warmup=0).fits_clean
+    assert L2B(clean_weight=0.5).fits_clean and not L2B(clean_weight=0.0).fits_clean
+    assert L2B(start="clean", clean_weight=0.0).fits_clean
+    assert not L2B(start="clean", warmup=0, clean_weight=0.0).fits_clean
     assert CleanlabPrune(clean_weight=1).fits_clean
 
 

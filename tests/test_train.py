@@ -163,7 +163,8 @@ def test_remembered_weights_are_those_last_given():
 
 
 def test_wrong_labels_lose_weight(data):
-    run = replace(SHORT, training=Training(epochs=12), method=L2B(engine=LastLayer()))
+    method = L2B(engine=LastLayer(), warmup=1, clean_weight=0.0)
+    run = replace(SHORT, training=Training(epochs=12), method=method)
     last = run.execute(progress=False, data=data).outcome.history[-1]
     assert last["weight_on_wrong"] < data.noise_rate / 2
     assert last["pseudo_accuracy"] > 0.85
@@ -171,15 +172,22 @@ def test_wrong_labels_lose_weight(data):
 
 def test_l2rw_is_l2b_without_pseudo_labels(data):
     l2rw = replace(SHORT, method=find(Method, "l2rw")()).execute(progress=False, data=data)
-    same = replace(SHORT, method=L2B(engine=l2rw.run.method.engine, pseudo=SelfLabels(),
-                                     normalise=ObservedOnly()))  # fmt: skip
+    method = L2B(
+        engine=l2rw.run.method.engine,
+        pseudo=SelfLabels(),
+        normalise=ObservedOnly(),
+        warmup=1,
+        clean_weight=0.0,
+    )
+    same = replace(SHORT, method=method)
     other = same.execute(progress=False, data=data)
     assert l2rw.outcome.history == other.outcome.history
     assert (l2rw.outcome.ledger.beta[1:].nan_to_num(0) == 0).all()
 
 
 def test_warm_up_is_plain_cross_entropy(data):
-    warm = replace(SHORT, method=L2B(warmup=4)).execute(progress=False, data=data)
+    warm = replace(SHORT, method=L2B(warmup=4, clean_weight=0.0))
+    warm = warm.execute(progress=False, data=data)
     plain = replace(SHORT, method=CrossEntropy()).execute(progress=False, data=data)
     assert warm.outcome.history == plain.outcome.history
 
@@ -205,7 +213,7 @@ def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, 
     monkeypatch.setattr(BestEpoch, "judge", scripted)
     monkeypatch.setattr(L2BLearner, "begin_epoch", beginning)
     training = replace(SHORT.training, epochs=8)
-    auto = replace(SHORT, method=L2B(warmup="auto"), training=training)
+    auto = replace(SHORT, method=L2B(clean_weight=0.0), training=training)
     plain = replace(SHORT, method=CrossEntropy(), training=training)
     found, back = auto.execute(progress=False, data=data).outcome, []
     expected = plain.execute(progress=False, data=data).outcome
@@ -233,15 +241,27 @@ def test_judging_leaves_the_network_in_training_mode(data):
     assert one[:3] == two[:3]  # of which the last two come after a judgement
 
 
-def test_an_automatic_warm_up_needs_clean_samples_that_are_not_trained_on():
-    with pytest.raises(ValueError, match=r"warmup auto is judged by the clean samples"):
-        L2B(warmup="auto", start="clean")
+def test_an_automatic_warm_up_that_starts_clean_takes_one_epoch(data):
+    auto, one = (
+        replace(SHORT, method=L2B(start="clean", warmup=w)).execute(progress=False, data=data)
+        for w in ("auto", 1)
+    )
+    assert auto.outcome.history == one.outcome.history
+
+
+def test_a_warm_up_of_less_than_no_epoch_is_refused():
     with pytest.raises(ValueError, match=r"warmup must be 0 or more epochs or auto, got -1"):
         L2B(warmup=-1)
 
 
 def test_every_epoch_says_how_well_it_knows_clean_samples_that_it_did_not_train_on(data):
-    for method, known in ((L2B(), True), (CrossEntropy(), True), (FineTune(), False)):
+    cases = (
+        (L2B(clean_weight=0.0), True),
+        (L2B(), False),
+        (CrossEntropy(), True),
+        (FineTune(), False),
+    )
+    for method, known in cases:
         history = replace(SHORT, method=method).execute(progress=False, data=data).outcome.history
         assert all(("clean_accuracy" in row) == known for row in history)
 
