@@ -73,7 +73,8 @@ def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str
     """
     colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
-        figure, grid = _figure(title, note, len(panels))
+        several = any(len(values) > 1 for panel in panels for values in panel.lines.values())
+        figure, grid = _figure(title, note, len(panels), spread=several)
         for axes, panel in zip(grid, panels, strict=True):
             for label, values in panel.lines.items():
                 _band(axes, range(1, values.shape[1] + 1), values, colour[label])
@@ -167,7 +168,9 @@ def dots_picture(path: Path, title: str, results: Results, *, note: str = "") ->
         save(figure, path)
 
 
-def _figure(title: str, note: str, count: int, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
+def _figure(
+    title: str, note: str, count: int, height: float = HEIGHT, *, spread: bool = True
+) -> tuple[Figure, list[Axes]]:
     columns = 2 if count == 4 else min(count, COLUMNS)
     lines = -(-count // columns)
     width = 8 if count == 1 else WIDTH * columns
@@ -178,7 +181,8 @@ def _figure(title: str, note: str, count: int, height: float = HEIGHT) -> tuple[
     for axes in grid[:count]:
         axes.grid(axis="y", alpha=0.25)
     figure.suptitle(title, x=0.01, ha="left", weight="bold")
-    said = ": ".join(part for part in (note, "mean ± standard deviation over seeds") if part)
+    seeds = "mean ± standard deviation over seeds" if spread else ""
+    said = ": ".join(part for part in (note, seeds) if part)
     figure.supxlabel(said, x=0.01, ha="left", fontsize=8, color="0.4")
     return figure, list(grid[:count])
 
