@@ -41,11 +41,12 @@ class Halves:
         """
         if labels.ndim > 1:
             labels = torch.zeros_like(labels.flatten(1)[:, 0])
+        labels = labels.cpu()  # looking at a batch's half must not make a GPU wait more than once
         self.second = torch.zeros_like(labels, dtype=torch.bool)
         for k in labels.unique().tolist():
             rows = (labels == k).nonzero().squeeze(1)
             # Odd classes give their odd sample to either half in turn.
-            self.second[rows] = (torch.arange(len(rows), device=rows.device) + k) % 2 == 1
+            self.second[rows] = (torch.arange(len(rows)) + k) % 2 == 1
 
     def split(self, clean: Batch, epoch: int) -> Split:
         """The part of a clean batch to weigh by, and the part to train on.
@@ -58,11 +59,13 @@ class Halves:
             epoch: 0-based; the halves swap with every one.
         """
         whole = _everyones(clean)
-        second = self.second[whole.index]
+        second = self.second[whole.index.cpu()]
         if second.all() or not second.any():
             return Split(clean, clean, 1.0)
-        rows = second if epoch % 2 == 0 else ~second
-        to_weigh, to_fit = _own(rows_of(whole, rows)), rows_of(whole, ~rows)
+        weighing = second if epoch % 2 == 0 else ~second
+        device = whole.index.device
+        there, others = (mask.nonzero().squeeze(1).to(device) for mask in (weighing, ~weighing))
+        to_weigh, to_fit = _own(rows_of(whole, there)), rows_of(whole, others)
         own = _own(to_fit)
         together = len(to_fit.labels) >= collectives.ranks()
         share = len(own.labels) * collectives.ranks() / len(to_fit.labels) if together else 1.0

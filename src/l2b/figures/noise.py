@@ -9,13 +9,14 @@ from l2b.experiment import Run
 from l2b.figures.base import GridFigure, Kind, method, noise_label
 from l2b.grid import Grid, Results, cross
 from l2b.grid.pictures import dots_picture
+from l2b.noise.instance_dependent import InstanceDependent
 from l2b.noise.pair_flip import PairFlip
 from l2b.noise.symmetric import Symmetric
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(GridFigure):
-    """Methods and plain baselines under symmetric and pair-flip noise of several rates.
+    """Methods and plain baselines under symmetric, pair-flip and instance-dependent noise.
 
     The noise of the base run joins the columns if it is another one.
 
@@ -23,6 +24,7 @@ class Noise(GridFigure):
         methods: names of those that are compared; the others are tested against the last.
         symmetric: shares of labels that are drawn anew, a column each.
         pair_flip: shares of labels that go to the next class, a column each.
+        instance: mean shares of labels that are wrong for reasons of the sample, a column each.
     """
 
     kind: ClassVar[Kind] = "table"
@@ -31,6 +33,7 @@ class Noise(GridFigure):
     )  # fmt: skip
     symmetric: tuple[float, ...] = (0.2, 0.4, 0.8)
     pair_flip: tuple[float, ...] = (0.4,)
+    instance: tuple[float, ...] = (0.4,)
 
     def title(self, base: Run) -> str:
         """What is compared."""
@@ -40,7 +43,8 @@ class Noise(GridFigure):
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
         """Every method under every noise."""
         kinds = [*(Symmetric(rate=rate) for rate in self.symmetric),
-                 *(PairFlip(rate=rate) for rate in self.pair_flip), base.noise]  # fmt: skip
+                 *(PairFlip(rate=rate) for rate in self.pair_flip),
+                 *(InstanceDependent(rate=rate) for rate in self.instance), base.noise]  # fmt: skip
         noises = {noise_label(replace(base, noise=noise)): {"noise": noise} for noise in kinds}
         methods = {name: {"method": method(base, name)} for name in self.methods}
         return cross(base, {"noise": noises, "method": methods}, seeds, reference=self.methods[-1])
