@@ -67,7 +67,7 @@ def main() -> None:
     write_json(options.out.with_suffix(".json"), {**provenance(), "grid": settings, "rows": rows})
     curves_picture(options.out.with_suffix(".png"), options.title, panels(rows), note=options.note)
     for row in rows:
-        test, judged = np.array(row["test_accuracy"]), np.array(row["validation_accuracy"])
+        test, judged = (np.array(row[f"{pool}_accuracy"]) for pool in ("test", "validation"))
         print(
             f"{row['noise']:16} {row['method']:16} "
             f"{row['epochs']:3} of {row['epochs_asked']} epochs: "

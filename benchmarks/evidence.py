@@ -80,7 +80,7 @@ def verdicts(results: Results, measure: str) -> str:
             name: results.values({**setting, "method": name}, measure)
             for name in results.grid.labels("method")
         }
-        ours, others = of.pop(OURS), {name: v for name, v in of.items() if v}
+        ours, others = of.pop(OURS, {}), {name: v for name, v in of.items() if v}
         if not ours or not others:
             continue
         best = max(others, key=lambda name: mean_sd(list(others[name].values()))[0])
@@ -92,7 +92,8 @@ def verdicts(results: Results, measure: str) -> str:
         shared = [ours[s] - others[best][s] for s in ours.keys() & others[best].keys()]
         gain, sd = mean_sd(shared)
         error = None if sd is None else sd / len(shared) ** 0.5
-        word = "ahead" if gain > 0 else "level" if error and gain >= -error else "behind"
+        level = error is not None and abs(gain) <= error
+        word = "level" if level else "ahead" if gain > 0 else "behind"
         points = f"{100 * gain:+.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
         rows.append(
             [setting["setting"], percent(list(ours.values())), best,
@@ -100,6 +101,28 @@ def verdicts(results: Results, measure: str) -> str:
         )  # fmt: skip
     heads = ["setting", OURS, "best other", "its figure", "difference ± SE", "p", "verdict"]
     return rendered(heads, rows)
+
+
+def gaps(results: Results, measure: str) -> str:
+    """By method: points behind the best of each setting, on average and at most."""
+    names = results.grid.labels("method")
+    behind: dict[str, list[float]] = {name: [] for name in names}
+    for setting in results.grid.settings:
+        found = {
+            name: list(results.values({**setting, "method": name}, measure).values())
+            for name in names
+        }
+        if all(found.values()):
+            means = {name: mean_sd(values)[0] for name, values in found.items()}
+            best = max(means.values())
+            for name, mean in means.items():
+                behind[name].append(100 * (best - mean))
+    rows = [
+        [name, f"{sum(b) / len(b):.1f}", f"{max(b):.1f}", str(sum(gap == 0 for gap in b))]
+        for name, b in sorted(behind.items(), key=lambda item: sum(item[1]))
+        if b
+    ]
+    return rendered(["method", "mean gap to the best", "largest gap", "times best"], rows)
 
 
 def main() -> None:
@@ -119,7 +142,8 @@ def main() -> None:
         results = execute(asked, options.out, workers=options.workers)
     results.write("Evidence", provenance())
     for measure in ("last_accuracy", "chosen_accuracy"):
-        print(f"\n{measure}\n\n{table(results, measure)}\n\n{verdicts(results, measure)}")
+        parts = table(results, measure), verdicts(results, measure), gaps(results, measure)
+        print("\n\n".join([f"\n{measure}", *parts]))
     sys.exit(1 if results.failures or results.missing else 0)
 
 

@@ -64,7 +64,7 @@ def grid(seeds: int) -> Grid:
             for stage, clean in zip(STAGES, sizes, strict=True):
                 for name in (*RIVALS, OURS):
                     run = replace(base, method=default(Method, name), clean=clean, seed=seed)
-                    labels = {"row": label, "clean": f"{stage}", "method": name}
+                    labels = {"row": label, "clean": stage, "method": name}
                     trials.append(Trial(labels=labels, run=run))
     return Grid(trials=tuple(trials))
 

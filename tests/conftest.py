@@ -9,6 +9,8 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
+from l2b.methods.l2b import L2B
+
 torch.set_num_threads(1)  # two test processes on two cores
 settings.register_profile("suite", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("suite")
@@ -155,3 +157,8 @@ class Problem:
 def problem(request: pytest.FixtureRequest) -> Problem:
     """One problem per kind of model."""
     return Problem(request.param)
+
+
+def weighing(**settings):
+    """L2B that weighs from the second epoch on and lets clean samples steer alone."""
+    return L2B(**{"warmup": 1, "clean_weight": 0.0, "cross_fit": False} | settings)

@@ -278,6 +278,16 @@ def test_halves_are_disjoint_even_and_swap(counts, seed):
     assert first.share == second.share == 1
 
 
+def test_a_class_with_one_clean_sample_is_not_given_to_one_half_alone(data):
+    assert Halves(torch.tensor([0, 1, 0, 1])).whole and not Halves(torch.tensor([0, 1, 0])).whole
+    pool, ten = data.clean, torch.arange(10)
+    lonely = replace(pool, inputs=pool.inputs[ten], index=pool.index[ten], labels=ten, true=None)
+    run = replace(SHORT, method=L2B(warmup=0), training=Training(epochs=1, clean_batch=10))
+    for clean, divided in ((pool, True), (lonely, False)):
+        found = run.execute(progress=False, data=replace(data, clean=clean)).outcome
+        assert (found.learner.halves is not None) == divided
+
+
 def test_halves_of_masks_are_every_other_image():
     masks = torch.zeros(5, 3, 3, dtype=torch.int64)
     masks[:, 0] = 1

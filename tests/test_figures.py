@@ -20,7 +20,7 @@ COMMANDS = {
     "figure warmup": ["--seeds", "1"],
 }
 RUNS = {
-    "figure normalisers": 8, "figure overfitting": 6, "table ablation": 14, "table noise": 6,
+    "figure normalisers": 8, "figure overfitting": 6, "table ablation": 14, "table noise": 8,
     "figure clean-size": 4, "figure warmup": 6,
 }  # fmt: skip
 

@@ -15,10 +15,12 @@ import yaml
 
 from l2b.cli import main
 from l2b.config import dump
+from l2b.datasets.digits import Digits
+from l2b.datasets.fashion_mnist import FashionMnist
 from l2b.experiment import Run
 from l2b.folder import RunFolder
-from l2b.grid import Grid, Trial, cross, execute
-from l2b.grid.claim import attempt, claimed, finished
+from l2b.grid import Grid, Trial, claim, cross, execute
+from l2b.grid.claim import Shelf, attempt, claimed, finished
 from l2b.grid.crew import Hand
 from l2b.grid.trials import folder_name
 from l2b.grid.written import parse_grid
@@ -257,3 +259,15 @@ def test_mistakes_in_a_grid_file_get_one_clear_line(text, tmp_path, capsys):
 def test_a_missing_grid_file(tmp_path, capsys):
     assert main(["grid", str(Path(tmp_path) / "no.yaml"), "--quiet"]) == 2
     assert "There is no grid file" in capsys.readouterr().err
+
+
+def test_a_worker_reads_a_data_set_once_if_it_is_small(monkeypatch):
+    read, shelf, few, many = [], Shelf(), FashionMnist(limit=5), FashionMnist(limit=6)
+    monkeypatch.setattr(FashionMnist, "load", lambda self: read.append(self) or Digits().load())
+    first = shelf(few)
+    assert shelf(FashionMnist(limit=5)) is first and read == [few]
+    assert shelf(many) is not first and shelf(few) is not first and read == [few, many, few]
+    monkeypatch.setattr(claim, "LARGE", 0)
+    shelf(many)
+    shelf(many)
+    assert shelf.kept is None and read[3:] == [many, many]

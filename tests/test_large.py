@@ -46,7 +46,7 @@ def written(root, arrays):
     return root
 
 
-RUN = Run(noise=InstanceDependent(rate=0.2), clean=30, method=L2B(clean_weight=1.0),
+RUN = Run(noise=InstanceDependent(rate=0.2), clean=30, method=L2B(warmup=1, clean_weight=1.0),
           training=Training(epochs=3, batch=64, clean_batch=10, device="cpu"))  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 
 import l2b
+from conftest import weighing
 from l2b.amortise import Amortisation
 from l2b.audit.masks import audit_masks
 from l2b.augment import CropFlip
@@ -211,7 +212,7 @@ def test_l2b_learns_masks_resumes_and_leaves_a_folder(run, data, tmp_path, monke
     from l2b.folder import RunFolder
 
     training = replace(run.training, epochs=25, overlap=Dice(), extra_clean_step=True)
-    made = replace(run, training=training, method=L2B(normalise=PerSample(), warmup=12))
+    made = replace(run, training=training, method=weighing(normalise=PerSample(), warmup=12))
     whole = made.execute(tmp_path / "whole", progress=False, data=data)
     assert whole.record["last_dice"] > 0.6
     assert whole.record["last_hausdorff_95"] < 8
@@ -280,7 +281,8 @@ def test_l2b_masks_is_l2b_with_other_choices(run, data):
             L2BMasks(),
             L2B(
                 engine=LastLayer(), normalise=PerSample(), pseudo=MovingAverage(decay=0.9),
-                clean_weight=1.0, amortise=Amortisation(gradient_memory=0.9),
+                clean_weight=1.0, amortise=Amortisation(gradient_memory=0.9), warmup=1,
+                cross_fit=False,
             ),
         )
     )  # fmt: skip
@@ -303,7 +305,7 @@ def test_epochs_of_masks_are_chosen_by_dice():
 
 
 def test_settings_that_do_not_suit_masks_are_refused(run, data):
-    seldom = replace(run, method=L2B(amortise=Amortisation(weights_every=2)))
+    seldom = replace(run, method=weighing(amortise=Amortisation(weights_every=2)))
     with pytest.raises(ValueError, match="weights_every must be 1 for masks"):
         seldom.execute(progress=False, data=data)
     labels = Run(training=Training(epochs=1, overlap=Dice()))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
+from conftest import weighing
 from l2b.amortise import Amortisation
 from l2b.augment import CropFlip
 from l2b.catalog import find, names
@@ -36,9 +37,9 @@ SINGLE = {"elr"}  # keep tables in float32
 VARIANTS = {
     "finite_difference": L2B(engine=FiniteDifference(), pseudo=SelfLabels(), warmup=0),
     "double_backward": L2B(engine=DoubleBackward(), lookahead=OptimiserStep(), warmup=0),
-    "last_layer": L2B(engine=LastLayer(), pseudo=Temporal(), normalise=Softmax()),
-    "per_class": L2B(normalise=PerClass(balanced=True), clean_weight=0.5, cross_fit=True),
-    "amortised": L2B(amortise=Amortisation(gradient_every=2, weights_every=2)),
+    "last_layer": weighing(engine=LastLayer(), pseudo=Temporal(), normalise=Softmax()),
+    "per_class": L2B(warmup=1, normalise=PerClass(balanced=True), clean_weight=0.5),
+    "amortised": weighing(amortise=Amortisation(gradient_every=2, weights_every=2)),
     "soft_bootstrap": Bootstrap(pseudo=MovingAverage()),
 }
 
@@ -116,7 +117,7 @@ def test_every_way_of_weighing_takes_batches_in_pieces(name, data):
 @pytest.mark.parametrize("pseudo", [MovingAverage(soft=False), Views()])
 def test_masks_in_pieces(pseudo):
     training = replace(TRAINING, batch=5, clean_batch=4, overlap=Dice(), extra_clean_step=True)
-    method = L2B(normalise=PerRegion(), pseudo=pseudo)
+    method = weighing(normalise=PerRegion(), pseudo=pseudo)
     compare(method, doubled(masks()), Wide(model=Fields()), training, counts=(3,))
 
 
@@ -136,7 +137,7 @@ class Watched(Model):
 
 def test_no_more_than_a_piece_passes_through_the_network_at_a_time(data):
     data, seen = replace(data, mean=data.mean.float(), std=data.std.float()), []
-    for method in (L2B(clean_weight=1.0), L2B(start="clean")):
+    for method in (weighing(clean_weight=1.0), weighing(start="clean")):
         training = replace(TRAINING, accumulate=7, epochs=2)
         fit(data, Watched(seen=seen), method, training, seed=0, progress=False)
     assert {size for size, training in seen if training} == {5, 6, 14, 15}

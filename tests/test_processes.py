@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import l2b
+from conftest import weighing
 from l2b import collectives
 from l2b.amortise import Amortisation
 from l2b.augment import CropFlip, Identity
@@ -64,12 +65,12 @@ TRAINING = Training(
     optimiser=Optimiser(lr=0.05),
 )  # fmt: skip
 METHODS = {
-    "l2b": L2B(),
+    "l2b": weighing(),
     "published": L2B(pseudo=SelfLabels(), lookahead=OptimiserStep(), warmup=0),
-    "softmax_temporal": L2B(
+    "softmax_temporal": weighing(
         normalise=Softmax(temperature=0.5), pseudo=Temporal(), engine=LastLayer()
     ),
-    "amortised": L2B(
+    "amortised": weighing(
         normalise=PerSample(), amortise=Amortisation(gradient_every=2, weights_every=2)
     ),
     "cross_entropy": CrossEntropy(),
@@ -77,11 +78,11 @@ METHODS = {
     "pooled": Pooled(),
     "fine_tune": FineTune(),
     "gold_correction": GoldCorrection(),
-    "per_class": L2B(normalise=PerClass(balanced=True), candidates=Triple(), clean_weight=0.5),
-    "clean_start": L2B(start="clean"),
-    "cross_fit": L2B(clean_weight=0.5, cross_fit=True),
+    "per_class": weighing(normalise=PerClass(balanced=True), candidates=Triple(), clean_weight=0.5),
+    "clean_start": L2B(start="clean", clean_weight=0.0, cross_fit=False),
+    "cross_fit": L2B(warmup=1, clean_weight=0.5),
     "cross_fit_start": L2B(start="clean", clean_weight=0.2, cross_fit=True),
-    "masks": L2B(normalise=PerRegion()),
+    "masks": weighing(normalise=PerRegion()),
 }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import weighing
 from l2b import files
 from l2b.amortise import Amortisation
 from l2b.candidates import Triple
@@ -61,9 +62,11 @@ def same_results(left, right):
 
 
 VARIANTS = {
-    "l2b": L2B(),
-    "temporal": L2B(pseudo=Temporal()),
-    "amortised": L2B(amortise=Amortisation(gradient_every=3, gradient_memory=0.5, weights_every=2)),
+    "l2b": weighing(),
+    "temporal": weighing(pseudo=Temporal()),
+    "amortised": weighing(
+        amortise=Amortisation(gradient_every=3, gradient_memory=0.5, weights_every=2)
+    ),
     "fine_tune": FineTune(),
     "auto": L2B(warmup="auto"),
     "cross_fit": L2B(start="clean", clean_weight=0.5, cross_fit=True, candidates=Triple()),
@@ -397,7 +400,7 @@ def spoiled(data, rows):
     return replace(data, train=replace(data.train, inputs=inputs))
 
 
-@pytest.mark.parametrize("method", [CrossEntropy(), L2B()], ids=["cross_entropy", "l2b"])
+@pytest.mark.parametrize("method", [CrossEntropy(), weighing()], ids=["cross_entropy", "l2b"])
 def test_broken_batches_are_skipped_and_their_samples_named(method, data):
     run = replace(SHORT, method=method)
     with pytest.warns(Notice, match=r"of 19 steps had a loss or gradient .* look at sample"):
@@ -452,7 +455,7 @@ def test_silent_weights_are_reported_with_advice(data):
         def __call__(self, scores):
             return torch.zeros_like(scores)
 
-    run = replace(SHORT, method=L2B(normalise=ObservedOnly(then=Silent())))
+    run = replace(SHORT, method=weighing(normalise=ObservedOnly(then=Silent())))
     with pytest.warns(Notice, match=r"in 19 of 19 batches all weights were zero.*Enlarge"):
         history = run.execute(progress=False, data=data).outcome.history
     assert "notices" not in history[0]

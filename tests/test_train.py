@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import weighing
 from l2b import best_epoch
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.best_epoch import BestEpoch
@@ -36,13 +37,13 @@ from l2b.train import Training, chosen_epoch
 SHORT = Run(training=Training(epochs=4, batch=256, clean_batch=40), model=Mlp(hidden=(16,)))
 VARIANTS = {
     **{name: find(Method, name)() for name in names(Method)},
-    "l2b_temporal": L2B(pseudo=Temporal(), engine=LastLayer()),
-    "l2b_moving_average": L2B(pseudo=MovingAverage()),
-    "l2b_self": L2B(pseudo=SelfLabels()),
-    "l2b_amortised": L2B(amortise=Amortisation(gradient_every=3, gradient_memory=0.5)),
-    "l2b_seldom": L2B(amortise=Amortisation(weights_every=2)),
-    "l2b_all_classes": L2B(candidates=AllClasses(), pseudo=Temporal(), normalise=PerClass()),
-    "l2b_triple": L2B(candidates=Triple(), pseudo=MovingAverage(), normalise=Shrinking()),
+    "l2b_temporal": weighing(pseudo=Temporal(), engine=LastLayer()),
+    "l2b_moving_average": weighing(pseudo=MovingAverage()),
+    "l2b_self": weighing(pseudo=SelfLabels()),
+    "l2b_amortised": weighing(amortise=Amortisation(gradient_every=3, gradient_memory=0.5)),
+    "l2b_seldom": weighing(amortise=Amortisation(weights_every=2)),
+    "l2b_all_classes": weighing(candidates=AllClasses(), pseudo=Temporal(), normalise=PerClass()),
+    "l2b_triple": weighing(candidates=Triple(), pseudo=MovingAverage(), normalise=Shrinking()),
     "l2b_auto": L2B(warmup="auto", clean_weight=0.2, cross_fit=True),
     "l2b_cross_fit": L2B(start="clean", clean_weight=1.0, cross_fit=True),
 }
@@ -95,6 +96,8 @@ def test_every_method_learns_and_leaves_global_state_alone(name, data):
     assert result.record["last_accuracy"] > 0.3  # chance: 0.1
     assert result.record["method"] in names(Method)
     assert result.outcome.ledger.alpha.shape == (8, len(data.train))
+    if name.startswith("l2b") and name != "l2b_auto":  # which weighs from where it chooses
+        assert result.outcome.history[-1]["effective_samples"] < 1
 
 
 def test_a_folder_holds_everything(data, tmp_path):

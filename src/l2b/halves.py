@@ -38,11 +38,15 @@ class Halves:
         Args:
             labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], which are
                 divided in their order.
+
+        Attributes:
+            whole: whether both halves hold every class.
         """
         if labels.ndim > 1:
             labels = torch.zeros_like(labels.flatten(1)[:, 0])
         labels = labels.cpu()  # looking at a batch's half must not make a GPU wait more than once
         self.second = torch.zeros_like(labels, dtype=torch.bool)
+        self.whole = int(labels.unique(return_counts=True)[1].min()) > 1
         for k in labels.unique().tolist():
             rows = (labels == k).nonzero().squeeze(1)
             # Odd classes give their odd sample to either half in turn.

@@ -80,7 +80,7 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
     Args:
         table: the run's own judgement.
-        data: what the run learned from; the checked samples only steered it.
+        data: what the run learned from; the checked samples it was not trained on.
         module: the run's network.
 
     Returns:

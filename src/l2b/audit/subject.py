@@ -17,6 +17,11 @@ from l2b.datasets.table import Table, TableLabels
 from l2b.experiment import Run
 from l2b.folder import RunFolder, read_module
 
+JUDGES = (
+    "The run was trained on its clean samples: only those kept aside to choose an epoch "
+    "({share:.0%} of them) can judge its labels. The audit knows more with more of them "
+    "(--validation), or where clean samples only steer (--clean_weight 0)."
+)
 STAND_INS = "stand_ins"  # in the ledger of a run that had no checked labels: their number
 
 
@@ -85,7 +90,7 @@ class Subject:
         data = run.prepare_from(self.source)
         if not torch.equal(data.train.index, self.ledger["index"]):
             return None
-        if not run.method.fits_clean:
+        if not trained_on_clean(run):
             return data
         return None if data.validation is None else replace(data, clean=data.validation)
 
@@ -100,6 +105,11 @@ class Subject:
         every, index = self.labels.ids, self.index
         ids = tuple(every[k] for k in index) if every else ()
         return audit_table(self.ledger, ids=ids, index=self.labels.rows[index], neighbours=near)
+
+
+def trained_on_clean(run: Run) -> bool:
+    """Whether a run took steps on its clean samples, so that these cannot judge it."""
+    return run.method.fits_clean or run.training.extra_clean_step
 
 
 def read_subject(path: Path, source: Source | None = None) -> Subject:
@@ -125,6 +135,8 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
     if source is None:
         source, problem = _load(run, ledger)
         notes += problem
+    if trained_on_clean(run) and not ledger.get(STAND_INS):
+        notes += [JUDGES.format(share=run.validation)]
     if source is not None and source.remark:
         notes.append(source.remark)
     labels = run.data.labels() if isinstance(run.data, Table) and source is not None else None

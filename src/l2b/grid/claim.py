@@ -1,15 +1,15 @@
 """Take one run, do it, and say what came of it; safe among any number of processes."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
 
+from l2b.config import dump
 from l2b.datasets import Dataset, Source
 from l2b.experiment import Run
 from l2b.files import write_json
@@ -17,6 +17,7 @@ from l2b.folder import RunFolder
 from l2b.signals import Stopped
 
 FAILURE = "failure.json"
+LARGE = 1 << 28  # bytes of inputs that are not kept beside what a run makes of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,9 @@ class Report:
     error: str = ""
 
 
-def attempt(run: Run, folder: Path) -> Report:
+def attempt(
+    run: Run, folder: Path, read: Callable[[Dataset], Source] = lambda data: data.load()
+) -> Report:
     """Execute a run if nobody has and nobody is; go on where it was interrupted.
 
     Whatever the run raises is written into its folder and returned, not raised, unless it was
@@ -43,6 +46,7 @@ def attempt(run: Run, folder: Path) -> Report:
     Args:
         run: what to execute.
         folder: where it lives; its parent exists.
+        read: gives the data set.
 
     Raises:
         Stopped: if SIGTERM came; everything is saved.
@@ -55,7 +59,7 @@ def attempt(run: Run, folder: Path) -> Report:
         if finished(folder):  # while the claim was being made
             return Report(name=folder.name, state="done")
         try:
-            data = run.prepare_from(loaded(run.data))
+            data = run.prepare_from(read(run.data))
             run.execute(folder, resume=True, progress=False, figures=False, data=data)
         except Stopped:
             raise  # saved as asked: no failure
@@ -67,10 +71,23 @@ def attempt(run: Run, folder: Path) -> Report:
         return Report(name=folder.name, state="finished")
 
 
-@lru_cache(maxsize=1)
-def loaded(data: Dataset) -> Source:
-    """A data set as read from disk; the last one is kept for the runs that follow."""
-    return data.load()
+class Shelf:
+    """The data set that was read last, for the runs of one process that follow; if it is small."""
+
+    def __init__(self) -> None:
+        """Nothing was read yet."""
+        self.kept: tuple[str, Source] | None = None
+
+    def __call__(self, data: Dataset) -> Source:
+        """The data set as it was read from disk."""
+        text = dump(data)
+        if self.kept is None or self.kept[0] != text:
+            self.kept = None  # before another one is read: both might not fit
+            source = data.load()
+            if source.train.inputs.nbytes > LARGE:
+                return source
+            self.kept = text, source
+        return self.kept[1]
 
 
 def finished(folder: Path) -> bool:

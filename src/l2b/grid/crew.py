@@ -13,7 +13,7 @@ import torch
 
 from l2b.config import dump, load
 from l2b.experiment import Run
-from l2b.grid.claim import Report, attempt, fail
+from l2b.grid.claim import Report, Shelf, attempt, fail
 from l2b.signals import STOPPED, Stopped
 from l2b.threads import cpu_threads
 
@@ -118,10 +118,11 @@ class Hand:
 
 def _serve(line: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
+    shelf = Shelf()
     try:
         while True:
             text, folder = line.recv()
-            line.send(attempt(load(Run, text), Path(folder)))
+            line.send(attempt(load(Run, text), Path(folder), shelf))
     except (EOFError, OSError, KeyboardInterrupt):
         return  # whoever gave the work is gone, or was interrupted
     except Stopped:

@@ -59,6 +59,7 @@ class L2B(Method):
             published. It is on the scale of the noisy batch, whose weights sum to 1.
         cross_fit: where clean samples are trained on, train on one half of them and weigh by the
             other, swapped every epoch, so that fitted samples do not silence the clean gradient.
+            Not done where a class has a single clean sample, which only one half could have.
         amortise: what may be used again for a few steps, to save time.
     """
 
@@ -128,8 +129,8 @@ class L2BLearner(Learner):
         self.gradient = CleanGradient(method.amortise)
         remembered = method.amortise.weights_every > 1
         self.memory = WeightMemory(len(task.data.train) if remembered else 0)
-        crossed = method.cross_fit and method.fits_clean
-        self.halves = Halves(task.data.clean.labels) if crossed else None
+        halves = Halves(task.data.clean.labels) if method.cross_fit and method.fits_clean else None
+        self.halves = halves if halves and halves.whole else None
         self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
         self.task, self.best = task, BestEpoch()
 
@@ -145,7 +146,7 @@ class L2BLearner(Learner):
         due = self.number % self.method.amortise.weights_every == 0
         self.number += 1
         parts = Split(clean, clean, 1.0)
-        if self.halves:
+        if self.halves and not (self.warming and self.method.start == "noisy"):
             parts = self.halves.split(clean, self.epoch)
         if self.warming:
             return self._warm_up(batch, parts)
