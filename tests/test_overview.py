@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from browser import Browser
+from conftest import weighing
 from l2b.cli import main
 from l2b.experiment import Run
 from l2b.grid import Grid, Trial, execute
@@ -36,8 +37,11 @@ def browser(tmp_path_factory):
 def nasty(tmp_path_factory):
     """A grid whose labels, title and failure hold markup."""
     folder = tmp_path_factory.mktemp("nasty") / "a <b> & c"
-    entries = [(NASTY, replace(TINY, method=CrossEntropy())), (IMAGE, replace(TINY, method=L2B())),
-               ("broken", replace(TINY, clean=5))]  # fmt: skip
+    entries = [
+        (NASTY, replace(TINY, method=CrossEntropy())),
+        (IMAGE, replace(TINY, method=weighing())),
+        ("broken", replace(TINY, clean=5)),
+    ]
     trials = tuple(
         Trial(labels={"<i>set</i>": "</script>", "method": label}, run=replace(run, seed=seed))
         for seed in (0, 1)

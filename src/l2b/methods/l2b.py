@@ -10,7 +10,7 @@ from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.best_epoch import BestEpoch
 from l2b.candidates import Candidates, Pair
 from l2b.engines import Engine, Forward
-from l2b.functional import full_precision
+from l2b.functional import full_precision, functional
 from l2b.halves import Halves, Split
 from l2b.layout import best_layout
 from l2b.ledger import StepRecord
@@ -133,6 +133,7 @@ class L2BLearner(Learner):
         self.halves = halves if halves and halves.whole else None
         self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
         self.task, self.best = task, BestEpoch()
+        self._refuse_unsteppable()
 
     def begin_epoch(self, epoch: int) -> None:
         """Leave the warm-up when it is over."""
@@ -185,6 +186,12 @@ class L2BLearner(Learner):
         self.gradient.load_state_dict(state["gradient"])
         self.number, self.warming = state["number"], state["warming"]
         self.best.load_state_dict(state["best"])
+
+    def _refuse_unsteppable(self) -> None:
+        """Raise now what the first weighing would, which may be many epochs away."""
+        module, method = self.network.module, self.method
+        net = functional(module, method.engine.scope(module))
+        method.lookahead(module, net.params, self.network.optimiser)
 
     def _still_warming(self, epoch: int) -> bool:
         if self.method.warmup != "auto":
