@@ -1,4 +1,4 @@
-"""Learning curves of a grid's runs, finished or interrupted, as figures and as a picture.
+"""Learning curves of a grid over noise and methods, finished or not, as figures and a picture.
 
 python benchmarks/curves.py GRID.yaml FOLDER --out benchmarks/results/NAME
 

@@ -6,8 +6,9 @@ Budgets are those of `--preset cpu`, so that all of it takes about two hours on 
 conv net on digits; perceptrons on 10,000 images of Fashion-MNIST and of CIFAR-10, on ISIC 2019 and
 on two sets of texts with weak labels (TF-IDF). The defaults were chosen on samples held out from
 the *training* parts of digits, Fashion-MNIST and TREC (benchmarks/tune_defaults.py); the other
-sets are untouched. Runs that are done are not done again, interrupted ones are resumed; the table
-and the verdicts are written after every call, with --table alone too.
+sets are untouched, but for one look at CIFAR-10N (docs/evidence.md). Runs that are done are not
+done again, interrupted ones are resumed; the table and the verdicts are written after every call,
+with --table alone too.
 """
 
 import argparse

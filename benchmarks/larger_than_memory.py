@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from provenance import RESULTS, provenance
+from steering import steering
 
 from l2b.datasets.array_folder import ArrayFolder
 from l2b.experiment import Run
 from l2b.files import write_json
-from l2b.methods.l2b import L2B
 from l2b.models.mlp import Mlp
 from l2b.noise.none import NoNoise
 from l2b.train import Training
@@ -89,7 +89,7 @@ def measured(root: Path, out: Path, batch: int) -> dict[str, float]:
         data=ArrayFolder(root=root),
         noise=NoNoise(),
         model=Mlp(hidden=(128, 128)),
-        method=L2B(warmup=0, clean_weight=0.0),
+        method=steering(warmup=0),
         training=training,
         clean=CHECKED,
     )

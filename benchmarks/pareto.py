@@ -21,6 +21,7 @@ import torch
 from matplotlib.figure import Figure
 from provenance import RESULTS, provenance
 from spread import spread
+from steering import steering
 
 from l2b.amortise import Amortisation
 from l2b.data import Data
@@ -33,7 +34,6 @@ from l2b.experiment import Run
 from l2b.files import write_atomically, write_json
 from l2b.methods import Method
 from l2b.methods.cross_entropy import CrossEntropy
-from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
@@ -73,27 +73,25 @@ SETS: dict[str, Callable[[], Run]] = {
     ),
 }
 
-
-def l2b(**settings: Any) -> L2B:
-    """The published objective after one epoch of warm-up: what engines are compared on."""
-    return L2B(warmup=1, clean_weight=0.0, **settings)
-
-
 CONTESTANTS = {
     "cross_entropy": Contestant(method=CrossEntropy()),
     "l2rw": Contestant(method=L2RW()),
-    "forward": Contestant(method=l2b(engine=Forward())),
-    "finite_difference": Contestant(method=l2b(engine=FiniteDifference())),
-    "last_layer": Contestant(method=l2b(engine=LastLayer())),
-    "double_backward": Contestant(method=l2b(engine=DoubleBackward())),
-    "forward, self-labels": Contestant(method=l2b(pseudo=SelfLabels())),
-    "forward, temporal soft": Contestant(method=l2b(pseudo=Temporal())),
-    "forward, clean batch ÷ 4": Contestant(method=l2b(), clean_batch=4),
-    "forward, gradient every 4th": Contestant(method=l2b(amortise=Amortisation(gradient_every=4))),
-    "forward, gradient averaged": Contestant(
-        method=l2b(amortise=Amortisation(gradient_memory=0.8))
+    "forward": Contestant(method=steering(engine=Forward())),
+    "finite_difference": Contestant(method=steering(engine=FiniteDifference())),
+    "last_layer": Contestant(method=steering(engine=LastLayer())),
+    "double_backward": Contestant(method=steering(engine=DoubleBackward())),
+    "forward, self-labels": Contestant(method=steering(pseudo=SelfLabels())),
+    "forward, temporal soft": Contestant(method=steering(pseudo=Temporal())),
+    "forward, clean batch ÷ 4": Contestant(method=steering(), clean_batch=4),
+    "forward, gradient every 4th": Contestant(
+        method=steering(amortise=Amortisation(gradient_every=4))
     ),
-    "forward, weights every 2nd": Contestant(method=l2b(amortise=Amortisation(weights_every=2))),
+    "forward, gradient averaged": Contestant(
+        method=steering(amortise=Amortisation(gradient_memory=0.8))
+    ),
+    "forward, weights every 2nd": Contestant(
+        method=steering(amortise=Amortisation(weights_every=2))
+    ),
 }
 
 

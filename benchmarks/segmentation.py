@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from provenance import RESULTS, provenance
 from spread import spread
+from steering import steering
 from tqdm import tqdm
 
 from l2b.catalog import default
@@ -29,7 +30,6 @@ from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.methods import Method
-from l2b.methods.l2b import L2B
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
@@ -41,27 +41,23 @@ from l2b.train import Training
 
 QUICK = MovingAverage(decay=0.9)  # an average over ten steps: there are few in all
 
-
-def l2b(**settings: Any) -> L2B:
-    """One epoch of warm-up and, unless said, clean masks that only steer."""
-    return L2B(**{"warmup": 1, "clean_weight": 0.0, "cross_fit": False} | settings)
-
-
 METHODS: dict[str, Method] = {
     **{
         name: default(Method, name)
         for name in ("cross_entropy", "clean_only", "fine_tune", "pooled", "l2rw", "l2b")
     },
     # Every pixel keeps its weight; what is learned is which of its two labels it goes to.
-    "l2b, α + β = 1, soft": l2b(normalise=PerSample(), pseudo=QUICK),
-    "l2b, α + β = 1, soft, clean term": l2b(normalise=PerSample(), pseudo=QUICK, clean_weight=1.0),
-    "l2b, soft, clean term": l2b(pseudo=QUICK, clean_weight=1.0),
-    "l2b, α + β = 1, soft, clean term, last layer": l2b(
+    "l2b, α + β = 1, soft": steering(normalise=PerSample(), pseudo=QUICK),
+    "l2b, α + β = 1, soft, clean term": steering(
+        normalise=PerSample(), pseudo=QUICK, clean_weight=1.0
+    ),
+    "l2b, soft, clean term": steering(pseudo=QUICK, clean_weight=1.0),
+    "l2b, α + β = 1, soft, clean term, last layer": steering(
         normalise=PerSample(), pseudo=QUICK, clean_weight=1.0, engine=LastLayer()
     ),
     # The same with an average of clean gradients over about ten batches.
     "l2b_masks": L2BMasks(),
-    "cross_entropy, clean term": l2b(
+    "cross_entropy, clean term": steering(
         normalise=Fixed(alpha=1.0, beta=0.0), clean_weight=1.0, engine=LastLayer()
     ),
 }

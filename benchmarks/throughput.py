@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from provenance import RESULTS, provenance
+from steering import steering
 
 from l2b import collectives
 from l2b.augment import CropFlip
@@ -27,7 +28,6 @@ from l2b.datasets import Source, Split
 from l2b.files import write_json
 from l2b.folder import RunFolder
 from l2b.loop import Loop
-from l2b.methods.l2b import L2B
 from l2b.models.conv_net import ConvNet
 from l2b.models.preact_resnet import PreactResnet
 from l2b.noise.symmetric import Symmetric
@@ -57,7 +57,7 @@ def train(name: str, batch: int, steps: int, folder: Path) -> float:
         epochs=1, batch=batch, clean_batch=batch, augment=CropFlip(), device="cpu", threads=1
     )
     folder.mkdir(exist_ok=True)
-    loop = Loop(data, MODELS[name], L2B(warmup=0, clean_weight=0.0), training, 0, RunFolder(folder))
+    loop = Loop(data, MODELS[name], steering(warmup=0), training, 0, RunFolder(folder))
     ends: list[float] = []
     loop.epoch(0, lambda: ends.append(time.perf_counter()))
     collectives.stop()

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from provenance import RESULTS, provenance
 from spread import spread
+from steering import steering
 from tqdm import tqdm
 from tune_digits import development
 
@@ -43,7 +44,6 @@ from l2b.methods.fine_tune import FineTune
 from l2b.methods.generalised_cross_entropy import GeneralisedCrossEntropy
 from l2b.methods.gold_correction import GoldCorrection
 from l2b.methods.gold_posterior import GoldPosterior
-from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
 from l2b.methods.mlc import Mlc
 from l2b.methods.mw_net import MwNet
@@ -131,12 +131,12 @@ def l2b(
     """The method for a run of so many epochs; ``warm`` is a share of them, None is automatic."""
 
     def build(epochs: int) -> Method:
-        return L2B(
+        return steering(
             engine=LastLayer(),
             normalise=normalise or PositiveShare(),
             pseudo=pseudo or MovingAverage(soft=False),
             warmup="auto" if warm is None else max(1, round(warm * epochs)),
-            **{"clean_weight": 0.0, "cross_fit": False} | changes,
+            **changes,
         )
 
     return build

@@ -14,6 +14,7 @@ import torch
 from digits import NOISES
 from provenance import provenance
 from sklearn.model_selection import train_test_split
+from steering import steering
 
 from l2b.data import prepare
 from l2b.datasets import Source, Split
@@ -21,7 +22,6 @@ from l2b.datasets.digits import Digits
 from l2b.engines import Engine, Forward, LastLayer
 from l2b.methods import Method
 from l2b.methods.fine_tune import FineTune
-from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
 from l2b.models import ConvNet, Mlp, Model
 from l2b.optimise import Optimiser
@@ -95,13 +95,13 @@ def main() -> None:
             prefix = f"{model_name}, {engine_name}"
             trial(f"{prefix}: l2rw", source, L2RW(engine=engine), usual, model, options.seeds)
             for pseudo_name, pseudo in PSEUDO.items():
-                method = L2B(engine=engine, pseudo=pseudo, warmup=1, clean_weight=0.0)
+                method = steering(engine=engine, pseudo=pseudo)
                 trial(f"{prefix}: l2b, {pseudo_name}", source, method, usual, model, options.seeds)
         for name, training in TRIALS.items():
             trial(
                 f"{model_name}: l2b, {name}",
                 source,
-                L2B(warmup=1, clean_weight=0.0),
+                steering(),
                 training,
                 model,
                 options.seeds,

@@ -175,29 +175,31 @@ def test_thumbnails_are_pictures():
 
 
 @pytest.mark.parametrize(
-    ("method", "validation", "judges"),
+    ("method", "validation", "judges", "extra"),
     [
-        (L2B(clean_weight=0.0), 0.2, "clean"),
-        (AsPublished(), 0.2, "clean"),
-        (L2B(), 0.2, "validation"),
-        (L2B(start="clean", clean_weight=0.0), 0.2, "validation"),
-        (CleanOnly(), 0.2, "validation"),
-        (CleanOnly(), 0.0, None),
+        (L2B(clean_weight=0.0), 0.2, "clean", False),
+        (AsPublished(), 0.2, "clean", False),
+        (L2B(), 0.2, "validation", False),
+        (L2B(start="clean", clean_weight=0.0), 0.2, "validation", False),
+        (CleanOnly(), 0.2, "validation", False),
+        (CleanOnly(), 0.0, None, False),
+        (AsPublished(), 0.2, "validation", True),
     ],
     ids=repr,
 )
 def test_a_model_is_judged_only_by_checked_samples_that_it_was_not_trained_on(
-    method, validation, judges, tmp_path, monkeypatch
+    method, validation, judges, extra, tmp_path, monkeypatch
 ):
     asked = []
     monkeypatch.setattr(
         "l2b.audit.subject.second_opinion",
         lambda table, data, _: asked.append(data.clean.index) or table,
     )
-    training = Training(epochs=2, batch=256)
+    training = Training(epochs=2, batch=256, extra_clean_step=extra)
     run = Run(training=training, method=method, model=Mlp(hidden=()), validation=validation)
     result = run.execute(tmp_path / "run", progress=False)
-    audit_run(tmp_path / "run")
+    notes = audit_run(tmp_path / "run").subject.notes
+    assert any("trained on its clean samples" in n for n in notes) == (judges != "clean")
     ledger = RunFolder(tmp_path / "run").read_ledger()
     pool = getattr(result.data, judges) if judges else None
     assert len(asked) == (pool is not None) and ("clean_accuracy" in ledger) == (pool is not None)

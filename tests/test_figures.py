@@ -8,6 +8,7 @@ from l2b import report
 from l2b.catalog import find, name_of, names
 from l2b.cli import main
 from l2b.figures import Figure, GridFigure
+from l2b.methods.l2b import L2B
 from l2b.presets import BUDGETS, PRESETS, base_run
 
 TINY = ["--model", "mlp", "--hidden", "[8]", "--epochs", "2", "--batch", "256", "--quiet"]
@@ -111,3 +112,11 @@ def test_the_axis_of_curves_is_called_by_what_they_measure(tmp_path, monkeypatch
     report.accuracy_figure(tmp_path / "a.png", curves, "Title")
     report.accuracy_figure(tmp_path / "b.png", curves, "Title", "dice")
     assert [axes.get_ylabel() for axes in seen] == ["accuracy (%)", "dice (%)"]
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10", "isic"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_figures_vary_the_objective_of_the_paper_unless_told_otherwise(data, preset):
+    method = base_run(["--data", data], preset).method
+    assert isinstance(method, L2B) and method.clean_weight == 0 and method.warmup != "auto"
+    assert base_run(["--data", data, "--method", "l2b"], preset).method == L2B()

@@ -44,7 +44,6 @@ VARIANTS = {
     "l2b_seldom": weighing(amortise=Amortisation(weights_every=2)),
     "l2b_all_classes": weighing(candidates=AllClasses(), pseudo=Temporal(), normalise=PerClass()),
     "l2b_triple": weighing(candidates=Triple(), pseudo=MovingAverage(), normalise=Shrinking()),
-    "l2b_auto": L2B(warmup="auto", clean_weight=0.2, cross_fit=True),
     "l2b_cross_fit": L2B(start="clean", clean_weight=1.0, cross_fit=True),
 }
 
@@ -96,7 +95,7 @@ def test_every_method_learns_and_leaves_global_state_alone(name, data):
     assert result.record["last_accuracy"] > 0.3  # chance: 0.1
     assert result.record["method"] in names(Method)
     assert result.outcome.ledger.alpha.shape == (8, len(data.train))
-    if name.startswith("l2b_") and name not in ("l2b_auto", "l2b_masks"):
+    if name.startswith("l2b_") and name != "l2b_masks":
         assert result.outcome.history[-1]["effective_samples"] < 1
 
 
@@ -166,7 +165,7 @@ def test_remembered_weights_are_those_last_given():
 
 
 def test_wrong_labels_lose_weight(data):
-    method = L2B(engine=LastLayer(), warmup=1, clean_weight=0.0)
+    method = weighing(engine=LastLayer())
     run = replace(SHORT, training=Training(epochs=12), method=method)
     last = run.execute(progress=False, data=data).outcome.history[-1]
     assert last["weight_on_wrong"] < data.noise_rate / 2
@@ -175,13 +174,8 @@ def test_wrong_labels_lose_weight(data):
 
 def test_l2rw_is_l2b_without_pseudo_labels(data):
     l2rw = replace(SHORT, method=find(Method, "l2rw")()).execute(progress=False, data=data)
-    method = L2B(
-        engine=l2rw.run.method.engine,
-        pseudo=SelfLabels(),
-        normalise=ObservedOnly(),
-        warmup=1,
-        clean_weight=0.0,
-    )
+    engine = l2rw.run.method.engine
+    method = weighing(engine=engine, pseudo=SelfLabels(), normalise=ObservedOnly())
     same = replace(SHORT, method=method)
     other = same.execute(progress=False, data=data)
     assert l2rw.outcome.history == other.outcome.history
@@ -189,8 +183,7 @@ def test_l2rw_is_l2b_without_pseudo_labels(data):
 
 
 def test_warm_up_is_plain_cross_entropy(data):
-    warm = replace(SHORT, method=L2B(warmup=4, clean_weight=0.0))
-    warm = warm.execute(progress=False, data=data)
+    warm = replace(SHORT, method=weighing(warmup=4)).execute(progress=False, data=data)
     plain = replace(SHORT, method=CrossEntropy()).execute(progress=False, data=data)
     assert warm.outcome.history == plain.outcome.history
 

@@ -30,6 +30,10 @@ class Halves:
 
     A model that is trained on its clean samples fits them, and their gradient fades. The half
     that it is not being trained on still says how well it does elsewhere (cross-fitting).
+
+    Attributes:
+        second: whether each clean sample is in the second half, [N], on the CPU.
+        whole: whether both halves hold every class.
     """
 
     def __init__(self, labels: Tensor) -> None:
@@ -38,9 +42,6 @@ class Halves:
         Args:
             labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], which are
                 divided in their order.
-
-        Attributes:
-            whole: whether both halves hold every class.
         """
         if labels.ndim > 1:
             labels = torch.zeros_like(labels.flatten(1)[:, 0])

@@ -61,7 +61,7 @@ class Loop:
         task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
         self.learner = method.build(task)
         # Labels that are not trained on tell how much every epoch knows.
-        self.apart = not (method.fits_clean or training.extra_clean_step or self.data.masks)
+        self.apart = not (trains_on_clean(method, training) or self.data.masks)
         self.history: list[dict[str, Any]] = []
         self.log = EpochLog()
         self.within: dict[str, Any] | None = None
@@ -359,6 +359,11 @@ def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractCont
     if precision == "float32":
         return nullcontext
     return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def trains_on_clean(method: Method, training: Training) -> bool:
+    """Whether steps are taken on clean samples, so that these cannot judge the model."""
+    return method.fits_clean or training.extra_clean_step
 
 
 def chosen_epoch(history: list[dict[str, Any]]) -> int | None:

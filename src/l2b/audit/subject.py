@@ -16,6 +16,7 @@ from l2b.datasets import Source
 from l2b.datasets.table import Table, TableLabels
 from l2b.experiment import Run
 from l2b.folder import RunFolder, read_module
+from l2b.loop import trains_on_clean
 
 JUDGES = (
     "The run was trained on its clean samples: only those kept aside to choose an epoch "
@@ -90,7 +91,7 @@ class Subject:
         data = run.prepare_from(self.source)
         if not torch.equal(data.train.index, self.ledger["index"]):
             return None
-        if not trained_on_clean(run):
+        if not trains_on_clean(run.method, run.training):
             return data
         return None if data.validation is None else replace(data, clean=data.validation)
 
@@ -105,11 +106,6 @@ class Subject:
         every, index = self.labels.ids, self.index
         ids = tuple(every[k] for k in index) if every else ()
         return audit_table(self.ledger, ids=ids, index=self.labels.rows[index], neighbours=near)
-
-
-def trained_on_clean(run: Run) -> bool:
-    """Whether a run took steps on its clean samples, so that these cannot judge it."""
-    return run.method.fits_clean or run.training.extra_clean_step
 
 
 def read_subject(path: Path, source: Source | None = None) -> Subject:
@@ -135,7 +131,7 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
     if source is None:
         source, problem = _load(run, ledger)
         notes += problem
-    if trained_on_clean(run) and not ledger.get(STAND_INS):
+    if trains_on_clean(run.method, run.training) and not ledger.get(STAND_INS):
         notes += [JUDGES.format(share=run.validation)]
     if source is not None and source.remark:
         notes.append(source.remark)
