@@ -1,6 +1,7 @@
 """The scikit-learn estimator: its contract, every kind of input, and what it learns."""
 
 import pickle
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -18,10 +19,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 from l2b import L2BClassifier
+from l2b.catalog import name_of
+from l2b.estimation import selection
 from l2b.estimation.committee import Committee, elected
+from l2b.estimation.learn import learn
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
 from l2b.estimation.selection import WITHOUT, Comparison, _affordable, candidates
+from l2b.methods.elr import Elr
 from l2b.methods.l2b import L2B
 from l2b.models import Mlp
 
@@ -275,6 +280,28 @@ def test_auto_compares_on_checked_samples_and_says_so(problem, capsys):
     assert type(model.method_) is type(candidates()[found.chosen])
     said = " ".join(capsys.readouterr().out.split())
     assert "The noisy labels" in said and f"Chosen: {found.chosen}" in said
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.3])
+def test_auto_trains_once_what_no_checked_sample_changes(problem, monkeypatch, validation):
+    trained = []
+
+    def counted(given, method, plan, seed):
+        trained.append((name_of(method), len(given.y_clean)))
+        return learn(given, method, plan, seed)
+
+    monkeypatch.setattr(selection, "learn", counted)
+    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.5, WITHOUT: 0.5})
+    model = quick(method="auto", epochs=2, validation=validation)
+    model.fit(problem.x, problem.y, clean=problem.clean)
+    times = Counter(name for name, _ in trained)
+    assert model.comparison_.folds == 3 and times[WITHOUT] == 4
+    # Checked samples that choose an epoch are part of what the method learned from.
+    once = 1 if validation == 0 else 4
+    assert times["elr"] == once and times["mixup"] == min(once, 3)
+    # The final training of each member knows all checked samples.
+    assert (WITHOUT, len(problem.clean)) in trained and isinstance(model.method_, Elr)
+    assert isinstance(model.module_, Committee)
 
 
 def test_auto_keeps_to_its_time(problem):

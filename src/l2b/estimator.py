@@ -14,13 +14,12 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 from torch import nn
 
 from l2b.catalog import default
-from l2b.estimation.committee import Committee
 from l2b.estimation.defaults import chosen_model, sized_training
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits
 from l2b.estimation.parameters import check_parameters
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import fitted_scale
-from l2b.estimation.selection import candidates, compare
+from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
 from l2b.methods import Method
@@ -224,22 +223,22 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _learn(self, given: Given, seed: int) -> Learned:
         """Choose methods if asked to, then train each on everything; returns the foremost."""
         plan, self.comparison_, self.noisy_labels_help_ = self._plan(given), None, None
-        methods, weights = [self.method], [1.0]
-        if self.method == "auto" and self._stood_in(given):
-            methods = [DEFAULT]
+        method = self.method
+        if method == "auto" and self._stood_in(given):
+            method = DEFAULT
             self._say(f'method="auto" needs checked samples to compare by: using {DEFAULT}.')
-        elif self.method == "auto":
-            found = compare(given, candidates(), plan, budget=self.time_budget, seed=seed)
+        if method == "auto":
+            elected = elect(given, plan, budget=self.time_budget, seed=seed)
+            found = elected.comparison
             self.comparison_, self.noisy_labels_help_ = found, found.noisy_labels_help
             self._say(found.summary())
-            methods, weights = list(found.members), list(found.members.values())
-        made = [default(Method, m) if isinstance(m, str) else m for m in methods]
-        learned = [learn(given, method, plan, seed) for method in made]
-        first = learned[0]
-        self.method_, self.history_ = made[0], first.outcome.history
-        self.chosen_epoch_ = first.epoch
-        modules = [each.module for each in learned]
-        self.module_ = modules[0] if len(modules) == 1 else Committee(modules, weights)
+            self.method_, self.module_ = candidates()[found.chosen], elected.module
+            first = elected.learned[0]
+        else:
+            self.method_ = default(Method, method) if isinstance(method, str) else method
+            first = learn(given, self.method_, plan, seed)
+            self.module_ = first.module
+        self.history_, self.chosen_epoch_ = first.outcome.history, first.epoch
         return first
 
     def _plan(self, given: Given) -> Plan:

@@ -2,25 +2,28 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
-from torch import Tensor
+from torch import Tensor, nn
 
-from l2b.estimation.committee import elected
-from l2b.estimation.learn import Plan, learn, logits
+from l2b.estimation.committee import Committee, elected
+from l2b.estimation.learn import Learned, Plan, learn, logits
 from l2b.estimation.task import Given
 from l2b.methods import Method
 from l2b.methods.clean_only import CleanOnly
+from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
 from l2b.methods.gold_correction import GoldCorrection
 from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
+from l2b.methods.mixup import Mixup
 from l2b.methods.pooled import Pooled
 
 FOLDS = 3
 WITHOUT = "clean_only"
+ALONE = ("elr", "mixup")  # learn from the noisy labels alone, whichever checked ones are held out
 FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 
 
@@ -32,6 +35,8 @@ def candidates() -> dict[str, Method]:
         "fine_tune": FineTune(),
         "gold_correction": GoldCorrection(),
         "l2b": L2B(),
+        "elr": Elr(),
+        "mixup": Mixup(),
         "pooled": Pooled(),
     }
 
@@ -46,6 +51,7 @@ class Comparison:
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
         left_out: methods for which there was no time.
+        trained: what members of ``ALONE`` have learned, which is final.
     """
 
     correct: dict[str, Tensor]
@@ -53,6 +59,7 @@ class Comparison:
     seconds: float
     folds: int
     left_out: tuple[str, ...] = ()
+    trained: dict[str, Learned] = field(default_factory=dict)
 
     @property
     def chosen(self) -> str:
@@ -104,15 +111,45 @@ class Comparison:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Elected:
+    """What "auto" leaves.
+
+    Attributes:
+        comparison: how it chose.
+        learned: the final training of each member, the heaviest first.
+        module: the members' vote, or the only member.
+    """
+
+    comparison: Comparison
+    learned: tuple[Learned, ...]
+    module: nn.Module
+
+
+def elect(given: Given, plan: Plan, *, budget: float, seed: int) -> Elected:
+    """Compare all candidates, then train those that vote on everything. Arguments as below."""
+    methods = candidates()
+    found = compare(given, methods, plan, budget=budget, seed=seed)
+    learned = tuple(
+        found.trained[name] if name in found.trained else learn(given, methods[name], plan, seed)
+        for name in found.members
+    )
+    modules = [each.module for each in learned]
+    weights = list(found.members.values())
+    module = modules[0] if len(modules) == 1 else Committee(modules, weights)
+    return Elected(comparison=found, learned=learned, module=module)
+
+
 def compare(
     given: Given, methods: dict[str, Method], plan: Plan, *, budget: float, seed: int
 ) -> Comparison:
     """Cross-validate every method on the checked samples.
 
     Every round trains all methods without one fold of the checked samples and judges all by
-    it. The final training on everything takes about as long as one round at most, so a round
-    starts only if it and the final training should end within the budget, and the first round
-    ends early once half of the budget is spent. Its first two methods always run.
+    it. Those in ``ALONE`` train once, unless checked samples choose their epoch. The final
+    training on everything takes about as long as one round at most, so a round starts only if it
+    and the final training should end within the budget, and the first round ends early once half
+    of the budget is spent. Its first two methods always run.
 
     Args:
         given: noisy and checked samples.
@@ -121,53 +158,79 @@ def compare(
         budget: seconds for the comparison and the final training.
         seed: of folds and trainings.
     """
-    start = time.perf_counter()
-    found: list[tuple[Tensor, dict[str, Tensor]]] = []
-    tried, cost = dict(methods), {}
-    for number, held in enumerate(_folds(given.y_clean, seed)):
-        spent = time.perf_counter() - start
-        if number and spent * (number + 2) / number > budget:
-            break
-        end = start + budget / 2 if number == 0 else math.inf
-        found.append((held, _round(given, tried, plan, held, seed + number, end, cost)))
-        tried = {name: methods[name] for name in found[0][1]}
-    labels = given.y_clean[torch.cat([held for held, _ in found])]
-    p = {name: torch.cat([each[name] for _, each in found]) for name in tried}
-    seconds = time.perf_counter() - start
+    contest = _Contest(given, plan, seed)
+    tried, end = dict(methods), contest.start + budget / 2
+    folds = _folds(given.y_clean, seed)
+    judged = 0
+    while judged < len(folds) and (not judged or contest.spent + 2 * contest.round_cost <= budget):
+        contest.round(tried, folds[judged], seed + judged, end)
+        tried = {name: methods[name] for name in contest.p}
+        judged, end = judged + 1, math.inf
+    labels = given.y_clean[torch.cat(folds[:judged])]
+    p = {name: torch.cat(rounds) for name, rounds in contest.p.items()}
+    seconds = contest.spent
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
-        members=_affordable(elected(p, labels), cost, budget - seconds),
+        members=_affordable(elected(p, labels), contest.cost, budget - seconds),
         seconds=seconds,
-        folds=len(found),
+        folds=judged,
         left_out=tuple(name for name in methods if name not in tried),
+        trained=contest.trained,
     )
 
 
-def _round(
-    given: Given,
-    methods: dict[str, Method],
-    plan: Plan,
-    held: Tensor,
-    seed: int,
-    end: float,
-    cost: dict[str, float],
-) -> dict[str, Tensor]:
-    """Probabilities that each method gives the held-out samples, [held, classes].
+class _Contest:
+    """What the rounds have found so far.
 
-    After the time ``end`` no further method starts, but for the first two. What each took goes
-    into ``cost``, in seconds.
+    Attributes:
+        p: by method and round, the probabilities of the held-out samples, [held, classes].
+        trained: what methods of ``ALONE`` have learned.
+        cost: seconds that another training of each method takes.
+        start: when it began.
     """
-    kept = torch.ones(len(given.y_clean), dtype=torch.bool)
-    kept[held] = False
-    part, judged = given.learn_from(kept), given.checked(held)
-    found: dict[str, Tensor] = {}
-    for name, method in methods.items():
-        if len(found) < FEWEST or time.perf_counter() < end:
-            start = time.perf_counter()
-            z = logits(learn(part, method, plan, seed).module, judged.inputs)
-            found[name] = torch.softmax(z, dim=1)
-            cost[name] = time.perf_counter() - start
-    return found
+
+    def __init__(self, given: Given, plan: Plan, seed: int) -> None:
+        self.given, self.plan, self.seed = given, plan, seed
+        self.p: dict[str, list[Tensor]] = {}
+        self.trained: dict[str, Learned] = {}
+        self.cost: dict[str, float] = {}
+        self.start = time.perf_counter()
+
+    @property
+    def spent(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.start
+
+    @property
+    def round_cost(self) -> float:
+        """Seconds that another round should take."""
+        return sum(self.cost.values())
+
+    def round(self, methods: dict[str, Method], held: Tensor, seed: int, end: float) -> None:
+        """Train each method without the held-out samples and judge it by them.
+
+        After the time ``end`` no further method starts, but for the first two.
+        """
+        kept = torch.ones(len(self.given.y_clean), dtype=torch.bool)
+        kept[held] = False
+        part, judged = self.given.learn_from(kept), self.given.checked(held)
+        for number, (name, method) in enumerate(methods.items()):
+            if number < FEWEST or time.perf_counter() < end:
+                learned = self._learned(name, method, part, seed)
+                z = logits(learned.module, judged.inputs)
+                self.p.setdefault(name, []).append(torch.softmax(z, dim=1))
+
+    def _learned(self, name: str, method: Method, part: Given, seed: int) -> Learned:
+        if name in self.trained:
+            return self.trained[name]
+        start = time.perf_counter()
+        if name in ALONE and not self.plan.validation:
+            self.trained[name] = learn(self.given, method, self.plan, self.seed)
+            self.cost[name] = 0.0
+            return self.trained[name]
+        learned = learn(part, method, self.plan, seed)
+        self.cost[name] = time.perf_counter() - start
+        return learned
 
 
 def _affordable(

@@ -1,0 +1,130 @@
+"""Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
+
+python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 300] [--workers 1] [--out FILE]
+
+What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
+`benchmarks/evidence.py`: all candidates are cross-validated on the clean samples, those that do
+best together are trained on everything and vote. Clean samples are those that every other method
+has; the validation samples are not used. Compared, paired by seed, with the figures of every
+method in benchmarks/results/evidence.json. What is in the file already is not run again.
+"""
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from evidence import METHODS, SETTINGS, base
+from provenance import RESULTS, provenance
+from spread import spread
+from tqdm import tqdm
+
+from l2b.estimation.learn import Plan, logits
+from l2b.estimation.selection import elect
+from l2b.estimation.task import Given
+from l2b.files import write_json
+from l2b.grid.markdown import p_value, rendered
+from l2b.stats import mean_sd, paired
+
+BASELINES = ("clean_only", "fine_tune", "l2b")
+
+
+def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
+    """Test accuracy in percent of one automatic choice, and what it chose."""
+    torch.set_num_threads(1)
+    run = replace(base(setting), seed=seed)
+    data = run.prepare()
+    assert data.test is not None
+    given = Given(
+        x=data.standardise(data.train.inputs),
+        y=data.train.labels,
+        index=data.train.index,
+        x_clean=data.standardise(data.clean.inputs),
+        y_clean=data.clean.labels,
+        classes=data.classes,
+    )
+    training = replace(run.training, threads=1)
+    plan = Plan(model=run.model, training=training, validation=0.0, progress=False)
+    elected = elect(given, plan, budget=budget, seed=seed)
+    predicted = logits(elected.module, data.standardise(data.test.inputs)).argmax(dim=1)
+    found = elected.comparison
+    return {
+        "setting": setting,
+        "seed": seed,
+        "accuracy": 100 * (predicted == data.test.labels).float().mean().item(),
+        "members": found.members,
+        "cross_validated": found.accuracy,
+        "folds": found.folds,
+        "left_out": found.left_out,
+        "seconds": found.seconds,
+    }
+
+
+def table(rows: list[dict[str, Any]], others: dict[tuple[str, str], dict[int, float]]) -> str:
+    """By setting: the choice, the best other method on these seeds, and the baselines."""
+    lines = []
+    for setting in (s for s in SETTINGS if any(row["setting"] == s for row in rows)):
+        ours = {r["seed"]: r["accuracy"] for r in rows if r["setting"] == setting}
+        there = {
+            name: found
+            for name in METHODS
+            if (found := {s: v for s, v in others[name, setting].items() if s in ours})
+        }
+        if not there:
+            continue
+        best = max(there, key=lambda name: mean_sd(list(there[name].values()))[0])
+        cells = [f"{best} {spread(list(there[best].values()))}", *_difference(ours, there[best])]
+        cells += [_difference(ours, there[name])[0] for name in BASELINES]
+        lines.append([setting, spread(list(ours.values())), *cells])
+    heads = ["setting", "auto", "best other", "auto − best ± SE", "p"]
+    return rendered([*heads, *(f"− {name}" for name in BASELINES)], lines)
+
+
+def _difference(ours: dict[int, float], other: dict[int, float]) -> tuple[str, str]:
+    """Mean difference ± its standard error, and the p of the paired t-test."""
+    shared = sorted(ours.keys() & other.keys())
+    change = [ours[s] - other[s] for s in shared]
+    gain, sd = mean_sd(change)
+    if sd is None:
+        return f"{gain:+.1f}", "–"
+    test = paired([ours[s] for s in shared], [other[s] for s in shared])
+    return f"{gain:+.1f} ± {sd / len(shared) ** 0.5:.1f}", p_value(test.t)
+
+
+def main() -> None:
+    """Run what is missing, keep the figures after each run, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds for each choice")
+    parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
+    parser.add_argument("--out", type=Path, default=RESULTS / "auto.json")
+    options = parser.parse_args()
+    rows = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
+    done = {(row["setting"], row["seed"]) for row in rows}
+    wanted = [
+        (setting, seed)
+        for seed in range(options.seeds)
+        for setting in options.settings
+        if (setting, seed) not in done
+    ]
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(one, *task, options.budget) for task in wanted]
+        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
+            rows.append(future.result())
+            write_json(options.out, {**provenance(), "rows": rows})
+    kept = json.loads((RESULTS / "evidence.json").read_text())["rows"]
+    others: dict[tuple[str, str], dict[int, float]] = {
+        (name, setting): {} for name in METHODS for setting in SETTINGS
+    }
+    for row in kept:
+        others[row["method"], row["setting"]][row["seed"]] = 100 * row["last_accuracy"]
+    print(table(rows, others))
+
+
+if __name__ == "__main__":
+    main()
