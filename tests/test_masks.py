@@ -282,7 +282,7 @@ def test_l2b_masks_is_l2b_with_other_choices(run, data):
             L2B(
                 engine=LastLayer(), normalise=PerSample(), pseudo=MovingAverage(decay=0.9),
                 clean_weight=1.0, amortise=Amortisation(gradient_memory=0.9), warmup=1,
-                cross_fit=False,
+                start="clean", cross_fit=False,
             ),
         )
     )  # fmt: skip

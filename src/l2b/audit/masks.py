@@ -88,7 +88,7 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     run = load(Run, settings)
     data = run.prepare()
     suggested = _suggested(run, data, path / "model.safetensors")
-    suspicion = _apart(data.train.labels, suggested)
+    suspicion, summary = judge_masks(data, suggested)
     folder = path / FOLDER
     (folder / "suggested").mkdir(parents=True, exist_ok=True)
     cases = data.train.cases
@@ -97,12 +97,42 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     order = suspicion.argsort(descending=True, stable=True)
     _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
     _export(folder / "suggested", cases, suggested)
-    summary = _summary(data, cases, suspicion, suggested)
     write_json(folder / "summary.json", summary)
     picture = suspects_figure(data, suggested, order[:most], suspicion)
     write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
     write_mask_page(folder / PAGE, data, suggested, suspicion, summary)
     return MaskAudit(folder=folder, suspicion=suspicion, suggested=suggested, summary=summary)
+
+
+def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """How wrong every training mask seems, and, where the truth is known, how well that is told.
+
+    Args:
+        data: of a run on masks.
+        suggested: the masks that the model draws for its training images, [N, height, width].
+
+    Returns:
+        Suspicion of every image, in [0, 1], [N], and ``images``, ``mean_suspicion`` and, where
+        the truth is known and masks differ from it, ``rank_correlation`` (Spearman, with one
+        minus the Dice of a mask against the true one) and the mean Dice by case of the masks
+        as given and as suggested, ``dice_given`` and ``dice_suggested``, as fractions.
+
+    Raises:
+        ValueError: if nothing tells which images belong together.
+    """
+    pool, classes = data.train, len(data.classes)
+    if pool.cases is None:
+        raise ValueError("Masks without cases cannot be audited.")
+    suspicion = _apart(pool.labels, suggested)
+    found: dict[str, Any] = {"images": len(pool), "mean_suspicion": suspicion.mean().item()}
+    if pool.true is None:
+        return suspicion, found
+    wrong = _apart(pool.labels, pool.true)
+    if len(wrong.unique()) > 1 and len(suspicion.unique()) > 1:
+        found["rank_correlation"] = float(spearmanr(suspicion.numpy(), wrong.numpy()).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+        found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, pool.cases, classes))
+        found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, pool.cases, classes))
+    return suspicion, found
 
 
 def _suggested(run: Run, data: Data, weights: Path) -> Tensor:
@@ -120,19 +150,6 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
     both = ((one == other) & (one > 0)).flatten(1).sum(dim=1)
     either = (one > 0).flatten(1).sum(dim=1) + (other > 0).flatten(1).sum(dim=1)
     return torch.where(either > 0, 1 - 2 * both / either.clamp_min(1), 0.0)
-
-
-def _summary(data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor) -> dict[str, Any]:
-    pool, classes = data.train, len(data.classes)
-    found: dict[str, Any] = {"images": len(pool), "mean_suspicion": suspicion.mean().item()}
-    if pool.true is None:
-        return found
-    wrong = _apart(pool.labels, pool.true)
-    if len(wrong.unique()) > 1 and len(suspicion.unique()) > 1:
-        found["rank_correlation"] = float(spearmanr(suspicion.numpy(), wrong.numpy()).statistic)  # pyright: ignore[reportAttributeAccessIssue]
-        found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, cases, classes))
-        found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, cases, classes))
-    return found
 
 
 def _write_table(

@@ -15,8 +15,9 @@ class L2BMasks(L2B):
     """L2B for masks: every pixel keeps its weight, what is learned is which label it goes to.
 
     With the published choices training collapses on masks (docs/masks.md). Here α + β = 1 at
-    every pixel; pseudo-masks are soft and follow the model quickly; clean masks are trained on
-    beside; the clean gradient is that of the last layer, averaged over about ten clean batches.
+    every pixel; training begins on the clean masks, so that pseudo-masks are worth something
+    from the start, and goes on learning them beside; pseudo-masks are soft and follow the model
+    quickly; the clean gradient is that of the last layer, averaged over about ten clean batches.
     All of it can be set otherwise, as for `L2B`.
 
     Attributes:
@@ -24,6 +25,7 @@ class L2BMasks(L2B):
         normalise: weights that sum to one at each pixel.
         pseudo: the moving average of the model, soft, over about ten steps.
         warmup: one epoch.
+        start: on the clean masks, which did better than noisy ones (docs/masks.md).
         clean_weight: weight of the mean loss of the clean batch.
         cross_fit: no; there are few clean volumes, and all of them steer.
         amortise: the average of clean gradients.
@@ -33,6 +35,7 @@ class L2BMasks(L2B):
     normalise: Normaliser = field(default_factory=PerSample)
     pseudo: PseudoLabels = field(default_factory=lambda: MovingAverage(decay=0.9))
     warmup: int | Literal["auto"] = 1
+    start: Literal["noisy", "clean"] = "clean"
     clean_weight: float = 1.0
     cross_fit: bool = False
     amortise: Amortisation = field(default_factory=lambda: Amortisation(gradient_memory=0.9))
