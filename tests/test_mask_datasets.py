@@ -1,17 +1,25 @@
 """Loaders of masks, on small files written in the official formats."""
 
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from l2b.audit.masks import audit_masks
 from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.hippocampus import Hippocampus
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import Promise12
+from l2b.experiment import Run
+from l2b.mask_figure import masks_figure
+from l2b.methods.l2b_masks import L2BMasks
+from l2b.models.unet import Unet
+from l2b.noise.mask import Mask
+from l2b.train import Training
 from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
 
 nibabel = pytest.importorskip("nibabel")
@@ -68,6 +76,47 @@ def test_decathlon_folders_become_slices_of_whole_volumes(task):
     assert small.train.inputs.shape[1:] == (1, 24, 24)
     expected = [3.0, 20 / 24, 18 * 2 / 24]
     torch.testing.assert_close(small.train.cases.spacing[0], torch.tensor(expected))
+
+
+def test_slabs_are_slices_in_three_dimensions(task):
+    slices, slabs = Decathlon(root=task).load(), Decathlon(root=task, depth=4).load()
+    assert slabs.train.inputs.shape[1:] == (1, 4, 32, 32)
+    for flat, thick in ((slices.train, slabs.train), (slices.test, slabs.test)):
+        assert torch.equal(flat.cases.of.unique(), thick.cases.of.unique())
+        for case in flat.cases.of.unique().tolist():
+            own, rows = flat.cases.rows(case), thick.cases.rows(case)
+            assert len(rows) == math.ceil(len(own) / 4)
+            images, masks = thick.inputs[rows][:, 0].flatten(0, 1), thick.labels[rows].flatten(0, 1)
+            assert torch.equal(images[: len(own)], flat.inputs[own][:, 0])
+            assert torch.equal(masks[: len(own)], flat.labels[own])
+            assert not masks[len(own) :].any()
+            assert (images[len(own) :] == images[: len(own)].min()).all()
+    with pytest.raises(ValueError, match="depth must be at least 1 slice, got 0"):
+        Decathlon(root=task, depth=0).load()
+
+
+def test_slabs_are_learned_drawn_and_audited(task, tmp_path):
+    run = Run(
+        data=Decathlon(root=task, depth=16), noise=Mask(dice=0.7), model=Unet(width=2),
+        method=L2BMasks(), clean=1, training=Training(epochs=2, batch=2, clean_batch=2, threads=1),
+    )  # fmt: skip
+    data = run.prepare()
+    assert data.train.labels.shape == (2, 16, 32, 32) and 0.6 < data.noise_dice < 0.8
+    out = tmp_path / "run"
+    result = run.execute(out, progress=False, data=data)
+    assert 0 <= result.record["last_dice"] <= 1
+    flat = data.train.slices()
+    assert len(flat) == 32 and flat.slices() is flat
+    assert torch.equal(flat.labels[16:], data.train.labels[1])
+    assert torch.equal(flat.inputs[5], data.train.inputs[0][:, 5])
+    assert flat.cases.of.tolist() == data.train.cases.of.repeat_interleave(16).tolist()
+    found = audit_masks(out)
+    assert found.suspicion.shape == (32,) and found.suggested.shape == (32, 32, 32)
+    names = [data.train.cases.names[case] for case in data.train.cases.of.tolist()]
+    exported = [read_nifti(found.folder / "suggested" / f"{name}.nii.gz") for name in names]
+    assert [volume.voxels.shape for volume in exported] == [(32, 32, 16)] * 2
+    masks_figure(out, tmp_path / "masks.png", count=2)
+    assert (tmp_path / "masks.png").stat().st_size > 10_000
 
 
 def test_intensities_are_standardised_per_volume():

@@ -26,13 +26,13 @@ def build(name, shape=(1, 16, 16), classes=3):
 class Masks(Problem):
     """A small problem of masks for a network from MONAI, in float64."""
 
-    def __init__(self, name):
+    def __init__(self, name, pixels=(16, 16)):
         draw = torch.Generator().manual_seed(3)
-        self.model = build(name).double()
-        self.inputs = torch.randn(3, 1, 16, 16, generator=draw).double()
-        self.clean_inputs = torch.randn(2, 1, 16, 16, generator=draw).double()
-        self.observed = torch.randint(3, (3, 16, 16), generator=draw)
-        self.clean_labels = torch.randint(3, (2, 16, 16), generator=draw)
+        self.model = build(name, (1, *pixels)).double()
+        self.inputs = torch.randn(3, 1, *pixels, generator=draw).double()
+        self.clean_inputs = torch.randn(2, 1, *pixels, generator=draw).double()
+        self.observed = torch.randint(3, (3, *pixels), generator=draw)
+        self.clean_labels = torch.randint(3, (2, *pixels), generator=draw)
 
 
 def test_the_family_is_complete():
@@ -40,7 +40,7 @@ def test_the_family_is_complete():
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 48), (2, 21, 18)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 32, 48), (2, 21, 18), (1, 16, 32, 16)], ids=str)
 def test_it_labels_every_pixel_and_every_parameter_learns(name, shape):
     net = build(name, shape)
     z = net(torch.randn(2, *shape))
@@ -52,15 +52,16 @@ def test_it_labels_every_pixel_and_every_parameter_learns(name, shape):
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("engine", [forward, double_backward], ids=["forward", "double_backward"])
-def test_exact_engines_equal_the_unrolled_definition_per_pixel(name, engine):
-    problem = Masks(name)
+@pytest.mark.parametrize("pixels", [(16, 16), (16, 16, 16)], ids=["images", "volumes"])
+def test_exact_engines_equal_the_unrolled_definition_per_pixel(name, engine, pixels):
+    problem = Masks(name, pixels)
     found = l2b.weigh(problem.model, *problem.batches(), engine=engine)
     expected = torch.stack(
         unrolled_scores(
             problem.model, *problem.batches(), lambda z: z.argmax(dim=1), plain_step(1.0)
         )
     )
-    assert found.scores.shape == (2, 3, 16, 16)
+    assert found.scores.shape == (2, 3, *pixels)
     assert (found.scores - expected).norm() < 1e-9 * expected.norm()
     assert (found.scores - expected).abs().max() < 1e-9 * expected.abs().max()
 
@@ -94,8 +95,10 @@ def test_models_say_when_they_do_not_suit_the_data():
         Mlp().suited(masks=True)
     with pytest.raises(ValueError, match=r"UnetPlusPlus predicts masks.*--model auto"):
         UnetPlusPlus().suited(masks=False)
-    with pytest.raises(ValueError, match=r"at least 16 × 16 pixels.*got samples of shape \(1, 8"):
+    with pytest.raises(ValueError, match=r"at least 16 pixels each way.*samples of shape \(1, 8"):
         Unet().build((1, 8, 16), 2)
+    with pytest.raises(ValueError, match=r"at least 16 pixels each way.*of shape \(1, 4, 16"):
+        Unet().build((1, 4, 16, 16), 2)
     for model in (Unet, UnetPlusPlus):
         with pytest.raises(ValueError, match="width >= 2, got 1"):
             model(width=1)

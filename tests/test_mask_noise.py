@@ -123,6 +123,13 @@ def test_bad_masks_are_refused(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_masks_in_three_dimensions_go_wrong_slice_by_slice(name):
+    noise, even = find(Noise, name)(dice=0.8), MASKS[: len(MASKS) // 2 * 2]
+    thick = draw(noise, even.unflatten(0, (-1, 2)))
+    assert torch.equal(thick.flatten(0, 1), draw(noise, even))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_no_masks_and_empty_masks_come_back(name):
     noise = find(Noise, name)(dice=0.5)
     assert draw(noise, MASKS[:0]).shape == (0, *SIZE)

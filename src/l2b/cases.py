@@ -42,7 +42,7 @@ def case_hausdorff(predicted: Tensor, true: Tensor, cases: Cases, classes: int) 
     """95 % Hausdorff distance of every class but the background, in every case.
 
     Args:
-        predicted: class indices, [N, height, width].
+        predicted: class indices, [N, height, width], or of slabs, [N, depth, height, width].
         true: class indices, likewise.
         cases: which of them make up which volume, and its spacing.
         classes: number of classes, the background (0) included.
@@ -57,9 +57,10 @@ def case_hausdorff(predicted: Tensor, true: Tensor, cases: Cases, classes: int) 
     rows = []
     for case in cases.of.unique().tolist():
         of = cases.rows(case)
+        one, other = (_slices(masks[of]) for masks in (predicted, true))
         row = torch.full((classes - 1,), torch.nan)
         for k in range(1, classes):
-            pair = predicted[of] == k, true[of] == k
+            pair = one == k, other == k
             if all(bool(mask.any()) for mask in pair):
                 row[k - 1] = _hausdorff(*pair, cases.spacing[case].tolist())
         rows.append(row)
@@ -71,6 +72,11 @@ def mean_score(scores: Tensor) -> float | None:
     per_class = scores.nanmean(dim=0)
     per_class = per_class[~per_class.isnan()]
     return per_class.mean().item() if len(per_class) else None
+
+
+def _slices(masks: Tensor) -> Tensor:
+    """Slabs as the slices that they are made of, [slices, height, width]."""
+    return masks.flatten(0, 1) if masks.ndim == 4 else masks
 
 
 def _hausdorff(predicted: Tensor, true: Tensor, spacing: list[float]) -> float:

@@ -41,6 +41,23 @@ class Pool:
         """Number of samples."""
         return len(self.labels)
 
+    def slices(self) -> "Pool":
+        """Masks in three dimensions as those of the slices they are made of; others as they are.
+
+        A slice has the index of the slab that it was cut from.
+        """
+        if self.labels.ndim != 4:
+            return self
+        depth = self.labels.shape[1]
+        of = None if self.cases is None else self.cases.of.repeat_interleave(depth)
+        return Pool(
+            inputs=self.inputs.movedim(2, 1).flatten(0, 1),
+            labels=self.labels.flatten(0, 1),
+            index=self.index.repeat_interleave(depth),
+            true=None if self.true is None else self.true.flatten(0, 1),
+            cases=self.cases and self.cases._replace(of=of),
+        )
+
     def to(self, device: torch.device) -> "Pool":
         """The same samples on another device."""
         return Pool(

@@ -12,12 +12,12 @@ from matplotlib.patches import Patch
 from torch import Tensor
 
 from l2b.config import load
-from l2b.data import Data
+from l2b.data import Data, Pool
 from l2b.experiment import Run
 from l2b.files import write_atomically
 from l2b.folder import RunFolder, read_module
+from l2b.methods.l2b import L2B
 from l2b.report import STYLE
-from l2b.types import Weights
 from l2b.weighing import weigh
 
 NOISY, ACCURATE, SUGGESTED = "#facc15", "#dc2626", "#22d3ee"
@@ -30,12 +30,17 @@ class Seen(NamedTuple):
     """Some training images and what the final model thinks of their masks.
 
     Attributes:
-        rows: positions in the training pool, [k].
-        weights: of the batch that they form, [k, height, width] each.
+        pool: the training images; of slabs, their slices.
+        rows: positions there, [k].
+        alpha: weights of the observed labels in the batch that they form, times its number of
+            pixels, [k, height, width].
+        beta: of the predictions, likewise.
     """
 
+    pool: Pool
     rows: Tensor
-    weights: Weights
+    alpha: Tensor
+    beta: Tensor
 
 
 def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
@@ -43,7 +48,8 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
 
     Beside each image, with the mask as given in yellow and the accurate one in red (where it
     is known), stand the weights that the final model learns for it in one batch with the
-    others: how far each pixel's observed label (α) and its own prediction (β) are trusted.
+    others: how far each pixel's observed label (α) and its own prediction (β) are trusted. They
+    are scored and normalised as the run's method does; for methods without weights, by Eq. 9.
 
     Args:
         run: folder of a finished run on masks.
@@ -71,7 +77,7 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
         )
     seen = _seen(made, data, weights, count)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, lambda temporary: _drawn(data, seen).savefig(temporary))
+    write_atomically(out, lambda temporary: _drawn(seen).savefig(temporary))
 
 
 def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tensor) -> Figure:
@@ -95,7 +101,7 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
             axes.set_axis_off()
         for axes, row in zip(panels, rows.tolist(), strict=False):
             given, better = data.train.labels[row], suggested[row]
-            _picture(axes, data, row)
+            _picture(axes, data.train, row)
             differs = (given != better).float().numpy()
             axes.imshow(differs, cmap="winter", alpha=0.35 * differs, vmin=0, vmax=1)
             _outline(axes, given, NOISY)
@@ -117,21 +123,31 @@ def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
         module = model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))
     read_module(module, weights)
     rows = _telling_rows(data, count)
-    pool, clean = data.train, data.clean
+    pool, clean, method = data.train, data.clean, run.method
+    own = (
+        {"engine": method.engine, "normalise": method.normalise} if isinstance(method, L2B) else {}
+    )
     found = weigh(
         module.train(),
         data.standardise(pool.inputs[rows]),
         pool.labels[rows],
         data.standardise(clean.inputs[:CLEAN_AT_ONCE]),
         clean.labels[:CLEAN_AT_ONCE],
+        **own,
     )
-    return Seen(rows, found)
+    alpha, beta = (w * found.alpha.numel() for w in (found.alpha, found.beta))
+    if pool.labels.ndim == 4:  # the slice of each slab that shows most
+        best = (_accurate(pool)[rows] > 0).flatten(2).sum(dim=2).argmax(dim=1)
+        places = torch.arange(len(rows))
+        alpha, beta = alpha[places, best], beta[places, best]
+        rows = rows * pool.labels.shape[1] + best
+    return Seen(pool.slices(), rows, alpha, beta)
 
 
 def _telling_rows(data: Data, count: int) -> Tensor:
     """Images with enough of an object, evenly spaced from the best mask to the worst."""
     pool = data.train
-    true = pool.labels if pool.true is None else pool.true
+    true = _accurate(pool)
     share = (true > 0).flatten(1).float().mean(dim=1)
     rows = (share >= min(LEAST_SHOWN, float(share.max()))).nonzero().squeeze(1)
     wrong = (pool.labels != true)[rows].flatten(1).float().mean(dim=1) / share[rows].clamp_min(1e-9)
@@ -139,9 +155,13 @@ def _telling_rows(data: Data, count: int) -> Tensor:
     return rows[wrong.argsort(stable=True)[places]]
 
 
-def _drawn(data: Data, seen: Seen) -> Figure:
-    pool, scale = data.train, seen.weights.alpha.numel()
-    alpha, beta = seen.weights.alpha * scale, seen.weights.beta * scale
+def _accurate(pool: Pool) -> Tensor:
+    """True masks, or those as given where nobody knows better."""
+    return pool.labels if pool.true is None else pool.true
+
+
+def _drawn(seen: Seen) -> Figure:
+    pool, alpha, beta = seen.pool, seen.alpha, seen.beta
     # The brightest hundredth would leave everything else dark.
     brightest = max(float(torch.cat([alpha, beta]).flatten().quantile(0.99)), 1e-9)
     height, width = pool.labels.shape[1:]
@@ -157,7 +177,7 @@ def _drawn(data: Data, seen: Seen) -> Figure:
         shown = None
         for place, row in enumerate(seen.rows.tolist()):
             group = panels[place // blocks, 3 * (place % blocks) : 3 * (place % blocks) + 3]
-            _contours(group[0], data, row)
+            _contours(group[0], pool, row)
             for axes, heat in zip(group[1:], (alpha[place], beta[place]), strict=True):
                 shown = axes.imshow(heat.numpy(), cmap=HEAT, vmin=0, vmax=brightest)
         for axes, title in zip(
@@ -174,16 +194,15 @@ def _drawn(data: Data, seen: Seen) -> Figure:
     return figure
 
 
-def _contours(axes: Axes, data: Data, row: int) -> None:
-    pool = data.train
-    _picture(axes, data, row)
+def _contours(axes: Axes, pool: Pool, row: int) -> None:
+    _picture(axes, pool, row)
     _outline(axes, pool.labels[row], NOISY)
     if pool.true is not None:
         _outline(axes, pool.true[row], ACCURATE)
 
 
-def _picture(axes: Axes, data: Data, row: int) -> None:
-    image = data.train.inputs[row].float()
+def _picture(axes: Axes, pool: Pool, row: int) -> None:
+    image = pool.inputs[row].float()
     image = (image - image.amin()) / (image.amax() - image.amin()).clamp_min(1e-9)
     if len(image) == 3:
         axes.imshow(image.permute(1, 2, 0).numpy())

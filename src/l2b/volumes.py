@@ -46,12 +46,13 @@ class Volume(NamedTuple):
 
 
 class Slices(NamedTuple):
-    """Volumes cut into slices of one size.
+    """Volumes cut into slices, or into slabs of neighbouring slices, of one size.
 
     Attributes:
-        images: standardised intensities, [N, 1, height, width], float32.
-        masks: class indices, [N, height, width], int64.
-        cases: which slices make up which volume.
+        images: standardised intensities, [N, 1, height, width] or [N, 1, depth, height, width],
+            float32.
+        masks: class indices, [N, height, width] or [N, depth, height, width], int64.
+        cases: which slices or slabs make up which volume.
     """
 
     images: Tensor
@@ -192,9 +193,13 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
 
 
 def cut(
-    volumes: Sequence[tuple[str, Volume, Volume]], *, axis: int = 2, size: int | None = None
+    volumes: Sequence[tuple[str, Volume, Volume]],
+    *,
+    axis: int = 2,
+    size: int | None = None,
+    depth: int | None = None,
 ) -> Slices:
-    """Cut volumes into slices of one size, background slices included.
+    """Cut volumes into slices of one size, background slices included, or into slabs of them.
 
     The intensities of each volume are clipped to its 0.5 % and 99.5 % quantiles, then shifted
     and scaled to mean 0 and standard deviation 1 over the volume: MRI has no unit of its own.
@@ -206,7 +211,17 @@ def cut(
             their nearest voxel; the spacing changes with them). With None nothing is resampled:
             slices are padded evenly, images by their least value and masks by background, to
             the smallest multiples of 16 that hold all of them.
+        depth: how many neighbouring slices make one sample in three dimensions; the last slab
+            of a volume is filled up likewise. None takes every slice as one in two dimensions.
+
+    Raises:
+        ValueError: if ``depth`` is no number of slices.
     """
+    if depth is not None and depth < 1:
+        raise ValueError(
+            f"depth must be at least 1 slice, got {depth}: U-Nets need 16, which they halve four "
+            "times; none trains on slices."
+        )
     pairs = [
         (_turned(image.voxels, axis), _turned(mask.voxels, axis)) for _, image, mask in volumes
     ]
@@ -224,6 +239,9 @@ def cut(
             images.append(_resampled(x, size, "bilinear"))
             masks.append(_resampled(y.float(), size, "nearest-exact").long())
             spacing[1:] *= torch.tensor(x.shape[1:]) / size
+        if depth is not None:
+            images[-1] = _slabs(images[-1], depth, float(x.min()))
+            masks[-1] = _slabs(masks[-1], depth, 0)
         spacings.append(spacing)
     counts = torch.tensor([len(mask) for mask in masks])
     numbers = torch.arange(len(masks))
@@ -300,6 +318,13 @@ def _padded(slices: Tensor, room: list[int], value: float) -> Tensor:
     height, width = (total - own for total, own in zip(room, slices.shape[1:], strict=True))
     margins = (width // 2, width - width // 2, height // 2, height - height // 2)
     return functional.pad(slices, margins, value=value)
+
+
+def _slabs(slices: Tensor, depth: int, value: float) -> Tensor:
+    """[slices, height, width] → [slabs, depth, height, width], the last one filled up."""
+    lacking = -len(slices) % depth
+    whole = functional.pad(slices, (0, 0, 0, 0, 0, lacking), value=value)
+    return whole.unflatten(0, (-1, depth))
 
 
 def _resampled(slices: Tensor, size: int, mode: str) -> Tensor:

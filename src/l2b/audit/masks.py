@@ -1,6 +1,6 @@
 """Which masks of a run seem wrong, and what they should be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     run = load(Run, settings)
     data = run.prepare()
     suggested = _suggested(run, data, path / "model.safetensors")
+    suggested = suggested.view(-1, *suggested.shape[-2:])  # slabs are looked at slice by slice
+    data = replace(data, train=data.train.slices())
     suspicion, summary = judge_masks(data, suggested)
     folder = path / FOLDER
     (folder / "suggested").mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,8 @@ class Decathlon(Dataset):
         root: the task's folder.
         axis: across which volumes are cut: 0, 1 or 2.
         size: height and width to which slices are resampled; None pads them instead.
+        depth: how many neighbouring slices make one sample, for networks in three dimensions
+            (U-Nets need a multiple of 16); None trains on slices.
         limit: keep only the first so many volumes of the list; None keeps all.
         test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
     """
@@ -27,6 +29,7 @@ class Decathlon(Dataset):
     root: Path | str | None
     axis: int = 2
     size: int | None = None
+    depth: int | None = None
     limit: int | None = None
     test: float = 0.25
 
@@ -47,7 +50,7 @@ class Decathlon(Dataset):
             image, mask = read_nifti(image_file), read_nifti(mask_file)
             check_pair(image, mask, mask_file, classes=len(classes))
             volumes.append((mask_file.name.partition(".")[0], image, mask))
-        slices = cut(volumes, axis=self.axis, size=self.size)
+        slices = cut(volumes, axis=self.axis, size=self.size, depth=self.depth)
         return mask_source(*slices, classes, test=self.test)
 
     def folder(self) -> Path:

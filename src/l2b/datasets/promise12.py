@@ -19,12 +19,15 @@ class Promise12(Dataset):
     Attributes:
         root: folder of the files; by default $L2B_DATA/promise12, else ./data/promise12.
         size: height and width to which slices are resampled.
+        depth: how many neighbouring slices make one sample, for networks in three dimensions
+            (U-Nets need a multiple of 16); None trains on slices.
         limit: keep only the first so many volumes; None keeps all.
         test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
     """
 
     root: Path | str | None = None
     size: int = 128
+    depth: int | None = None
     limit: int | None = None
     test: float = 0.2
 
@@ -52,7 +55,7 @@ class Promise12(Dataset):
             image, mask = read_metaimage(path), read_metaimage(mask_file)
             check_pair(image, mask, mask_file, classes=2)
             volumes.append((path.stem, image, mask))
-        slices = cut(volumes, size=self.size)
+        slices = cut(volumes, size=self.size, depth=self.depth)
         return mask_source(*slices, ("background", "prostate"), test=self.test)
 
 

@@ -17,7 +17,7 @@ SMALLEST = 2 ** (LEVELS - 1)  # pixels; what is left is 1 × 1 at the bottom
 
 @dataclass(frozen=True, kw_only=True)
 class Unet(MaskModel):
-    """U-Net with BatchNorm and leaky ReLU, a label for every pixel, from MONAI.
+    """U-Net with BatchNorm and leaky ReLU, a label for every pixel or voxel, from MONAI.
 
     Attributes:
         width: channels of the first of five levels; each further one has twice as many.
@@ -30,7 +30,7 @@ class Unet(MaskModel):
         check_width("Unet", self.width)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """`monai.networks.nets.BasicUNet` in two dimensions."""
+        """`monai.networks.nets.BasicUNet`, in as many dimensions as the samples."""
         settings = five_levels("Unet", self.width, shape, classes)
         return monai_networks().BasicUNet(**settings)
 
@@ -51,15 +51,15 @@ def five_levels(owner: str, width: int, shape: tuple[int, ...], classes: int) ->
     Args:
         owner: the model, for messages.
         width: channels of the first of five levels; each further one has twice as many.
-        shape: of one sample, (channels, height, width).
+        shape: of one sample, (channels, height, width) or (channels, depth, height, width).
         classes: number of classes.
 
     Raises:
-        ValueError: if these are no images of a fitting size.
+        ValueError: if these are no images or volumes of a fitting size.
     """
     return {
-        "spatial_dims": 2,
         "in_channels": mask_channels(owner, shape),
+        "spatial_dims": len(shape) - 1,
         "out_channels": classes,
         # The last one is of the layer before the logits.
         "features": (*(width * 2**level for level in range(LEVELS)), width),
@@ -70,15 +70,16 @@ def five_levels(owner: str, width: int, shape: tuple[int, ...], classes: int) ->
 
 
 def mask_channels(owner: str, shape: tuple[int, ...]) -> int:
-    """Channels of an image that can be halved often enough.
+    """Channels of an image or a volume that can be halved often enough.
 
     Raises:
-        ValueError: if this is no image, or a smaller one.
+        ValueError: if this is neither, or a smaller one.
     """
-    if len(shape) != 3 or min(shape[1:]) < SMALLEST:
+    if len(shape) not in (3, 4) or min(shape[1:]) < SMALLEST:
         raise ValueError(
-            f"{owner} needs images (channels, height, width) of at least {SMALLEST} × {SMALLEST} "
-            f"pixels, which it halves four times, got samples of shape {shape}."
+            f"{owner} needs images (channels, height, width) or volumes (channels, depth, height, "
+            f"width) of at least {SMALLEST} pixels each way, which it halves four times, got "
+            f"samples of shape {shape}."
         )
     return shape[0]
 

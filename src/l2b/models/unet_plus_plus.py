@@ -26,7 +26,7 @@ class UnetPlusPlus(MaskModel):
         check_width("UnetPlusPlus", self.width)
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """`monai.networks.nets.BasicUNetPlusPlus` in two dimensions."""
+        """`monai.networks.nets.BasicUNetPlusPlus`, in as many dimensions as the samples."""
         settings = five_levels("UnetPlusPlus", self.width, shape, classes)
         net = monai_networks().BasicUNetPlusPlus(**settings)
         # Heads of intermediate depths would be run and thrown away, and their parameters

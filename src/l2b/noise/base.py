@@ -141,8 +141,16 @@ class MaskNoise(Noise):
         annotations: Mapping[str, Tensor],
         generator: torch.Generator,
     ) -> Tensor:
-        """Deform every mask by one amount, found for the target Dice if there is one."""
+        """Deform every mask by one amount, found for the target Dice if there is one.
+
+        Masks in three dimensions, [N, depth, height, width], go wrong slice by slice.
+        """
         del inputs, annotations
+        if labels.ndim == 4:
+            return self._of_slices(labels.flatten(0, 1), classes, generator).view_as(labels)
+        return self._of_slices(labels, classes, generator)
+
+    def _of_slices(self, labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
         name = type(self).__name__
         if labels.ndim != 3:
             raise ValueError(
