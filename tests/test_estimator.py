@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from l2b import L2BClassifier
+from l2b import L2BClassifier, estimator
 from l2b.catalog import name_of
 from l2b.estimation import selection
 from l2b.estimation.committee import Committee, elected
@@ -29,6 +29,7 @@ from l2b.estimation.selection import WITHOUT, Comparison, _affordable, candidate
 from l2b.methods.elr import Elr
 from l2b.methods.l2b import L2B
 from l2b.models import Mlp
+from l2b.quality import knowing_epochs
 
 NAMES = np.array(["ape", "bee", "cat"])
 
@@ -257,6 +258,26 @@ def test_an_epoch_is_chosen_on_checked_samples(problem):
             model.history_, key=lambda r: (-r["validation_accuracy"], r["validation_loss"])
         )
     )
+
+
+def test_epochs_are_judged_by_samples_that_were_not_trained_on(problem, monkeypatch):
+    asked = []
+
+    def spied(accuracy, samples):
+        asked.append((len(accuracy), samples))
+        return knowing_epochs(accuracy, samples)
+
+    monkeypatch.setattr(estimator, "knowing_epochs", spied)
+    aside = sum(int(0.3 * count) for count in np.bincount(problem.y[problem.clean]))
+    for method, validation, expected in (
+        ("l2rw", 0.0, [(3, 30)]),
+        ("l2b", 0.0, []),  # its clean term leaves no judge
+        ("l2b", 0.3, [(3, aside)]),
+    ):
+        asked.clear()
+        model = quick(method=method, epochs=3, validation=validation)
+        model.fit(problem.x, problem.y, clean=problem.clean)
+        assert asked == expected
 
 
 def test_class_weights_shift_the_balance(problem):

@@ -270,10 +270,13 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _judge_labels(self, given: Given, learned: Learned, y: np.ndarray) -> None:
         """Quality, suggestion and weights of every row of X; checked rows are beyond doubt."""
         ledger, classes = learned.outcome.ledger, len(self.classes_)
-        accuracy = [r["clean_accuracy"] for r in learned.outcome.history if "clean_accuracy" in r]
+        # Samples that were trained on cannot tell which epochs knew; those kept aside can.
+        aside = len(given.y_clean) - learned.checked
         heard = None
-        if accuracy and not self._stood_in(given):
-            heard = knowing_epochs(torch.tensor(accuracy), learned.checked)
+        for key, judges in (("clean_accuracy", learned.checked), ("validation_accuracy", aside)):
+            accuracy = [row[key] for row in learned.outcome.history if key in row]
+            if heard is None and accuracy and not self._stood_in(given):
+                heard = knowing_epochs(torch.tensor(accuracy), judges)
         found = label_quality(
             ledger.alpha,
             ledger.beta,
