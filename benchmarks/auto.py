@@ -49,7 +49,7 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     )
     training = replace(run.training, threads=1)
     plan = Plan(model=run.model, training=training, validation=0.0, progress=False)
-    elected = elect(given, plan, budget=budget, seed=seed)
+    elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
     predicted = logits(elected.module, data.standardise(data.test.inputs)).argmax(dim=1)
     found = elected.comparison
     return {
@@ -95,6 +95,18 @@ def _difference(ours: dict[int, float], other: dict[int, float]) -> tuple[str, s
     return f"{gain:+.1f} ± {sd / len(shared) ** 0.5:.1f}", p_value(test.t)
 
 
+def _there(path: Path, budget: float) -> list[dict[str, Any]]:
+    """Rows that an earlier call with this budget has left."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text())
+    if found["budget"] != budget:
+        raise ValueError(
+            f"{path} holds choices within {found['budget']:g} s: choose another --out or remove it."
+        )
+    return found["rows"]
+
+
 def main() -> None:
     """Run what is missing, keep the figures after each run, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,7 +116,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path, default=RESULTS / "auto.json")
     options = parser.parse_args()
-    rows = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
+    rows = _there(options.out, options.budget)
     done = {(row["setting"], row["seed"]) for row in rows}
     wanted = [
         (setting, seed)
@@ -116,7 +128,7 @@ def main() -> None:
         waiting = [pool.submit(one, *task, options.budget) for task in wanted]
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
             rows.append(future.result())
-            write_json(options.out, {**provenance(), "rows": rows})
+            write_json(options.out, {**provenance(), "budget": options.budget, "rows": rows})
     kept = json.loads((RESULTS / "evidence.json").read_text())["rows"]
     others: dict[tuple[str, str], dict[int, float]] = {
         (name, setting): {} for name in METHODS for setting in SETTINGS

@@ -33,7 +33,7 @@ from l2b.methods.clean_only import CleanOnly
 from l2b.methods.l2b import L2B
 from l2b.models.mlp import Mlp
 from l2b.pseudo import Temporal
-from l2b.quality import knowing_epochs
+from l2b.quality import judged_by_checked, knowing_epochs
 from l2b.tables import TableFile, armed, defused
 from l2b.train import Training
 
@@ -556,6 +556,15 @@ def test_decisions_may_come_without_observed_labels(tmp_path):
     (tmp_path / "e.csv").write_text("row,label\n3,a\n")
     with pytest.raises(ValueError, match="must have the columns label and index"):
         read_decisions(tmp_path / "e.csv")
+
+
+def test_those_judge_whom_no_step_was_taken_on():
+    both = [{"clean_accuracy": 0.5, "validation_accuracy": 0.6}]
+    assert judged_by_checked(both, clean=40, aside=10) == ([0.5], 40)
+    aside = [{"validation_accuracy": 0.6}, {"validation_accuracy": 0.7}]
+    assert judged_by_checked(aside, clean=40, aside=10) == ([0.6, 0.7], 10)
+    assert judged_by_checked([{}], clean=40, aside=0) == ([], 0)
+    assert judged_by_checked([], clean=40, aside=10) == ([], 0)
 
 
 def test_epochs_within_one_standard_error_of_the_best_are_heard():

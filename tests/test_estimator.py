@@ -321,8 +321,30 @@ def test_auto_trains_once_what_no_checked_sample_changes(problem, monkeypatch, v
     once = 1 if validation == 0 else 4
     assert times["elr"] == once and times["mixup"] == min(once, 3)
     # The final training of each member knows all checked samples.
-    assert (WITHOUT, len(problem.clean)) in trained and isinstance(model.method_, Elr)
-    assert isinstance(model.module_, Committee)
+    assert {(WITHOUT, len(problem.clean)), ("elr", len(problem.clean))} <= set(trained)
+    assert isinstance(model.method_, Elr) and isinstance(model.module_, Committee)
+    assert len(pickle.dumps(model.comparison_)) < 20_000  # figures, not networks
+
+
+def test_a_round_begins_only_if_it_and_the_final_training_fit(problem, monkeypatch):
+    clock, cost = [0.0], 10.0
+
+    def taking(given, method, plan, seed):
+        clock[0] += cost
+        return learn(given, method, plan, seed)
+
+    monkeypatch.setattr(selection, "learn", taking)
+    monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
+    names = [WITHOUT, "elr", "fine_tune"]
+    methods = {name: candidates()[name] for name in names}
+    monkeypatch.setattr(selection, "candidates", lambda: methods)
+    # The first round takes 30 s, another one 20 since elr need not learn again, and so at most
+    # does the final training.
+    for budget, folds in ((69, 1), (71, 2), (89, 2), (91, 3)):
+        model = quick(method="auto", epochs=1, time_budget=budget)
+        model.fit(problem.x, problem.y, clean=problem.clean)
+        assert model.comparison_.folds == folds
+        assert set(model.comparison_.accuracy) == set(names)
 
 
 def test_auto_keeps_to_its_time(problem):

@@ -1,5 +1,6 @@
 """Loaders of masks, on small files written in the official formats."""
 
+import csv
 import json
 import math
 import shutil
@@ -9,16 +10,21 @@ import pytest
 import torch
 
 from l2b.audit.masks import audit_masks
+from l2b.cases import case_dice, case_hausdorff
+from l2b.data import prepare
 from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.hippocampus import Hippocampus
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import Promise12
 from l2b.experiment import Run
-from l2b.mask_figure import masks_figure
+from l2b.loop import Loop
+from l2b.mask_figure import _seen, masks_figure
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
+from l2b.noise.none import NoNoise
+from l2b.pseudo.views import Views
 from l2b.train import Training
 from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
 
@@ -42,9 +48,19 @@ def save_nifti(path, voxels, spacing=SPACING):
 @pytest.fixture
 def task(tmp_path):
     """A task folder of four volumes of different sizes."""
+    return written_task(tmp_path, 6)
+
+
+@pytest.fixture
+def deep_task(tmp_path):
+    """The same with more slices."""
+    return written_task(tmp_path, 18)
+
+
+def written_task(tmp_path, slices):
     entries = []
     for k in range(4):
-        image, mask = arrays(k, (20 - k, 18 + k, 6 + k))
+        image, mask = arrays(k, (20 - k, 18 + k, slices + k))
         names = {"image": f"./imagesTr/case_{k}.nii.gz", "label": f"./labelsTr/case_{k}.nii.gz"}
         save_nifti(tmp_path / names["image"], image)
         save_nifti(tmp_path / names["label"], mask)
@@ -91,32 +107,71 @@ def test_slabs_are_slices_in_three_dimensions(task):
             assert torch.equal(masks[: len(own)], flat.labels[own])
             assert not masks[len(own) :].any()
             assert (images[len(own) :] == images[: len(own)].min()).all()
-    with pytest.raises(ValueError, match="depth must be at least 1 slice, got 0"):
-        Decathlon(root=task, depth=0).load()
+        real = [thick.cases.volume(thick.labels, case) for case in flat.cases.of.unique().tolist()]
+        assert torch.equal(torch.cat(real), flat.labels)  # what fills up is left out
+    with pytest.raises(ValueError, match="Decathlon needs depth >= 1 or none, got 0"):
+        Decathlon(root=task, depth=0)
 
 
-def test_slabs_are_learned_drawn_and_audited(task, tmp_path):
+def test_what_fills_up_a_slab_counts_for_nothing(task):
+    slices = prepare(Decathlon(root=task).load(), NoNoise(), clean=1, validation=0.0, seed=0)
+    slabs = prepare(
+        Decathlon(root=task, depth=4).load(), NoNoise(), clean=1, validation=0.0, seed=0
+    )
+    assert len(slabs.train.slices()) == len(slices.train)
+    for name in ("inputs", "labels", "true"):
+        assert torch.equal(getattr(slabs.train.slices(), name), getattr(slices.train, name))
+    assert slabs.train.slices().cases.of.tolist() == slices.train.cases.of.tolist()
+    everywhere = torch.ones_like(slabs.train.labels)  # wrong, in what fills up too
+    flat = torch.ones_like(slices.train.labels)
+    for measure in (case_dice, case_hausdorff):
+        torch.testing.assert_close(
+            measure(everywhere, slabs.train.labels, slabs.train.cases, 3),
+            measure(flat, slices.train.labels, slices.train.cases, 3),
+            equal_nan=True,
+        )
+
+
+def test_slabs_are_learned_drawn_and_audited(deep_task, tmp_path):
     run = Run(
-        data=Decathlon(root=task, depth=16), noise=Mask(dice=0.7), model=Unet(width=2),
+        data=Decathlon(root=deep_task, depth=16), noise=Mask(dice=0.7), model=Unet(width=2),
         method=L2BMasks(), clean=1, training=Training(epochs=2, batch=2, clean_batch=2, threads=1),
     )  # fmt: skip
     data = run.prepare()
-    assert data.train.labels.shape == (2, 16, 32, 32) and 0.6 < data.noise_dice < 0.8
+    assert data.train.labels.shape[1:] == (16, 32, 32) and 0.6 < data.noise_dice < 0.8
     out = tmp_path / "run"
-    result = run.execute(out, progress=False, data=data)
-    assert 0 <= result.record["last_dice"] <= 1
-    flat = data.train.slices()
-    assert len(flat) == 32 and flat.slices() is flat
-    assert torch.equal(flat.labels[16:], data.train.labels[1])
-    assert torch.equal(flat.inputs[5], data.train.inputs[0][:, 5])
-    assert flat.cases.of.tolist() == data.train.cases.of.repeat_interleave(16).tolist()
+    run.execute(out, progress=False, data=data)
     found = audit_masks(out)
-    assert found.suspicion.shape == (32,) and found.suggested.shape == (32, 32, 32)
-    names = [data.train.cases.names[case] for case in data.train.cases.of.tolist()]
-    exported = [read_nifti(found.folder / "suggested" / f"{name}.nii.gz") for name in names]
-    assert [volume.voxels.shape for volume in exported] == [(32, 32, 16)] * 2
+    flat = data.train.slices()
+    assert flat.slices() is flat and len(found.suspicion) == len(flat) < 16 * len(data.train)
+    with (found.folder / "masks.csv").open() as file:
+        listed = {(row["case"], int(row["slice"])) for row in csv.DictReader(file)}
+    lengths = {flat.cases.names[case]: 18 + case for case in flat.cases.of.unique().tolist()}
+    assert listed == {(name, k) for name, count in lengths.items() for k in range(count)}
+    for case in flat.cases.of.unique().tolist():
+        exported = read_nifti(found.folder / "suggested" / f"{flat.cases.names[case]}.nii.gz")
+        own = found.suggested[flat.cases.rows(case)]
+        assert torch.equal(torch.from_numpy(exported.voxels).permute(2, 0, 1), own.byte())
     masks_figure(out, tmp_path / "masks.png", count=2)
-    assert (tmp_path / "masks.png").stat().st_size > 10_000
+    seen = _seen(run, data, out / "model.safetensors", 2)
+    assert seen.alpha.shape == seen.pool.labels.shape == (2, 32, 32)
+    for row in range(2):  # the slice of its slab that shows most
+        slab = int((data.train.index == seen.pool.index[row]).nonzero())
+        sizes = (data.train.true[slab] > 0).flatten(1).sum(dim=1)
+        best = int(sizes.argmax())
+        assert torch.equal(seen.pool.true[row], data.train.true[slab, best])
+        assert torch.equal(seen.pool.inputs[row], data.train.inputs[slab][:, best])
+    # α + β = 1 at every voxel of the two slabs, times their number.
+    torch.testing.assert_close(seen.alpha + seen.beta, torch.ones(2, 32, 32))
+
+
+def test_views_of_slabs_are_refused_before_training(deep_task):
+    run = Run(
+        data=Decathlon(root=deep_task, depth=16), noise=Mask(dice=0.7), model=Unet(width=2),
+        method=L2BMasks(pseudo=Views()), clean=1, training=Training(epochs=1, batch=2),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"Views need images \[n, channels, height, width\]"):
+        Loop(run.prepare(), run.model, run.method, run.training, 0, None)
 
 
 def test_intensities_are_standardised_per_volume():

@@ -64,6 +64,8 @@ def test_exact_engines_equal_the_unrolled_definition_per_pixel(name, engine, pix
     assert found.scores.shape == (2, 3, *pixels)
     assert (found.scores - expected).norm() < 1e-9 * expected.norm()
     assert (found.scores - expected).abs().max() < 1e-9 * expected.abs().max()
+    rough = l2b.weigh(problem.model, *problem.batches(), engine=last_layer)
+    assert rough.scores.shape == found.scores.shape
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -471,7 +471,7 @@ def test_dice_and_hausdorff_on_whole_volumes():
     assert far[0, 0] == pytest.approx(3.0)  # one slice further, 3 mm
     assert far[1, 1] == pytest.approx(3.0)
     assert far[0, 1].isnan()
-    slab = cases._replace(of=torch.tensor([0]))
+    slab = cases._replace(of=torch.tensor([0]), lengths=torch.tensor([2, 1]))
     for measure in (case_dice, case_hausdorff):  # of one sample with both slices, the same
         thick = measure(seen[None, :2], true[None, :2], slab, 3)
         assert thick[0, 0] == pytest.approx(measure(seen, true, cases, 3)[0, 0].item())

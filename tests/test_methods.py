@@ -10,13 +10,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from conftest import Problem
 from l2b.bilevel import bilevel_pass
-from l2b.catalog import find, names
+from l2b.catalog import default, find, names
 from l2b.engines import Forward, LastLayer
 from l2b.experiment import Run
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
+from l2b.methods.base import NoisyOnly
 from l2b.methods.cleanlab_prune import CleanlabPrune, _folds
 from l2b.methods.co_teaching import CoTeaching, smallest
 from l2b.methods.cross_entropy import CrossEntropy
@@ -396,6 +397,24 @@ STEERED = {
 @pytest.mark.parametrize("name", names(Method))
 def test_methods_say_whether_they_train_on_clean_samples(name):
     assert find(Method, name)().fits_clean == (name not in STEERED)
+
+
+ALONE = [name for name in names(Method) if issubclass(find(Method, name), NoisyOnly)]
+
+
+def test_methods_that_learn_from_noisy_labels_alone_are_known():
+    assert {"cross_entropy", "elr", "mixup", "co_teaching"} <= set(ALONE)
+    assert not {"l2rw", "mw_net", "mlc", "l2b", "clean_only"} & set(ALONE)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_no_clean_sample_changes_what_they_learn(name, data):
+    other = replace(data.clean, labels=data.clean.labels.flip(0), inputs=-data.clean.inputs)
+    losses = [
+        [row["train_loss"] for row in execute(default(Method, name), d, epochs=2).outcome.history]
+        for d in (data, replace(data, clean=other))
+    ]
+    assert losses[0] == losses[1]
 
 
 def test_options_that_train_on_clean_samples_say_so():

@@ -26,14 +26,14 @@ def case_dice(predicted: Tensor, true: Tensor, cases: Cases, classes: int) -> Te
     """
     rows = [
         dice_score(
-            predicted[of].unsqueeze(0),
-            true[of].unsqueeze(0),
+            cases.volume(predicted, case).unsqueeze(0),
+            cases.volume(true, case).unsqueeze(0),
             num_classes=classes,
             include_background=False,
             average="none",
             input_format="index",
         )[0]
-        for of in map(cases.rows, cases.of.unique().tolist())
+        for case in cases.of.unique().tolist()
     ]
     return torch.stack(rows)
 
@@ -56,8 +56,7 @@ def case_hausdorff(predicted: Tensor, true: Tensor, cases: Cases, classes: int) 
     """
     rows = []
     for case in cases.of.unique().tolist():
-        of = cases.rows(case)
-        one, other = (_slices(masks[of]) for masks in (predicted, true))
+        one, other = (cases.volume(masks, case) for masks in (predicted, true))
         row = torch.full((classes - 1,), torch.nan)
         for k in range(1, classes):
             pair = one == k, other == k
@@ -72,11 +71,6 @@ def mean_score(scores: Tensor) -> float | None:
     per_class = scores.nanmean(dim=0)
     per_class = per_class[~per_class.isnan()]
     return per_class.mean().item() if len(per_class) else None
-
-
-def _slices(masks: Tensor) -> Tensor:
-    """Slabs as the slices that they are made of, [slices, height, width]."""
-    return masks.flatten(0, 1) if masks.ndim == 4 else masks
 
 
 def _hausdorff(predicted: Tensor, true: Tensor, spacing: list[float]) -> float:

@@ -44,18 +44,19 @@ class Pool:
     def slices(self) -> "Pool":
         """Masks in three dimensions as those of the slices they are made of; others as they are.
 
-        A slice has the index of the slab that it was cut from.
+        A slice has the index of its slab. What a volume's last slab is filled up with is left out.
         """
-        if self.labels.ndim != 4:
+        if self.cases is None or self.cases.lengths is None:
             return self
         depth = self.labels.shape[1]
-        of = None if self.cases is None else self.cases.of.repeat_interleave(depth)
+        cases = self.cases._replace(of=self.cases.of.repeat_interleave(depth), lengths=None)
+        there = cases.places() < self.cases.lengths.to(cases.of.device)[cases.of]
         return Pool(
-            inputs=self.inputs.movedim(2, 1).flatten(0, 1),
-            labels=self.labels.flatten(0, 1),
-            index=self.index.repeat_interleave(depth),
-            true=None if self.true is None else self.true.flatten(0, 1),
-            cases=self.cases and self.cases._replace(of=of),
+            inputs=self.inputs.movedim(2, 1).flatten(0, 1)[there],
+            labels=self.labels.flatten(0, 1)[there],
+            index=self.index.repeat_interleave(depth)[there],
+            true=None if self.true is None else self.true.flatten(0, 1)[there],
+            cases=cases.take(there.nonzero().squeeze(1)),
         )
 
     def to(self, device: torch.device) -> "Pool":

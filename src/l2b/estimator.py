@@ -24,7 +24,7 @@ from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
 from l2b.methods import Method
 from l2b.models import Model
-from l2b.quality import knowing_epochs, label_quality
+from l2b.quality import judged_by_checked, knowing_epochs, label_quality
 from l2b.threads import cpu_threads
 
 SUSPECT_BELOW = 0.5
@@ -228,12 +228,10 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             method = DEFAULT
             self._say(f'method="auto" needs checked samples to compare by: using {DEFAULT}.')
         if method == "auto":
-            elected = elect(given, plan, budget=self.time_budget, seed=seed)
-            found = elected.comparison
+            elected = elect(given, plan, budget=self.time_budget, seed=seed, say=self._say)
+            found, first = elected.comparison, elected.learned
             self.comparison_, self.noisy_labels_help_ = found, found.noisy_labels_help
-            self._say(found.summary())
             self.method_, self.module_ = candidates()[found.chosen], elected.module
-            first = elected.learned[0]
         else:
             self.method_ = default(Method, method) if isinstance(method, str) else method
             first = learn(given, self.method_, plan, seed)
@@ -270,13 +268,13 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _judge_labels(self, given: Given, learned: Learned, y: np.ndarray) -> None:
         """Quality, suggestion and weights of every row of X; checked rows are beyond doubt."""
         ledger, classes = learned.outcome.ledger, len(self.classes_)
-        # Samples that were trained on cannot tell which epochs knew; those kept aside can.
         aside = len(given.y_clean) - learned.checked
+        known, judges = judged_by_checked(
+            learned.outcome.history, clean=learned.checked, aside=aside
+        )
         heard = None
-        for key, judges in (("clean_accuracy", learned.checked), ("validation_accuracy", aside)):
-            accuracy = [row[key] for row in learned.outcome.history if key in row]
-            if heard is None and accuracy and not self._stood_in(given):
-                heard = knowing_epochs(torch.tensor(accuracy), judges)
+        if judges and not self._stood_in(given):
+            heard = knowing_epochs(torch.tensor(known), judges)
         found = label_quality(
             ledger.alpha,
             ledger.beta,

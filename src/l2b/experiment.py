@@ -16,7 +16,7 @@ from l2b.augment import Augmentation, CropFlip
 from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import name_of
 from l2b.config import dump, load
-from l2b.data import Data, Pool, prepare
+from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.cifar10 import Cifar10
 from l2b.datasets.cifar100 import Cifar100
@@ -37,6 +37,7 @@ from l2b.noise.none import NoNoise
 from l2b.noise.symmetric import Symmetric
 from l2b.normalise import Softmax
 from l2b.optimise import Cosine, Optimiser
+from l2b.quality import judged_by_checked
 from l2b.report import run_figures
 from l2b.streams import stream_seed
 from l2b.train import Outcome, Training, check, fit
@@ -274,11 +275,10 @@ def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
     """
     pool = data.train
     true = {} if pool.true is None else {"true": pool.true}
-    judge = "validation" if any("clean_accuracy" not in r for r in outcome.history) else "clean"
-    judges: Pool | None = getattr(data, judge)
-    if judges is not None and not data.masks:
-        known = [row[f"{judge}_accuracy"] for row in outcome.history]
-        true |= {"clean_accuracy": torch.tensor(known), "clean_samples": len(judges)}
+    aside = 0 if data.validation is None else len(data.validation)
+    known, judges = judged_by_checked(outcome.history, clean=len(data.clean), aside=aside)
+    if judges and not data.masks:
+        true |= {"clean_accuracy": torch.tensor(known), "clean_samples": judges}
     return {
         **outcome.ledger.state_dict(),
         "index": pool.index,

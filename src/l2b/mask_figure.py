@@ -16,7 +16,10 @@ from l2b.data import Data, Pool
 from l2b.experiment import Run
 from l2b.files import write_atomically
 from l2b.folder import RunFolder, read_module
+from l2b.methods import Method
+from l2b.methods.as_published import AsPublished
 from l2b.methods.l2b import L2B
+from l2b.methods.l2rw import L2RW
 from l2b.report import STYLE
 from l2b.weighing import weigh
 
@@ -30,15 +33,13 @@ class Seen(NamedTuple):
     """Some training images and what the final model thinks of their masks.
 
     Attributes:
-        pool: the training images; of slabs, their slices.
-        rows: positions there, [k].
+        pool: these images, of slabs one slice each.
         alpha: weights of the observed labels in the batch that they form, times its number of
             pixels, [k, height, width].
         beta: of the predictions, likewise.
     """
 
     pool: Pool
-    rows: Tensor
     alpha: Tensor
     beta: Tensor
 
@@ -48,8 +49,9 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
 
     Beside each image, with the mask as given in yellow and the accurate one in red (where it
     is known), stand the weights that the final model learns for it in one batch with the
-    others: how far each pixel's observed label (α) and its own prediction (β) are trusted. They
-    are scored and normalised as the run's method does; for methods without weights, by Eq. 9.
+    others: how far each pixel's observed label (α) and its own prediction (β) are trusted. Engine,
+    candidates and normaliser are those of the run's method, or as published if it has none; the
+    prediction is the final model's own. Of a slab, the slice that shows most is drawn.
 
     Args:
         run: folder of a finished run on masks.
@@ -123,32 +125,51 @@ def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
         module = model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))
     read_module(module, weights)
     rows = _telling_rows(data, count)
-    pool, clean, method = data.train, data.clean, run.method
-    own = (
-        {"engine": method.engine, "normalise": method.normalise} if isinstance(method, L2B) else {}
-    )
+    pool, clean, method = data.train, data.clean, _weighing(run.method)
+    # Slabs hold as many pixels as so many images.
+    most = max(1, CLEAN_AT_ONCE // pool.labels[0, ..., 0, 0].numel())
     found = weigh(
         module.train(),
         data.standardise(pool.inputs[rows]),
         pool.labels[rows],
-        data.standardise(clean.inputs[:CLEAN_AT_ONCE]),
-        clean.labels[:CLEAN_AT_ONCE],
-        **own,
+        data.standardise(clean.inputs[:most]),
+        clean.labels[:most],
+        engine=method.engine,
+        normalise=method.normalise,
+        candidates=method.candidates,
     )
     alpha, beta = (w * found.alpha.numel() for w in (found.alpha, found.beta))
-    if pool.labels.ndim == 4:  # the slice of each slab that shows most
-        best = (_accurate(pool)[rows] > 0).flatten(2).sum(dim=2).argmax(dim=1)
-        places = torch.arange(len(rows))
-        alpha, beta = alpha[places, best], beta[places, best]
-        rows = rows * pool.labels.shape[1] + best
-    return Seen(pool.slices(), rows, alpha, beta)
+    shown = Pool(
+        inputs=pool.inputs[rows],
+        labels=pool.labels[rows],
+        index=pool.index[rows],
+        true=None if pool.true is None else pool.true[rows],
+    )
+    if pool.labels.ndim == 4:
+        best, each = _sizes(_accurate(shown)).argmax(dim=1), torch.arange(len(rows))
+        alpha, beta = alpha[each, best], beta[each, best]
+        shown = Pool(
+            inputs=shown.inputs[each, :, best],
+            labels=shown.labels[each, best],
+            index=shown.index,
+            true=None if shown.true is None else shown.true[each, best],
+        )
+    return Seen(shown, alpha, beta)
+
+
+def _weighing(method: Method) -> L2B:
+    """The method as L2B; as published if it learns no weights."""
+    if isinstance(method, L2B):
+        return method
+    known = method if isinstance(method, (L2RW, AsPublished)) else AsPublished()
+    return known.spelled_out
 
 
 def _telling_rows(data: Data, count: int) -> Tensor:
     """Images with enough of an object, evenly spaced from the best mask to the worst."""
     pool = data.train
     true = _accurate(pool)
-    share = (true > 0).flatten(1).float().mean(dim=1)
+    share = _sizes(true).amax(dim=1) / true.shape[-2:].numel()
     rows = (share >= min(LEAST_SHOWN, float(share.max()))).nonzero().squeeze(1)
     wrong = (pool.labels != true)[rows].flatten(1).float().mean(dim=1) / share[rows].clamp_min(1e-9)
     places = torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()
@@ -160,13 +181,18 @@ def _accurate(pool: Pool) -> Tensor:
     return pool.labels if pool.true is None else pool.true
 
 
+def _sizes(masks: Tensor) -> Tensor:
+    """Pixels of objects in every slice of every sample, [N, slices]; an image is one slice."""
+    return (masks > 0).flatten(-2).sum(dim=-1).view(len(masks), -1)
+
+
 def _drawn(seen: Seen) -> Figure:
     pool, alpha, beta = seen.pool, seen.alpha, seen.beta
     # The brightest hundredth would leave everything else dark.
     brightest = max(float(torch.cat([alpha, beta]).flatten().quantile(0.99)), 1e-9)
     height, width = pool.labels.shape[1:]
-    blocks = 2 if len(seen.rows) > 1 else 1
-    lines = -(-len(seen.rows) // blocks)
+    blocks = 2 if len(seen.pool) > 1 else 1
+    lines = -(-len(seen.pool) // blocks)
     each = 1.9 * min(2.0, max(0.5, height / width))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(blocks * 6.0, lines * each + 1.1), layout="constrained")
@@ -175,9 +201,9 @@ def _drawn(seen: Seen) -> Figure:
         for axes in panels.flat:
             axes.set_axis_off()
         shown = None
-        for place, row in enumerate(seen.rows.tolist()):
+        for place in range(len(pool)):
             group = panels[place // blocks, 3 * (place % blocks) : 3 * (place % blocks) + 3]
-            _contours(group[0], pool, row)
+            _contours(group[0], pool, place)
             for axes, heat in zip(group[1:], (alpha[place], beta[place]), strict=True):
                 shown = axes.imshow(heat.numpy(), cmap=HEAT, vmin=0, vmax=brightest)
         for axes, title in zip(

@@ -1,10 +1,33 @@
 """From the ledger of a run to how far each label can be trusted."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+def judged_by_checked(
+    history: Sequence[Mapping[str, Any]], *, clean: int, aside: int
+) -> tuple[list[float], int]:
+    """Accuracy by epoch on checked samples that no step was taken on, and their number.
+
+    These are the clean ones or, where the model learned from them, those kept aside.
+
+    Args:
+        history: one row of metrics per epoch.
+        clean: number of clean samples.
+        aside: number of those kept aside.
+
+    Returns:
+        Fractions, one per epoch, and how many samples they are of; none and 0 without a judge.
+    """
+    for key, judges in (("clean_accuracy", clean), ("validation_accuracy", aside)):
+        known = [row[key] for row in history if key in row]
+        if judges and known and len(known) == len(history):
+            return known, judges
+    return [], 0
 
 
 def knowing_epochs(accuracy: Tensor, samples: int) -> Tensor:

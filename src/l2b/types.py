@@ -44,16 +44,24 @@ class Cases(NamedTuple):
         spacing: distance from a voxel to the next along slices, rows and columns, in mm (in
             pixels where no file tells), [cases, 3], float32.
         patient: whom each case belongs to, [cases], int64. Splits keep patients whole.
+        lengths: where samples are slabs of slices, how many slices each case really has, [cases],
+            int64; what its last slab is filled up with counts for nothing. None for slices.
     """
 
     of: Tensor
     names: tuple[str, ...]
     spacing: Tensor
     patient: Tensor
+    lengths: Tensor | None = None
 
     def rows(self, case: int) -> Tensor:
         """Positions of one case's samples, in the order of its slices."""
         return (self.of == case).nonzero().squeeze(1)
+
+    def volume(self, masks: Tensor, case: int) -> Tensor:
+        """One case's masks, of slabs the slices that they hold, [slices, height, width]."""
+        own = masks[self.rows(case)]
+        return own if self.lengths is None else own.flatten(0, 1)[: int(self.lengths[case])]
 
     def places(self) -> Tensor:
         """Number of each sample in its case, from 0, [N]."""

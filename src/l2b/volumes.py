@@ -213,15 +213,7 @@ def cut(
             the smallest multiples of 16 that hold all of them.
         depth: how many neighbouring slices make one sample in three dimensions; the last slab
             of a volume is filled up likewise. None takes every slice as one in two dimensions.
-
-    Raises:
-        ValueError: if ``depth`` is no number of slices.
     """
-    if depth is not None and depth < 1:
-        raise ValueError(
-            f"depth must be at least 1 slice, got {depth}: U-Nets need 16, which they halve four "
-            "times; none trains on slices."
-        )
     pairs = [
         (_turned(image.voxels, axis), _turned(mask.voxels, axis)) for _, image, mask in volumes
     ]
@@ -244,12 +236,14 @@ def cut(
             masks[-1] = _slabs(masks[-1], depth, 0)
         spacings.append(spacing)
     counts = torch.tensor([len(mask) for mask in masks])
+    lengths = torch.tensor([len(pair[1]) for pair in pairs])
     numbers = torch.arange(len(masks))
     cases = Cases(
         of=numbers.repeat_interleave(counts),
         names=tuple(name for name, _, _ in volumes),
         spacing=torch.stack(spacings).float(),
         patient=numbers,
+        lengths=None if depth is None else lengths,
     )
     return Slices(torch.cat(images).unsqueeze(1), torch.cat(masks), cases)
 

@@ -34,7 +34,7 @@ class MaskAudit:
     Attributes:
         folder: holds masks.csv, summary.json, audit.html, suspects.png and the folder
             ``suggested``.
-        suspicion: of every training image, in [0, 1], [N].
+        suspicion: of every training image (of slabs, of their slices), in [0, 1], [N].
         suggested: the masks that the run would give them, [N, height, width].
         summary: the content of ``summary.json``.
     """
@@ -88,14 +88,14 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     run = load(Run, settings)
     data = run.prepare()
     suggested = _suggested(run, data, path / "model.safetensors")
-    suggested = suggested.view(-1, *suggested.shape[-2:])  # slabs are looked at slice by slice
+    # Slabs are looked at slice by slice.
+    suggested = replace(data.train, labels=suggested).slices().labels
     data = replace(data, train=data.train.slices())
     suspicion, summary = judge_masks(data, suggested)
     folder = path / FOLDER
     (folder / "suggested").mkdir(parents=True, exist_ok=True)
     cases = data.train.cases
-    if cases is None:
-        raise ValueError("Masks without cases cannot be audited.")
+    assert cases is not None  # it was judged
     order = suspicion.argsort(descending=True, stable=True)
     _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
     _export(folder / "suggested", cases, suggested)
@@ -115,9 +115,9 @@ def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
 
     Returns:
         Suspicion of every image, in [0, 1], [N], and ``images``, ``mean_suspicion`` and, where
-        the truth is known and masks differ from it, ``rank_correlation`` (Spearman, with one
-        minus the Dice of a mask against the true one) and the mean Dice by case of the masks
-        as given and as suggested, ``dice_given`` and ``dice_suggested``, as fractions.
+        the truth is known, the mean Dice by case of the masks as given and as suggested,
+        ``dice_given`` and ``dice_suggested``, as fractions, and ``rank_correlation`` (Spearman,
+        with one minus the Dice of a mask against the true one) unless one of both is constant.
 
     Raises:
         ValueError: if nothing tells which images belong together.
@@ -129,11 +129,11 @@ def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
     found: dict[str, Any] = {"images": len(pool), "mean_suspicion": suspicion.mean().item()}
     if pool.true is None:
         return suspicion, found
+    found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, pool.cases, classes))
+    found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, pool.cases, classes))
     wrong = _apart(pool.labels, pool.true)
     if len(wrong.unique()) > 1 and len(suspicion.unique()) > 1:
         found["rank_correlation"] = float(spearmanr(suspicion.numpy(), wrong.numpy()).statistic)  # pyright: ignore[reportAttributeAccessIssue]
-        found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, pool.cases, classes))
-        found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, pool.cases, classes))
     return suspicion, found
 
 

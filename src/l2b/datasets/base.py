@@ -102,6 +102,19 @@ def missing_file(path: Path, source: str) -> FileNotFoundError:
     )
 
 
+def check_depth(owner: str, depth: int | None) -> None:
+    """Refuse a slab without slices.
+
+    Raises:
+        ValueError: if the depth is below 1.
+    """
+    if depth is not None and depth < 1:
+        raise ValueError(
+            f"{owner} needs depth >= 1 or none, got {depth}: it is how many neighbouring slices "
+            "make one sample (U-Nets need 16); none trains on slices."
+        )
+
+
 def check_limit(owner: str, limit: int | None) -> None:
     """Refuse a number of training samples that leaves none.
 
@@ -176,8 +189,8 @@ def mask_source(
     """Masks with known truth, some patients held out with all of their images.
 
     Args:
-        images: [N, channels, height, width].
-        masks: class indices, [N, height, width].
+        images: [N, channels, *pixels].
+        masks: class indices, [N, *pixels].
         cases: which of them make up which volume, of which patient.
         classes: names, the background first.
         test: share of the patients that are held out, drawn once and for all, in (0, 1); or the

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l2b.datasets.base import Dataset, Source, check_limit, mask_source
+from l2b.datasets.base import Dataset, Source, check_depth, check_limit, mask_source
 from l2b.volumes import check_pair, cut, read_nifti
 
 
@@ -21,7 +21,7 @@ class Decathlon(Dataset):
         axis: across which volumes are cut: 0, 1 or 2.
         size: height and width to which slices are resampled; None pads them instead.
         depth: how many neighbouring slices make one sample, for networks in three dimensions
-            (U-Nets need a multiple of 16); None trains on slices.
+            (U-Nets need at least 16); None trains on slices.
         limit: keep only the first so many volumes of the list; None keeps all.
         test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
     """
@@ -36,6 +36,7 @@ class Decathlon(Dataset):
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
         check_limit("Decathlon", self.limit)
+        check_depth("Decathlon", self.depth)
         if self.axis not in (0, 1, 2):
             raise ValueError(f"Decathlon needs axis 0, 1 or 2, got {self.axis}.")
 

@@ -16,7 +16,7 @@ class Hippocampus(Decathlon):
         axis: across which volumes are cut: 0, 1 or 2.
         size: height and width to which slices are resampled; None pads them instead.
         depth: how many neighbouring slices make one sample, for networks in three dimensions
-            (U-Nets need a multiple of 16); None trains on slices.
+            (U-Nets need at least 16); None trains on slices.
         limit: keep only the first so many volumes of the list; None keeps all.
         test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
     """

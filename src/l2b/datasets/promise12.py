@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from l2b.datasets.base import Dataset, Source, check_limit, data_root, mask_source
+from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root, mask_source
 from l2b.volumes import check_pair, cut, read_metaimage
 
 SUFFIX = "_segmentation"
@@ -20,7 +20,7 @@ class Promise12(Dataset):
         root: folder of the files; by default $L2B_DATA/promise12, else ./data/promise12.
         size: height and width to which slices are resampled.
         depth: how many neighbouring slices make one sample, for networks in three dimensions
-            (U-Nets need a multiple of 16); None trains on slices.
+            (U-Nets need at least 16); None trains on slices.
         limit: keep only the first so many volumes; None keeps all.
         test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
     """
@@ -34,6 +34,7 @@ class Promise12(Dataset):
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
         check_limit("Promise12", self.limit)
+        check_depth("Promise12", self.depth)
         if self.size < 1:
             raise ValueError(f"Promise12 needs size >= 1, got {self.size}: it is in pixels.")
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -12,6 +13,7 @@ from l2b.estimation.committee import Committee, elected
 from l2b.estimation.learn import Learned, Plan, learn, logits
 from l2b.estimation.task import Given
 from l2b.methods import Method
+from l2b.methods.base import NoisyOnly
 from l2b.methods.clean_only import CleanOnly
 from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
@@ -23,7 +25,6 @@ from l2b.methods.pooled import Pooled
 
 FOLDS = 3
 WITHOUT = "clean_only"
-ALONE = ("elr", "mixup")  # learn from the noisy labels alone, whichever checked ones are held out
 FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 
 
@@ -51,7 +52,6 @@ class Comparison:
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
         left_out: methods for which there was no time.
-        trained: what members of ``ALONE`` have learned, which is final.
     """
 
     correct: dict[str, Tensor]
@@ -59,7 +59,6 @@ class Comparison:
     seconds: float
     folds: int
     left_out: tuple[str, ...] = ()
-    trained: dict[str, Learned] = field(default_factory=dict)
 
     @property
     def chosen(self) -> str:
@@ -117,36 +116,48 @@ class Elected:
 
     Attributes:
         comparison: how it chose.
-        learned: the final training of each member, the heaviest first.
+        learned: the final training of the member with the most weight.
         module: the members' vote, or the only member.
     """
 
     comparison: Comparison
-    learned: tuple[Learned, ...]
+    learned: Learned
     module: nn.Module
 
 
-def elect(given: Given, plan: Plan, *, budget: float, seed: int) -> Elected:
-    """Compare all candidates, then train those that vote on everything. Arguments as below."""
+def elect(
+    given: Given, plan: Plan, *, budget: float, seed: int, say: Callable[[str], None]
+) -> Elected:
+    """Compare all candidates, then train those that vote on everything.
+
+    Args:
+        given: noisy and checked samples.
+        plan: how to train.
+        budget: seconds for all of it.
+        seed: of folds and trainings.
+        say: is told what was found, before the final trainings.
+    """
     methods = candidates()
-    found = compare(given, methods, plan, budget=budget, seed=seed)
-    learned = tuple(
-        found.trained[name] if name in found.trained else learn(given, methods[name], plan, seed)
+    found, trained = compare(given, methods, plan, budget=budget, seed=seed)
+    say(found.summary())
+    learned = [
+        trained[name] if name in trained else learn(given, methods[name], plan, seed)
         for name in found.members
-    )
+    ]
     modules = [each.module for each in learned]
     weights = list(found.members.values())
     module = modules[0] if len(modules) == 1 else Committee(modules, weights)
-    return Elected(comparison=found, learned=learned, module=module)
+    return Elected(comparison=found, learned=learned[0], module=module)
 
 
 def compare(
     given: Given, methods: dict[str, Method], plan: Plan, *, budget: float, seed: int
-) -> Comparison:
+) -> tuple[Comparison, dict[str, Learned]]:
     """Cross-validate every method on the checked samples.
 
     Every round trains all methods without one fold of the checked samples and judges all by
-    it. Those in ``ALONE`` train once, unless checked samples choose their epoch. The final
+    it. Those that learn from the noisy labels alone train once, unless checked samples choose
+    their epoch. The final
     training on everything takes about as long as one round at most, so a round starts only if it
     and the final training should end within the budget, and the first round ends early once half
     of the budget is spent. Its first two methods always run.
@@ -157,6 +168,9 @@ def compare(
         plan: how to train.
         budget: seconds for the comparison and the final training.
         seed: of folds and trainings.
+
+    Returns:
+        The comparison, and the trainings that no checked sample could have changed.
     """
     contest = _Contest(given, plan, seed)
     tried, end = dict(methods), contest.start + budget / 2
@@ -169,14 +183,14 @@ def compare(
     labels = given.y_clean[torch.cat(folds[:judged])]
     p = {name: torch.cat(rounds) for name, rounds in contest.p.items()}
     seconds = contest.spent
-    return Comparison(
+    found = Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
         members=_affordable(elected(p, labels), contest.cost, budget - seconds),
         seconds=seconds,
         folds=judged,
         left_out=tuple(name for name in methods if name not in tried),
-        trained=contest.trained,
     )
+    return found, contest.trained
 
 
 class _Contest:
@@ -184,7 +198,7 @@ class _Contest:
 
     Attributes:
         p: by method and round, the probabilities of the held-out samples, [held, classes].
-        trained: what methods of ``ALONE`` have learned.
+        trained: what methods that learn from the noisy labels alone have learned.
         cost: seconds that another training of each method takes.
         start: when it began.
     """
@@ -224,7 +238,7 @@ class _Contest:
         if name in self.trained:
             return self.trained[name]
         start = time.perf_counter()
-        if name in ALONE and not self.plan.validation:
+        if isinstance(method, NoisyOnly) and not self.plan.validation:
             self.trained[name] = learn(self.given, method, self.plan, self.seed)
             self.cost[name] = 0.0
             return self.trained[name]

@@ -32,9 +32,10 @@ class AsPublished(Method):
         """No: clean samples only steer."""
         return False
 
-    def build(self, task: Task) -> Learner:
-        """The learner of L2B with the published choices."""
-        published = L2B(
+    @property
+    def spelled_out(self) -> L2B:
+        """The same as L2B with the published choices."""
+        return L2B(
             engine=self.engine,
             normalise=self.normalise,
             pseudo=SelfLabels(),
@@ -42,4 +43,7 @@ class AsPublished(Method):
             warmup=self.warmup,
             clean_weight=0.0,
         )
-        return published.build(task)
+
+    def build(self, task: Task) -> Learner:
+        """The learner of L2B."""
+        return self.spelled_out.build(task)

@@ -99,6 +99,16 @@ class Method(ABC):
         """A learner at its start."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoisyOnly(Method):
+    """A method that learns from the noisy labels alone, whatever the clean set holds."""
+
+    @property
+    def fits_clean(self) -> bool:
+        """No: the clean set is not used."""
+        return False
+
+
 class Plain(Learner):
     """A learner whose step is one descent on one loss of its network."""
 

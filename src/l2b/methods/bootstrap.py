@@ -7,14 +7,14 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.pseudo import InPieces, PseudoLabels, SelfLabels
 from l2b.targets import labels
 from l2b.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bootstrap(Method):
+class Bootstrap(NoisyOnly):
     """Fixed bootstrapping: (1 − share) · observed + share · pseudo for every sample (Eq. 2).
 
     Attributes:
@@ -32,11 +32,6 @@ class Bootstrap(Method):
                 f"Bootstrap needs 0 <= share <= 1, got {self.share}: it is the pseudo-label's part "
                 "of the target; 0 is cross_entropy."
             )
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     def build(self, task: Task) -> Learner:
         """A learner with mixed targets."""

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoTeaching(Method):
+class CoTeaching(NoisyOnly):
     """Co-teaching: each of two networks learns the samples of smallest loss in the other.
 
     Of every batch a share R(e) = 1 − min(forget · e / ramp, forget) is kept in epoch e (Han et
@@ -35,11 +35,6 @@ class CoTeaching(Method):
                 f"CoTeaching needs 0 <= forget < 1 and ramp >= 1, got {self.forget} and "
                 f"{self.ramp}: something has to be left to learn from."
             )
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     def kept(self, epoch: int) -> float:
         """R(e): share of every batch that is learned from in an epoch (0-based)."""

@@ -4,18 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from l2b.methods.base import Learner, Method, Plain, Task
+from l2b.methods.base import Learner, NoisyOnly, Plain, Task
 from l2b.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossEntropy(Method):
+class CrossEntropy(NoisyOnly):
     """Standard training: mean cross-entropy towards the observed labels."""
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     def build(self, task: Task) -> Learner:
         """A learner that believes everything."""

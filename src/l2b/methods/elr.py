@@ -8,14 +8,14 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.types import Batch
 
 SURE = 1e-4  # probabilities are kept this far from 0 and 1, so that the logarithm is finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Elr(Method):
+class Elr(NoisyOnly):
     """Early-learning regularisation: cross-entropy + strength · log(1 − ⟨t, p⟩).
 
     t is the average of the sample's own past predictions,
@@ -39,11 +39,6 @@ class Elr(Method):
                 "Elr needs strength >= 0 and 0 <= memory < 1, got "
                 f"{self.strength} and {self.memory}."
             )
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     @property
     def takes_overlap(self) -> bool:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l2b.methods.base import Learner, Method, Plain, Task
+from l2b.methods.base import Learner, NoisyOnly, Plain, Task
 from l2b.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneralisedCrossEntropy(Method):
+class GeneralisedCrossEntropy(NoisyOnly):
     """Generalised cross-entropy: (1 − p_y^q) / q, between cross-entropy and absolute error.
 
     Zhang and Sabuncu 2018 (arXiv 1805.07836), Eq. 6; its gradient is that of cross-entropy
@@ -35,11 +35,6 @@ class GeneralisedCrossEntropy(Method):
             )
         if self.warmup < 0:
             raise ValueError(f"warmup must be 0 or more epochs, got {self.warmup}.")
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     def build(self, task: Task) -> Learner:
         """A learner with that loss."""

@@ -28,6 +28,7 @@ from l2b.methods.base import (
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.notices import notice
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
+from l2b.pseudo.views import Views, check_viewable
 from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
@@ -190,6 +191,8 @@ class L2BLearner(Learner):
     def _refuse_unsteppable(self) -> None:
         """Raise now what the first weighing would, which may be many epochs away."""
         module, method = self.network.module, self.method
+        if isinstance(method.pseudo, Views):
+            check_viewable(self.task.data.train.inputs)
         net = functional(module, method.engine.scope(module))
         method.lookahead(module, net.params, self.network.optimiser)
 

@@ -32,14 +32,18 @@ class L2RW(Method):
         """No: clean samples only steer."""
         return False
 
-    def build(self, task: Task) -> Learner:
-        """The learner of L2B, its pseudo-labels shut out."""
-        shut_out = ObservedOnly(then=self.normalise)
+    @property
+    def spelled_out(self) -> L2B:
+        """The same as L2B with its pseudo-labels shut out."""
         return L2B(
             engine=self.engine,
-            normalise=shut_out,
+            normalise=ObservedOnly(then=self.normalise),
             pseudo=SelfLabels(),
             lookahead=self.lookahead,
             warmup=self.warmup,
             clean_weight=0.0,
-        ).build(task)
+        )
+
+    def build(self, task: Task) -> Learner:
+        """The learner of L2B."""
+        return self.spelled_out.build(task)

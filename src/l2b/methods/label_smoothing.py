@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.targets import probabilities
 from l2b.types import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelSmoothing(Method):
+class LabelSmoothing(NoisyOnly):
     """Label smoothing: cross-entropy towards (1 − share) · observed + share / C for each class.
 
     Szegedy et al. 2016 (arXiv 1512.00567, Section 7); that it helps against label noise is
@@ -29,11 +29,6 @@ class LabelSmoothing(Method):
                 f"LabelSmoothing needs 0 <= share < 1, got {self.share}: at 1 every label would "
                 "say the same."
             )
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     @property
     def takes_overlap(self) -> bool:

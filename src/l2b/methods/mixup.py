@@ -7,12 +7,12 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.types import Batch, Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixup(Method):
+class Mixup(NoisyOnly):
     """Mixup: λx_i + (1 − λ)x_j is learned as λy_i + (1 − λ)y_j, with λ ~ Beta(a, a).
 
     Zhang et al. 2018 (arXiv 1710.09412, Eq. 1 and Figure 1a): one λ and one random partner
@@ -33,11 +33,6 @@ class Mixup(Method):
                 f"Mixup needs concentration > 0, got {self.concentration}: it is the parameter "
                 "of a Beta distribution."
             )
-
-    @property
-    def fits_clean(self) -> bool:
-        """No: the clean set is not used."""
-        return False
 
     @property
     def takes_overlap(self) -> bool:

@@ -59,14 +59,10 @@ class ViewAverage(Source):
     def __call__(self, z: Tensor, inputs: Inputs, index: Tensor | None) -> Tensor:
         """The averaged prediction, as class indices or probabilities."""
         del index
-        if not isinstance(inputs, Tensor) or inputs.ndim != 4:
-            raise ValueError(
-                "Views need images [n, channels, height, width], which can be zoomed and "
-                "mirrored: choose moving_average for other inputs."
-            )
+        images = check_viewable(inputs)
         total = torch.softmax(z, dim=1)
         if len(self.factors):
-            total = self._averaged(total, inputs)
+            total = self._averaged(total, images)
         return total if self.settings.soft else total.argmax(dim=1)
 
     def _averaged(self, own: Tensor, images: Tensor) -> Tensor:
@@ -82,6 +78,20 @@ class ViewAverage(Source):
             p = _seen(p, 1 / factors.to(p))
         p, weight = (part.view(count, n, *part.shape[1:]).sum(dim=0) for part in (p, weight))
         return (own + p) / (1 + weight)
+
+
+def check_viewable(inputs: Inputs) -> Tensor:
+    """The inputs, if they can be zoomed and mirrored.
+
+    Raises:
+        ValueError: if these are no images in two dimensions.
+    """
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
+        raise ValueError(
+            "Views need images [n, channels, height, width], which can be zoomed and "
+            "mirrored: choose moving_average for other inputs."
+        )
+    return inputs
 
 
 def _seen(images: Tensor, factors: Tensor) -> Tensor:
