@@ -22,6 +22,9 @@ from l2b.folder import RunFolder
 from l2b.grid import Grid, Trial, claim, cross, execute
 from l2b.grid.claim import Shelf, attempt, claimed, finished
 from l2b.grid.crew import Hand
+from l2b.grid.markdown import document, measures
+from l2b.grid.pictures import dots_picture
+from l2b.grid.results import Results, Row, flat
 from l2b.grid.trials import folder_name
 from l2b.grid.written import parse_grid
 from l2b.methods.clean_only import CleanOnly
@@ -100,6 +103,25 @@ def test_a_grid_is_executed_once_and_put_into_tables(tmp_path):
     curves = results.curves({"noise": "some", "method": "l2b"}, "test_accuracy")
     assert curves.shape == (2, 2)
     assert curves[:, -1].tolist() == pytest.approx([first[0], first[1]])
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_grids_on_masks_are_judged_by_dice(masks, tmp_path):
+    grid = small(seeds=1)
+    record = {"last_accuracy": 0.95, "chosen_accuracy": 0.9, "last_balanced_accuracy": 0.5,
+              "chosen_balanced_accuracy": 0.5}  # fmt: skip
+    record |= {"last_dice": 0.7, "chosen_dice": 0.6} if masks else {}
+    rows = tuple(Row(labels=t.labels, seed=0, folder=tmp_path, record=record) for t in grid.trials)
+    found = Results(grid=grid, folder=tmp_path, rows=rows, failures={}, missing=0)
+    text = document(found, "t", provenance("x"))
+    assert ("Dice of test cases" in text, "accuracy" in text) == (masks, not masks)
+    assert ("last_dice" in flat(rows[0])) == masks
+    dots_picture(tmp_path / "dots.png", "t", found)
+    shown = measures(found)
+    assert shown[:2] == (
+        ["last_dice", "chosen_dice"] if masks else ["last_accuracy", "chosen_accuracy"]
+    )
+    assert len(shown) == (2 if masks else 4)  # balanced accuracy says something else
 
 
 def test_a_failing_run_is_reported_and_stops_nothing(tmp_path):

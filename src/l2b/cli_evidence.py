@@ -131,7 +131,7 @@ def _grid(options: argparse.Namespace, rest: list[str]) -> int:
         raise ValueError(f"l2b grid takes no {rest[0]!r}: settings of runs go into the file.")
     from l2b.figures.base import said
     from l2b.grid import execute, read_grid
-    from l2b.grid.pictures import curve_panels, curves_picture, dots_picture
+    from l2b.grid.pictures import WORDS, curve_panels, curves_picture, dots_picture
     from l2b.provenance import provenance, typed
 
     grid = read_grid(options.file)
@@ -145,8 +145,9 @@ def _grid(options: argparse.Namespace, rest: list[str]) -> int:
     )
     paths = results.write(options.file.stem, provenance(typed(options.words)))
     if panels := curve_panels(results):
-        curves_picture(out / "curves.png", "Test accuracy by epoch", panels)
-        dots_picture(out / "accuracy.png", "Test accuracy", results)
+        title = f"Test {WORDS[results.judged]}"
+        curves_picture(out / "curves.png", f"{title} by epoch", panels, judged=results.judged)
+        dots_picture(out / "accuracy.png", title, results)
         paths = [out / "curves.png", out / "accuracy.png", *paths]
     print(said(results, paths))
     return 0 if not results.failures and not results.missing else 1

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from l2b.grid.results import Comparison, Results
 
 SECTIONS = {
+    "last_dice": "Dice of test cases at the last epoch",
+    "chosen_dice": "Dice of test cases at the epoch chosen on clean validation",
     "last_accuracy": "Test accuracy at the last epoch",
     "chosen_accuracy": "Test accuracy at the epoch chosen on clean validation",
     "last_balanced_accuracy": "Balanced test accuracy at the last epoch",
     "chosen_balanced_accuracy": "Balanced test accuracy at the chosen epoch",
 }
-PLAIN = ("last_accuracy", "chosen_accuracy")
 BALANCED = {
     "last_accuracy": "last_balanced_accuracy",
     "chosen_accuracy": "chosen_balanced_accuracy",
@@ -33,12 +34,13 @@ def document(results: "Results", title: str, provenance: Mapping[str, Any]) -> s
 
 
 def measures(results: "Results") -> list[str]:
-    """What deserves a table: balanced accuracy only where it says something else."""
+    """What deserves a table: of masks Dice; balanced accuracy where it says something else."""
     records = [row.record for row in results.rows]
-    plain = [m for m in PLAIN if any(record.get(m) is not None for record in records)]
-    pairs = ((record.get(m), record.get(BALANCED[m])) for record in records for m in plain)
+    plain = [m for m in results.headline if any(record.get(m) is not None for record in records)]
+    balanced = {m: BALANCED[m] for m in plain if m in BALANCED}
+    pairs = ((record.get(m), record.get(b)) for record in records for m, b in balanced.items())
     differ = any(abs(a - b) > UNBALANCED for a, b in pairs if a is not None and b is not None)
-    return plain + ([BALANCED[m] for m in plain] if differ else [])
+    return plain + (list(balanced.values()) if differ else [])
 
 
 def section(results: "Results", measure: str) -> str:

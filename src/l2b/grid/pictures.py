@@ -22,6 +22,7 @@ FURTHER = ("#009e73", "#cc79a7", "#b08900", "#56b4e9", "#7f1d1d", "#111827", "#0
 WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
 SHIFT = 0.008  # of the axis, between error bars that would lie on each other
 COLUMNS = 3  # panels side by side
+WORDS = {"accuracy": "accuracy", "dice": "Dice"}
 EPOCHS = {"last_accuracy": "last epoch", "chosen_accuracy": "epoch chosen on clean validation"}
 
 
@@ -47,9 +48,9 @@ def colours(labels: Iterable[str]) -> dict[str, str]:
     return {label: own.get(label) or next(rest) for label in labels}
 
 
-def curve_panels(results: Results, key: str = "test_accuracy") -> list[Panel]:
-    """Learning curves of every setting of a grid, as far as there are any."""
-    grid = results.grid
+def curve_panels(results: Results) -> list[Panel]:
+    """Learning curves of every setting of a grid, as far as there are any; of masks, Dice."""
+    grid, key = results.grid, f"test_{results.judged}"
     panels = []
     for setting in grid.settings:
         lines = {
@@ -62,7 +63,9 @@ def curve_panels(results: Results, key: str = "test_accuracy") -> list[Panel]:
     return panels
 
 
-def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str = "") -> None:
+def curves_picture(
+    path: Path, title: str, panels: Sequence[Panel], *, note: str = "", judged: str = "accuracy"
+) -> None:
     """Mean by epoch with a band of one standard deviation, one panel a setting.
 
     Args:
@@ -70,6 +73,7 @@ def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str
         title: what the picture shows.
         panels: fractions of the test set by seed and epoch.
         note: what a reader must know, in small letters.
+        judged: what the curves are of, see `Results.judged`.
     """
     colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
@@ -80,7 +84,7 @@ def curves_picture(path: Path, title: str, panels: Sequence[Panel], *, note: str
                 _band(axes, range(1, values.shape[1] + 1), values, colour[label])
             axes.set(xlabel="epoch", title=panel.title)
             axes.margins(x=0.01)
-        grid[0].set_ylabel("test accuracy (%)")
+        grid[0].set_ylabel(f"test {WORDS[judged]} (%)")
         for axes, panel in zip(grid, panels, strict=True):
             ends = {
                 k: (v.shape[1], float(100 * np.nanmean(v[:, -1]))) for k, v in panel.lines.items()
@@ -136,7 +140,7 @@ def numbers_picture(
 
 
 def dots_picture(path: Path, title: str, results: Results, *, note: str = "") -> None:
-    """Accuracy of every label in every setting: last epoch filled, chosen epoch hollow.
+    """Accuracy or Dice of every label in every setting: last epoch filled, chosen epoch hollow.
 
     Args:
         path: the PNG file.
@@ -151,11 +155,11 @@ def dots_picture(path: Path, title: str, results: Results, *, note: str = "") ->
         figure, panels = _figure(title, note, len(grid.settings), height=1.5 + 0.34 * len(labels))
         for axes, setting in zip(panels, grid.settings, strict=True):
             for place, label in enumerate(labels):
-                for measure, filled in (("last_accuracy", True), ("chosen_accuracy", False)):
+                for measure, filled in zip(results.headline, (True, False), strict=True):
                     values = results.values({**setting, grid.compare: label}, measure)
                     _dot(axes, list(values.values()), place, colour[label], filled=filled)
             axes.set_yticks(range(len(labels)), labels)
-            axes.set(title=" / ".join(setting.values()), xlabel="test accuracy (%)")
+            axes.set(title=" / ".join(setting.values()), xlabel=f"test {WORDS[results.judged]} (%)")
             axes.grid(axis="x", alpha=0.25)
         for axes in panels:  # which share the vertical axis, so this turns all of them
             axes.set_ylim(len(labels) - 0.5, -0.5)

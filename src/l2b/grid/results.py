@@ -11,7 +11,7 @@ import numpy as np
 from l2b.files import write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
-from l2b.grid.markdown import PLAIN, SECTIONS, document
+from l2b.grid.markdown import SECTIONS, document
 from l2b.grid.trials import Grid, folder_name
 from l2b.stats import Paired, holm, paired
 
@@ -84,6 +84,17 @@ class Results:
     failures: Mapping[str, str]
     missing: int
 
+    @property
+    def judged(self) -> str:
+        """What the runs are judged by: ``dice`` if they are on masks, or ``accuracy``."""
+        masks = any(row.record.get("last_dice") is not None for row in self.rows)
+        return "dice" if masks else "accuracy"
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """That, at the last and at the chosen epoch, as records name it."""
+        return f"last_{self.judged}", f"chosen_{self.judged}"
+
     def of(self, labels: Mapping[str, str]) -> list[Row]:
         """Finished runs with these labels, by seed."""
         here = [r for r in self.rows if all(r.labels[axis] == v for axis, v in labels.items())]
@@ -140,7 +151,7 @@ class Results:
             The paths of what was written.
         """
         rows = [flat(row) for row in self.rows]
-        tests = [asdict(found) for measure in PLAIN for found in self.comparisons(measure)]
+        tests = [asdict(found) for measure in self.headline for found in self.comparisons(measure)]
         write_text(self.folder / "results.md", document(self, title, provenance))
         write_json(
             self.folder / "results.json",
@@ -171,7 +182,7 @@ def read_results(grid: Grid, folder: Path) -> Results:
 
 def flat(row: Row) -> dict[str, Any]:
     """One line of the results table."""
-    found = {key: row.record.get(key) for key in COLUMNS}
+    found = {key: row.record.get(key) for key in COLUMNS if key in row.record or "dice" not in key}
     return {**row.labels, "seed": row.seed, **found, "run": row.folder.name}
 
 

@@ -17,6 +17,8 @@ from l2b.page import rendered
 
 COLOURS = 12  # that the style sheet has
 CURVES = {
+    "test_dice": "Dice of test cases (%)",
+    "validation_dice": "Dice on clean validation (%)",
     "test_accuracy": "Test accuracy (%)",
     "validation_accuracy": "Accuracy on clean validation (%)",
     "train_loss": "Training loss towards observed labels (nats)",
@@ -191,8 +193,8 @@ def _run(entry: Entry, home: Path) -> dict[str, Any]:
         "labels": list(entry.labels.values()),
         "seed": entry.run.seed if entry.run else "?",
         "state": state,
-        "last": _one(record.get("last_accuracy")),
-        "chosen": _one(record.get("chosen_accuracy")),
+        "last": _one(record.get("last_dice", record.get("last_accuracy"))),
+        "chosen": _one(record.get("chosen_dice", record.get("chosen_accuracy"))),
         "epoch": record.get("chosen_epoch") or "–",
         "noise_rate": _one(record.get("noise_rate")),
         "noise_hash": record.get("noise_hash") or "",
