@@ -156,7 +156,7 @@ def test_review_with_keys_and_export(browser, small, downloads, tmp_path):
     }
     file.unlink()
     browser.call("POST", f"{browser.session}/refresh", {})
-    assert browser.texts("#reviewed") == ["4"]  # nothing is lost
+    wait_for(lambda: browser.texts("#reviewed") == ["4"])  # nothing is lost
     browser.choose("status", "reviewed")
     assert browser.texts("#count") == ["4 of 60 labels"]
 
