@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 from evidence import METHODS, SETTINGS, base
-from provenance import RESULTS, provenance
-from spread import spread
+from provenance import RESULTS, provenance, rows_left
+from spread import gain, spread
 from tqdm import tqdm
 
 from l2b.estimation.learn import Plan, logits
@@ -86,25 +86,12 @@ def table(rows: list[dict[str, Any]], others: dict[tuple[str, str], dict[int, fl
 
 def _difference(ours: dict[int, float], other: dict[int, float]) -> tuple[str, str]:
     """Mean difference ± its standard error, and the p of the paired t-test."""
+    change, error = gain(ours, other)
+    if error is None:
+        return f"{change:+.1f}", "–"
     shared = sorted(ours.keys() & other.keys())
-    change = [ours[s] - other[s] for s in shared]
-    gain, sd = mean_sd(change)
-    if sd is None:
-        return f"{gain:+.1f}", "–"
     test = paired([ours[s] for s in shared], [other[s] for s in shared])
-    return f"{gain:+.1f} ± {sd / len(shared) ** 0.5:.1f}", p_value(test.t)
-
-
-def _there(path: Path, budget: float) -> list[dict[str, Any]]:
-    """Rows that an earlier call with this budget has left."""
-    if not path.is_file():
-        return []
-    found = json.loads(path.read_text())
-    if found["budget"] != budget:
-        raise ValueError(
-            f"{path} holds choices within {found['budget']:g} s: choose another --out or remove it."
-        )
-    return found["rows"]
+    return f"{change:+.1f} ± {error:.1f}", p_value(test.t)
 
 
 def main() -> None:
@@ -116,7 +103,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path, default=RESULTS / "auto.json")
     options = parser.parse_args()
-    rows = _there(options.out, options.budget)
+    rows = rows_left(options.out, (options.budget,))
     done = {(row["setting"], row["seed"]) for row in rows}
     wanted = [
         (setting, seed)
@@ -128,7 +115,7 @@ def main() -> None:
         waiting = [pool.submit(one, *task, options.budget) for task in wanted]
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
             rows.append(future.result())
-            write_json(options.out, {**provenance(), "budget": options.budget, "rows": rows})
+            write_json(options.out, {**provenance(), "settings": (options.budget,), "rows": rows})
     kept = json.loads((RESULTS / "evidence.json").read_text())["rows"]
     others: dict[tuple[str, str], dict[int, float]] = {
         (name, setting): {} for name in METHODS for setting in SETTINGS

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from provenance import provenance
+from spread import gain
 
 from l2b.catalog import default
 from l2b.experiment import Run
@@ -90,12 +91,10 @@ def verdicts(results: Results, measure: str) -> str:
             for c in results.comparisons(measure)
             if c.setting == setting and c.other == best
         )
-        shared = [ours[s] - others[best][s] for s in ours.keys() & others[best].keys()]
-        gain, sd = mean_sd(shared)
-        error = None if sd is None else sd / len(shared) ** 0.5
-        level = error is not None and abs(gain) <= error
-        word = "level" if level else "ahead" if gain > 0 else "behind"
-        points = f"{100 * gain:+.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
+        change, error = gain(ours, others[best])
+        level = error is not None and abs(change) <= error
+        word = "level" if level else "ahead" if change > 0 else "behind"
+        points = f"{100 * change:+.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
         rows.append(
             [setting["setting"], percent(list(ours.values())), best,
              percent(list(others[best].values())), points, p_value(test.t), word]

@@ -1,5 +1,6 @@
 """What a reader must know to repeat a measurement."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,17 @@ def provenance() -> dict[str, Any]:
     """Command, commit, versions, threads and machine of this process."""
     command = " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]])
     return {**described(command), "commit": COMMIT, "threads": torch.get_num_threads()}
+
+
+def rows_left(path: Path, settings: tuple[float, ...]) -> list[dict[str, Any]]:
+    """Rows that an earlier call with these settings has left in a file of results.
+
+    Raises:
+        ValueError: if the file holds rows of other settings.
+    """
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text())
+    if found.get("settings") != list(settings):
+        raise ValueError(f"{path} holds other settings: choose another --out, or remove it.")
+    return found["rows"]

@@ -10,7 +10,6 @@ What is in the file already is not run again.
 
 import argparse
 import itertools
-import json
 import statistics
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from provenance import RESULTS, provenance
+from provenance import RESULTS, provenance, rows_left
 from spread import spread
 from steering import steering
 from tqdm import tqdm
@@ -133,16 +132,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _there(path: Path, settings: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Rows that an earlier call with these epochs, volumes and clean volumes has left."""
-    if not path.is_file():
-        return []
-    found = json.loads(path.read_text())
-    if found.get("settings") != list(settings):
-        raise ValueError(f"{path} holds other settings: choose another --out, or remove it.")
-    return found["rows"]
-
-
 def main() -> None:
     """Run what is missing, print the table, keep the figures after each run."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -165,7 +154,7 @@ def main() -> None:
         for method in options.methods
     ]
     kept = (options.epochs, options.volumes, options.clean)
-    rows = _there(options.out, kept)
+    rows = rows_left(options.out, kept)
     done = {(row["method"], row["extra_clean_step"], row["seed"]) for row in rows}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(one, task, *kept) for task in tasks if task not in done]

@@ -23,7 +23,7 @@ from l2b.grid import Grid, Trial, claim, cross, execute
 from l2b.grid.claim import Shelf, attempt, claimed, finished
 from l2b.grid.crew import Hand
 from l2b.grid.markdown import document, measures
-from l2b.grid.pictures import dots_picture
+from l2b.grid.pictures import curve_panels, dots_picture
 from l2b.grid.results import Results, Row, flat
 from l2b.grid.trials import folder_name
 from l2b.grid.written import parse_grid
@@ -117,6 +117,9 @@ def test_grids_on_masks_are_judged_by_dice(masks, tmp_path):
     assert ("Dice of test cases" in text, "accuracy" in text) == (masks, not masks)
     assert ("last_dice" in flat(rows[0])) == masks
     dots_picture(tmp_path / "dots.png", "t", found)
+    (tmp_path / "metrics.jsonl").write_text('{"test_dice": 0.7, "test_accuracy": 0.95}\n')
+    drawn = {line.item() for panel in curve_panels(found) for line in panel.lines.values()}
+    assert drawn == {0.7 if masks else 0.95}
     shown = measures(found)
     assert shown[:2] == (
         ["last_dice", "chosen_dice"] if masks else ["last_accuracy", "chosen_accuracy"]

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,10 +21,13 @@ from l2b.datasets.promise12 import Promise12
 from l2b.experiment import Run
 from l2b.loop import Loop
 from l2b.mask_figure import _seen, masks_figure
+from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.l2b_masks import L2BMasks
+from l2b.methods.l2rw import L2RW
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
+from l2b.overview import write_overview
 from l2b.pseudo.views import Views
 from l2b.train import Training
 from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
@@ -163,6 +167,23 @@ def test_slabs_are_learned_drawn_and_audited(deep_task, tmp_path):
         assert torch.equal(seen.pool.inputs[row], data.train.inputs[slab][:, best])
     # α + β = 1 at every voxel of the two slabs, times their number.
     torch.testing.assert_close(seen.alpha + seen.beta, torch.ones(2, 32, 32))
+    # Another method's picture has that method's weights.
+    alone = _seen(replace(run, method=L2RW()), data, out / "model.safetensors", 2)
+    assert alone.alpha.max() > 0 and not alone.beta.any()
+
+
+def test_a_report_on_masks_shows_dice(deep_task, tmp_path):
+    run = Run(
+        data=Decathlon(root=deep_task), noise=Mask(dice=0.7), model=Unet(width=2),
+        method=CrossEntropy(), clean=1, training=Training(epochs=1, batch=8, threads=1),
+    )  # fmt: skip
+    found = run.execute(tmp_path / "run", progress=False).record
+    text = write_overview([tmp_path / "run"], tmp_path / "report.html").read_text()
+    assert "Dice of test cases (%)" in text
+    cells = [
+        f'<td class="n">{100 * found[key]:.1f} %</td>' for key in ("last_dice", "last_accuracy")
+    ]
+    assert [cell in text for cell in cells] == [True, False]
 
 
 def test_views_of_slabs_are_refused_before_training(deep_task):

@@ -139,22 +139,15 @@ def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
         candidates=method.candidates,
     )
     alpha, beta = (w * found.alpha.numel() for w in (found.alpha, found.beta))
+    best, each = _sizes(_accurate(pool)[rows]).argmax(dim=1), torch.arange(len(rows))
+    images = pool.inputs[rows]
     shown = Pool(
-        inputs=pool.inputs[rows],
-        labels=pool.labels[rows],
+        inputs=images.reshape(*images.shape[:2], -1, *images.shape[-2:])[each, :, best],
+        labels=_by_slice(pool.labels[rows])[each, best],
         index=pool.index[rows],
-        true=None if pool.true is None else pool.true[rows],
+        true=None if pool.true is None else _by_slice(pool.true[rows])[each, best],
     )
-    if pool.labels.ndim == 4:
-        best, each = _sizes(_accurate(shown)).argmax(dim=1), torch.arange(len(rows))
-        alpha, beta = alpha[each, best], beta[each, best]
-        shown = Pool(
-            inputs=shown.inputs[each, :, best],
-            labels=shown.labels[each, best],
-            index=shown.index,
-            true=None if shown.true is None else shown.true[each, best],
-        )
-    return Seen(shown, alpha, beta)
+    return Seen(shown, _by_slice(alpha)[each, best], _by_slice(beta)[each, best])
 
 
 def _weighing(method: Method) -> L2B:
@@ -182,8 +175,13 @@ def _accurate(pool: Pool) -> Tensor:
 
 
 def _sizes(masks: Tensor) -> Tensor:
-    """Pixels of objects in every slice of every sample, [N, slices]; an image is one slice."""
-    return (masks > 0).flatten(-2).sum(dim=-1).view(len(masks), -1)
+    """Pixels of objects in every slice of every sample, [N, slices]."""
+    return (_by_slice(masks) > 0).flatten(2).sum(dim=2)
+
+
+def _by_slice(masks: Tensor) -> Tensor:
+    """[N, slices, height, width]; an image is one slice."""
+    return masks.reshape(len(masks), -1, *masks.shape[-2:])
 
 
 def _drawn(seen: Seen) -> Figure:

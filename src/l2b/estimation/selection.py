@@ -157,10 +157,9 @@ def compare(
 
     Every round trains all methods without one fold of the checked samples and judges all by
     it. Those that learn from the noisy labels alone train once, unless checked samples choose
-    their epoch. The final
-    training on everything takes about as long as one round at most, so a round starts only if it
-    and the final training should end within the budget, and the first round ends early once half
-    of the budget is spent. Its first two methods always run.
+    their epoch. The final training on everything takes about as long as one round at most, so a
+    round starts only if it and the final training should end within the budget, and the first
+    round ends early once half of the budget is spent. Its first two methods always run.
 
     Args:
         given: noisy and checked samples.
