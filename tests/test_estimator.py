@@ -6,6 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -307,9 +309,9 @@ def test_auto_compares_on_checked_samples_and_says_so(problem, capsys):
 def test_auto_trains_once_what_no_checked_sample_changes(problem, monkeypatch, validation):
     trained = []
 
-    def counted(given, method, plan, seed):
-        trained.append((name_of(method), len(given.y_clean)))
-        return learn(given, method, plan, seed)
+    def counted(samples, method, plan, seed):
+        trained.append((name_of(method), len(samples.y_clean)))
+        return learn(samples, method, plan, seed)
 
     monkeypatch.setattr(selection, "learn", counted)
     monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.5, WITHOUT: 0.5})
@@ -329,9 +331,9 @@ def test_auto_trains_once_what_no_checked_sample_changes(problem, monkeypatch, v
 def test_a_round_begins_only_if_it_and_the_final_training_fit(problem, monkeypatch):
     clock, cost = [0.0], 10.0
 
-    def taking(given, method, plan, seed):
+    def taking(samples, method, plan, seed):
         clock[0] += cost
-        return learn(given, method, plan, seed)
+        return learn(samples, method, plan, seed)
 
     monkeypatch.setattr(selection, "learn", taking)
     monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
@@ -357,11 +359,24 @@ def test_auto_keeps_to_its_time(problem):
     assert "No time for fine_tune" in found.summary()
 
 
-def test_a_committee_trains_only_whom_time_allows():
-    members, cost = {"a": 0.5, "b": 0.3, "c": 0.2}, {"a": 5.0, "b": 2.0, "c": 1.0}
-    assert _affordable(members, cost, 8.0) == pytest.approx(members)
-    assert _affordable(members, cost, 7.5) == pytest.approx({"a": 0.625, "b": 0.375})
-    assert _affordable(members, cost, -1.0) == {"a": 1.0}
+def test_a_committee_trains_anew_only_whom_time_allows():
+    members, cost = ["a", "b", "c"], {"a": 5.0, "b": 2.0, "c": 1.0}
+    assert _affordable(members, cost, 8.0) == members
+    assert _affordable(members, cost, 7.5) == ["a", "b"]
+    assert _affordable(members, cost, -1.0) == ["a"]
+
+
+def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
+    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
+    model = quick(method="auto", epochs=2).fit(problem.x, problem.y, clean=problem.clean)
+    # ELR learned once; the checked samples alone in three rounds, and on all of them.
+    assert model.module_.weights == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
+    assert len(set(model.module_.members)) == 5
+    hurried = quick(method="auto", epochs=2, time_budget=1e-6)
+    monkeypatch.setattr(selection, "elected", lambda p, labels: {WITHOUT: 0.6, "elr": 0.4})
+    monkeypatch.setattr(selection, "FEWEST", 6)
+    hurried.fit(problem.x, problem.y, clean=problem.clean)
+    assert hurried.module_.weights == pytest.approx([0.3, 0.3, 0.4])
 
 
 def test_auto_tells_when_noisy_labels_do_not_help():
@@ -389,8 +404,31 @@ def test_an_election_takes_members_that_make_up_for_each_other():
     left = torch.stack([sure, sure.flip(0), unsure, unsure.flip(0)])
     right = torch.stack([unsure, unsure.flip(0), sure, sure.flip(0)])
     wrong = 1 - torch.eye(2)[labels]
-    assert elected({"a": left, "b": right, "c": wrong}, labels) == {"a": 0.5, "b": 0.5}
+    assert elected({"a": left, "b": right, "c": wrong}, labels) == pytest.approx(
+        {"a": 0.5, "b": 0.5}
+    )
     assert elected({"a": left, "c": wrong}, labels) == {"a": 1.0}
+    assert elected({"c": wrong}, labels) == {"c": 1.0}
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_an_election_finds_the_likeliest_mixture(seed):
+    draw = torch.Generator().manual_seed(seed)
+    p = {n: torch.softmax(2 * torch.randn(30, 3, generator=draw), dim=1) for n in "abc"}
+    labels = torch.randint(3, (30,), generator=draw)
+    rows = torch.arange(30)
+
+    def likelihood(weights):
+        mixed = sum(w * p[n][rows, labels].double() for n, w in weights.items())
+        return mixed.log().sum()
+
+    found = elected(p, labels)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert sum(found.values()) == pytest.approx(1) and min(found.values()) >= 0.05
+    # Members under 5 % are left out, which may cost a little.
+    share = torch.distributions.Dirichlet(torch.ones(3)).sample((50,)).tolist()
+    best = max(likelihood(dict(zip("abc", w, strict=True))) for w in share)
+    assert likelihood(found) > best - 0.2
 
 
 def test_comparison_by_hand():

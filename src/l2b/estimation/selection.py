@@ -1,5 +1,6 @@
 """Compare methods on the checked samples, within a time budget."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -117,7 +118,7 @@ class Elected:
     Attributes:
         comparison: how it chose.
         learned: the final training of the member with the most weight.
-        module: the members' vote, or the only member.
+        module: the vote of all networks that the members have trained, or the only one.
     """
 
     comparison: Comparison
@@ -128,7 +129,11 @@ class Elected:
 def elect(
     given: Given, plan: Plan, *, budget: float, seed: int, say: Callable[[str], None]
 ) -> Elected:
-    """Compare all candidates, then train those that vote on everything.
+    """Compare all candidates, then train those that vote on everything, too.
+
+    The networks of the comparison vote as well: a member's weight is shared evenly by those of
+    its rounds and that of its final training. The first member always has a final training, the
+    others have one while there is time.
 
     Args:
         given: noisy and checked samples.
@@ -138,21 +143,25 @@ def elect(
         say: is told what was found, before the final trainings.
     """
     methods = candidates()
-    found, trained = compare(given, methods, plan, budget=budget, seed=seed)
+    contest = _Contest(given, plan, seed)
+    found = compare(contest, methods, budget=budget)
     say(found.summary())
-    learned = [
-        trained[name] if name in trained else learn(given, methods[name], plan, seed)
-        for name in found.members
-    ]
-    modules = [each.module for each in learned]
-    weights = list(found.members.values())
+    last: dict[str, Learned] = {}
+    for name in _affordable(list(found.members), contest.cost, budget - found.seconds):
+        known = contest.trained.get(name)
+        last[name] = known or learn(given, methods[name], plan, seed)
+        contest.modules[name].append(last[name].module)
+    modules: list[nn.Module] = []
+    weights: list[float] = []
+    for name, weight in found.members.items():
+        ours = list(dict.fromkeys(contest.modules[name]))  # what learned once is there once
+        modules += ours
+        weights += [weight / len(ours)] * len(ours)
     module = modules[0] if len(modules) == 1 else Committee(modules, weights)
-    return Elected(comparison=found, learned=learned[0], module=module)
+    return Elected(comparison=found, learned=last[found.chosen], module=module)
 
 
-def compare(
-    given: Given, methods: dict[str, Method], plan: Plan, *, budget: float, seed: int
-) -> tuple[Comparison, dict[str, Learned]]:
+def compare(contest: "_Contest", methods: dict[str, Method], *, budget: float) -> Comparison:
     """Cross-validate every method on the checked samples.
 
     Every round trains all methods without one fold of the checked samples and judges all by
@@ -162,17 +171,12 @@ def compare(
     round ends early once half of the budget is spent. Its first two methods always run.
 
     Args:
-        given: noisy and checked samples.
+        contest: a new one; keeps the networks that were trained.
         methods: what to compare, by name; the most important ones first.
-        plan: how to train.
         budget: seconds for the comparison and the final training.
-        seed: of folds and trainings.
-
-    Returns:
-        The comparison, and the trainings that no checked sample could have changed.
     """
-    contest = _Contest(given, plan, seed)
     tried, end = dict(methods), contest.start + budget / 2
+    given, seed = contest.given, contest.seed
     folds = _folds(given.y_clean, seed)
     judged = 0
     while judged < len(folds) and (not judged or contest.spent + 2 * contest.round_cost <= budget):
@@ -181,15 +185,13 @@ def compare(
         judged, end = judged + 1, math.inf
     labels = given.y_clean[torch.cat(folds[:judged])]
     p = {name: torch.cat(rounds) for name, rounds in contest.p.items()}
-    seconds = contest.spent
-    found = Comparison(
+    return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
-        members=_affordable(elected(p, labels), contest.cost, budget - seconds),
-        seconds=seconds,
+        members=elected(p, labels),
+        seconds=contest.spent,
         folds=judged,
         left_out=tuple(name for name in methods if name not in tried),
     )
-    return found, contest.trained
 
 
 class _Contest:
@@ -197,6 +199,7 @@ class _Contest:
 
     Attributes:
         p: by method and round, the probabilities of the held-out samples, [held, classes].
+        modules: by method, the network of each round.
         trained: what methods that learn from the noisy labels alone have learned.
         cost: seconds that another training of each method takes.
         start: when it began.
@@ -205,6 +208,7 @@ class _Contest:
     def __init__(self, given: Given, plan: Plan, seed: int) -> None:
         self.given, self.plan, self.seed = given, plan, seed
         self.p: dict[str, list[Tensor]] = {}
+        self.modules: dict[str, list[nn.Module]] = {}
         self.trained: dict[str, Learned] = {}
         self.cost: dict[str, float] = {}
         self.start = time.perf_counter()
@@ -232,6 +236,7 @@ class _Contest:
                 learned = self._learned(name, method, part, seed)
                 z = logits(learned.module, judged.inputs)
                 self.p.setdefault(name, []).append(torch.softmax(z, dim=1))
+                self.modules.setdefault(name, []).append(learned.module)
 
     def _learned(self, name: str, method: Method, part: Given, seed: int) -> Learned:
         if name in self.trained:
@@ -246,17 +251,10 @@ class _Contest:
         return learned
 
 
-def _affordable(
-    members: dict[str, float], cost: dict[str, float], budget: float
-) -> dict[str, float]:
-    """The heaviest members whose final training fits into what is left, at least the first."""
-    kept, spent = {}, 0.0
-    for name, weight in members.items():
-        spent += cost[name]
-        if kept and spent > budget:
-            break
-        kept[name] = weight
-    return {name: weight / sum(kept.values()) for name, weight in kept.items()}
+def _affordable(members: list[str], cost: dict[str, float], budget: float) -> list[str]:
+    """The foremost members whose final training fits into what is left, at least the first."""
+    spent = list(itertools.accumulate(cost[name] for name in members))
+    return [n for i, n in enumerate(members) if not i or spent[i] <= budget]
 
 
 def _folds(labels: Tensor, seed: int) -> list[Tensor]:
