@@ -143,7 +143,7 @@ def elect(
         say: is told what was found, before the final trainings.
     """
     methods = candidates()
-    contest = _Contest(given, plan, seed)
+    contest = Contest(given, plan, seed)
     found = compare(contest, methods, budget=budget)
     say(found.summary())
     last: dict[str, Learned] = {}
@@ -161,7 +161,7 @@ def elect(
     return Elected(comparison=found, learned=last[found.chosen], module=module)
 
 
-def compare(contest: "_Contest", methods: dict[str, Method], *, budget: float) -> Comparison:
+def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) -> Comparison:
     """Cross-validate every method on the checked samples.
 
     Every round trains all methods without one fold of the checked samples and judges all by
@@ -176,15 +176,14 @@ def compare(contest: "_Contest", methods: dict[str, Method], *, budget: float) -
         budget: seconds for the comparison and the final training.
     """
     tried, end = dict(methods), contest.start + budget / 2
-    given, seed = contest.given, contest.seed
-    folds = _folds(given.y_clean, seed)
+    seed = contest.seed
+    folds = _folds(contest.given.y_clean, seed)
     judged = 0
     while judged < len(folds) and (not judged or contest.spent + 2 * contest.round_cost <= budget):
         contest.round(tried, folds[judged], seed + judged, end)
         tried = {name: methods[name] for name in contest.p}
         judged, end = judged + 1, math.inf
-    labels = given.y_clean[torch.cat(folds[:judged])]
-    p = {name: torch.cat(rounds) for name, rounds in contest.p.items()}
+    p, labels = contest.held_out
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
         members=elected(p, labels),
@@ -194,11 +193,12 @@ def compare(contest: "_Contest", methods: dict[str, Method], *, budget: float) -
     )
 
 
-class _Contest:
+class Contest:
     """What the rounds have found so far.
 
     Attributes:
         p: by method and round, the probabilities of the held-out samples, [held, classes].
+        judged: by round, the positions of these, [held].
         modules: by method, the network of each round.
         trained: what methods that learn from the noisy labels alone have learned.
         cost: seconds that another training of each method takes.
@@ -206,8 +206,16 @@ class _Contest:
     """
 
     def __init__(self, given: Given, plan: Plan, seed: int) -> None:
+        """Begin with nothing.
+
+        Args:
+            given: noisy and checked samples.
+            plan: how to train.
+            seed: of folds and trainings.
+        """
         self.given, self.plan, self.seed = given, plan, seed
         self.p: dict[str, list[Tensor]] = {}
+        self.judged: list[Tensor] = []
         self.modules: dict[str, list[nn.Module]] = {}
         self.trained: dict[str, Learned] = {}
         self.cost: dict[str, float] = {}
@@ -223,6 +231,12 @@ class _Contest:
         """Seconds that another round should take."""
         return sum(self.cost.values())
 
+    @property
+    def held_out(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Of all rounds: probabilities of each method, [judged, classes]; true labels, [judged]."""
+        p = {name: torch.cat(rounds) for name, rounds in self.p.items()}
+        return p, self.given.y_clean[torch.cat(self.judged)]
+
     def round(self, methods: dict[str, Method], held: Tensor, seed: int, end: float) -> None:
         """Train each method without the held-out samples and judge it by them.
 
@@ -230,6 +244,7 @@ class _Contest:
         """
         kept = torch.ones(len(self.given.y_clean), dtype=torch.bool)
         kept[held] = False
+        self.judged.append(held)
         part, judged = self.given.learn_from(kept), self.given.checked(held)
         for number, (name, method) in enumerate(methods.items()):
             if number < FEWEST or time.perf_counter() < end:

@@ -1,0 +1,156 @@
+"""Who should vote in the automatic choice? Rules of election compared, on development data.
+
+python benchmarks/election.py [--seeds 2] [--sets …] [--workers 2] [--out FILE]
+
+On the sets of benchmarks/tune_defaults.py (held out of the *training* splits), all candidates of
+`L2BClassifier(method="auto")` are cross-validated on the clean samples and trained on everything,
+without a limit of time. Then two rules make weights of the same held-out probabilities: greedy
+votes by accuracy (Caruana et al. 2004, "Ensemble selection from libraries of models") and the
+likeliest mixture; and three groups of networks vote by them: those of the final trainings, those
+of the rounds, or both. Held-out accuracy in percent. What is in the file already is not run again.
+"""
+
+import argparse
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from provenance import RESULTS, provenance, rows_left
+from spread import spread
+from torch import Tensor
+from tqdm import tqdm
+from tune_defaults import TRIALS, loaded
+
+from l2b.data import prepare
+from l2b.estimation.committee import elected
+from l2b.estimation.learn import Plan, learn, logits
+from l2b.estimation.selection import Contest, candidates, compare
+from l2b.estimation.task import Given
+from l2b.files import write_json
+from l2b.grid.markdown import rendered
+
+VOTES = 10
+FIRST_SEED = 10  # others chose the defaults
+USUAL = (
+    "digits, symmetric 40", "digits, pairs 40", "fashion, symmetric 40", "fashion, pairs 40",
+    "trec, weak",
+)  # fmt: skip
+
+
+def greedy(p: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
+    """One vote at a time to whom the committee's accuracy gains most by; ties by likelihood."""
+    total, votes = torch.zeros_like(next(iter(p.values()))), []
+    best, kept = (-1.0, 0.0), 1
+    for number in range(1, VOTES + 1):
+        scores = {name: _score((total + q) / number, labels) for name, q in p.items()}
+        name = max(scores, key=scores.__getitem__)
+        votes.append(name)
+        total = total + p[name]
+        if scores[name] > best:
+            best, kept = scores[name], number
+    return {name: votes[:kept].count(name) / kept for name in votes[:kept]}
+
+
+def _score(p: Tensor, labels: Tensor) -> tuple[float, float]:
+    right = (p.argmax(dim=1) == labels).double().mean().item()
+    return right, p.gather(1, labels.unsqueeze(1)).clamp_min(1e-6).log().mean().item()
+
+
+RULES: dict[str, Callable[[dict[str, Tensor], Tensor], dict[str, float]]] = {
+    "greedy votes": greedy,
+    "likeliest mixture": elected,
+}
+GROUPS = ("final", "rounds", "both")
+
+
+def one(trial: str, seed: int) -> dict[str, Any]:
+    """Held-out accuracy in percent of every candidate, and of every rule and group."""
+    torch.set_num_threads(1)
+    case = TRIALS[trial]
+    data = prepare(loaded(trial), case.noise, clean=case.clean, validation=0.2, seed=seed)
+    assert data.test is not None
+    given = Given(
+        x=data.standardise(data.train.inputs),
+        y=data.train.labels,
+        index=data.train.index,
+        x_clean=data.standardise(data.clean.inputs),
+        y_clean=data.clean.labels,
+        classes=data.classes,
+    )
+    training = replace(
+        case.training, clean_batch=min(case.training.clean_batch, len(data.clean)), threads=1
+    )
+    plan = Plan(model=case.model, training=training, validation=0.0, progress=False)
+    contest, methods = Contest(given, plan, seed), candidates()
+    compare(contest, methods, budget=float("inf"))
+    held, labels = data.standardise(data.test.inputs), data.test.labels
+    votes: dict[str, dict[str, list[Tensor]]] = {group: {} for group in GROUPS}
+    for name, method in methods.items():
+        known = contest.trained.get(name)
+        last = torch.softmax(logits((known or learn(given, method, plan, seed)).module, held), 1)
+        modules = dict.fromkeys(contest.modules[name])
+        rounds = [last] if known else [torch.softmax(logits(m, held), dim=1) for m in modules]
+        both = rounds if known else [*rounds, last]
+        votes["final"][name], votes["rounds"][name], votes["both"][name] = [last], rounds, both
+    p, checked = contest.held_out
+    found = {}
+    for rule, elect in RULES.items():
+        for group, by in votes.items():
+            weights = elect(p, checked)
+            mixed = sum(w * torch.stack(by[name]).mean(dim=0) for name, w in weights.items())
+            found[f"{rule}, {group}"] = _accuracy(mixed, labels)
+    single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
+    return {"set": trial, "seed": seed, "single": single, "elected": found}
+
+
+def _accuracy(p: Tensor | int, labels: Tensor) -> float:
+    assert isinstance(p, Tensor)
+    return 100 * (p.argmax(dim=1) == labels).double().mean().item()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """By rule and group, and the best single candidate of every run, which nobody knows."""
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    figures = {"best single candidate": lambda row: max(row["single"].values())} | {
+        f"{rule}, {group}": lambda row, key=f"{rule}, {group}": row["elected"][key]
+        for rule in RULES
+        for group in GROUPS
+    }
+    lines = []
+    for name, figure in figures.items():
+        by_set = [[figure(row) for row in rows if row["set"] == s] for s in sets]
+        mean = sum(sum(found) / len(found) for found in by_set) / len(sets)
+        lines.append([name, *(spread(found) for found in by_set), f"{mean:.1f}"])
+    return rendered(["who votes", *sets, "mean"], lines)
+
+
+def main() -> None:
+    """Run what is missing, keep the figures after each run, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--sets", nargs="+", choices=list(TRIALS), default=list(USUAL))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS / "election.json")
+    options = parser.parse_args()
+    rows = rows_left(options.out, ())
+    done = {(row["set"], row["seed"]) for row in rows}
+    wanted = [
+        (trial, FIRST_SEED + seed)
+        for seed in range(options.seeds)
+        for trial in options.sets
+        if (trial, FIRST_SEED + seed) not in done
+    ]
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(one, *task) for task in wanted]
+        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
+            rows.append(future.result())
+            write_json(options.out, {**provenance(), "settings": (), "rows": rows})
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
