@@ -48,8 +48,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             module, which is copied; a function (shape, classes) → module; an l2b model.
         method: "auto", a method's name (see ``l2b list methods``), or a method. "auto"
             compares methods, among them the checked samples alone, by cross-validation on the
-            checked samples, and lets the ones that do best together vote; without checked
-            samples it is "gold_posterior".
+            checked samples, and lets the networks of those that do best together vote, which
+            are 1 to 32; without checked samples it is "gold_posterior".
         epochs: passes over X; None chooses 20 to 100 by its size.
         batch_size: most samples per step.
         learning_rate: of SGD with momentum, which falls to zero along half a cosine.
@@ -70,7 +70,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         classes_: labels, sorted.
         n_features_in_: number of features.
         feature_names_in_: their names, if X had any.
-        module_: the trained network, from scaled inputs to logits.
+        module_: the trained network, from scaled inputs to logits; with "auto", of all that vote.
         method_: the method that trained it; with "auto", the foremost one.
         comparison_: what "auto" found, or None.
         noisy_labels_help_: whether "auto" found that they do; None for other methods.
