@@ -7,7 +7,8 @@ On the sets of benchmarks/tune_defaults.py (held out of the *training* splits), 
 without a limit of time. Then two rules make weights of the same held-out probabilities: greedy
 votes by accuracy (Caruana et al. 2004, "Ensemble selection from libraries of models") and the
 likeliest mixture; and three groups of networks vote by them: those of the final trainings, those
-of the rounds, or both. Last, what L2B contributes: the same without it. Held-out accuracy in percent. What is in the file already is not run again.
+of the rounds, or both. Last, what L2B contributes: the same without it. Held-out accuracy in
+percent. What is in the file already is not run again.
 """
 
 import argparse
