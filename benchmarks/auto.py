@@ -23,6 +23,7 @@ from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
 from tqdm import tqdm
 
+from l2b.data import Data
 from l2b.estimation.learn import Plan, logits
 from l2b.estimation.selection import elect
 from l2b.estimation.task import Given
@@ -40,14 +41,7 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     run = replace(base(setting), seed=seed)
     data = run.prepare()
     assert data.test is not None
-    given = Given(
-        x=data.standardise(data.train.inputs),
-        y=data.train.labels,
-        index=data.train.index,
-        x_clean=data.standardise(data.clean.inputs),
-        y_clean=data.clean.labels,
-        classes=data.classes,
-    )
+    given = samples(data)
     training = replace(run.training, threads=1)
     plan = Plan(model=run.model, training=training, validation=0.0, progress=False)
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
@@ -63,6 +57,18 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
         "left_out": found.left_out,
         "seconds": found.seconds,
     }
+
+
+def samples(data: Data) -> Given:
+    """Noisy and clean samples of a prepared set, as the estimator has them."""
+    return Given(
+        x=data.standardise(data.train.inputs),
+        y=data.train.labels,
+        index=data.train.index,
+        x_clean=data.standardise(data.clean.inputs),
+        y_clean=data.clean.labels,
+        classes=data.classes,
+    )
 
 
 def table(rows: list[dict[str, Any]], others: dict[tuple[str, str], dict[int, float]]) -> str:

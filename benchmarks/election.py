@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from auto import samples
 from provenance import RESULTS, provenance, rows_left
 from spread import spread
 from torch import Tensor
@@ -30,7 +31,6 @@ from l2b.data import prepare
 from l2b.estimation.committee import elected
 from l2b.estimation.learn import Plan, learn, logits
 from l2b.estimation.selection import Contest, candidates, compare
-from l2b.estimation.task import Given
 from l2b.files import write_json
 from l2b.grid.markdown import rendered
 
@@ -75,14 +75,7 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     case = TRIALS[trial]
     data = prepare(loaded(trial), case.noise, clean=case.clean, validation=0.2, seed=seed)
     assert data.test is not None
-    given = Given(
-        x=data.standardise(data.train.inputs),
-        y=data.train.labels,
-        index=data.train.index,
-        x_clean=data.standardise(data.clean.inputs),
-        y_clean=data.clean.labels,
-        classes=data.classes,
-    )
+    given = samples(data)
     training = replace(
         case.training, clean_batch=min(case.training.clean_batch, len(data.clean)), threads=1
     )
