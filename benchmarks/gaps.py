@@ -1,0 +1,79 @@
+"""How far each method is from the best of every setting, as a picture.
+
+python benchmarks/gaps.py [--out FILE.png]
+
+From benchmarks/results/evidence.json and auto.json: test accuracy at the last epoch, mean over the
+seeds that the automatic choice has, minus that of the best of the seventeen methods.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+
+import matplotlib as mpl
+import numpy as np
+from evidence import METHODS, OURS, SETTINGS
+from matplotlib.figure import Figure
+from provenance import RESULTS
+
+from l2b.report import COLOURS, STYLE, save
+
+AUTO = "auto"
+
+
+def gaps() -> dict[str, list[float]]:
+    """By method, points above the best of each setting that the automatic choice was run on."""
+    chosen = json.loads((RESULTS / "auto.json").read_text())["rows"]
+    rows = json.loads((RESULTS / "evidence.json").read_text())["rows"]
+    found: dict[str, list[float]] = {name: [] for name in (AUTO, *METHODS)}
+    for setting in SETTINGS:
+        ours = {row["seed"]: row["accuracy"] for row in chosen if row["setting"] == setting}
+        of = {
+            name: [
+                100 * row["last_accuracy"]
+                for row in rows
+                if (row["setting"], row["method"]) == (setting, name) and row["seed"] in ours
+            ]
+            for name in METHODS
+        }
+        if not all(of.values()):
+            continue
+        best = max(map(mean, of.values()))
+        found[AUTO].append(mean(ours.values()) - best)
+        for name, values in of.items():
+            found[name].append(mean(values) - best)
+    return found
+
+
+def draw(path: Path, found: dict[str, list[float]]) -> None:
+    """A row for each method, a dot for each setting, a bar at their mean."""
+    names = sorted(found, key=lambda name: mean(found[name]))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.5, 0.3 * len(names) + 1.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axvline(0, color="black", linewidth=0.8)
+        for place, name in enumerate(names):
+            colour = COLOURS[OURS] if name in (AUTO, OURS) else "0.45"
+            axes.plot(found[name], np.full(len(found[name]), place), "o", color=colour, alpha=0.55)
+            axes.plot(mean(found[name]), place, "|", color=colour, ms=16, mew=2.5)
+        axes.set_xscale("symlog", linthresh=5, linscale=1.5)
+        ticks = [-40, -20, -10, -5, -4, -3, -2, -1, 0, 1, 2, 3]
+        axes.set_xticks(ticks, [f"{tick:+d}" if tick else "best" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("test accuracy, in points from the best of seventeen single methods")
+        axes.set_title(f"How far from the best in {len(found[AUTO])} settings (dots; bars: mean)")
+        save(figure, path)
+
+
+def main() -> None:
+    """Draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    picture = RESULTS.parent.parent / "docs" / "figures" / "evidence-gaps.png"
+    parser.add_argument("--out", type=Path, default=picture)
+    draw(parser.parse_args().out, gaps())
+
+
+if __name__ == "__main__":
+    main()
