@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from l2b.data import Data
 from l2b.estimation.learn import Plan, logits
-from l2b.estimation.selection import elect
+from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given
 from l2b.files import write_json
 from l2b.grid.markdown import p_value, rendered
@@ -101,6 +101,23 @@ def _against_best(
     return [f"{best} {spread(list(there[best].values()))}", *_difference(ours, there[best])]
 
 
+def voters(rows: list[dict[str, Any]]) -> str:
+    """By setting: the mean weight of every candidate, and how many have one."""
+    names = list(candidates())
+    lines = []
+    for setting in (*SETTINGS, ""):
+        found = [row for row in rows if setting in ("", row["setting"])]
+        if not found:
+            continue
+        count = [len(row["members"]) for row in found]
+        mean = [sum(row["members"].get(n, 0.0) for row in found) / len(found) for n in names]
+        seconds = sum(row["seconds"] for row in found) / len(found)
+        members = f"{min(count)} to {max(count)}, mean {sum(count) / len(count):.1f}"
+        shares = [f"{share:.0%}" for share in mean]
+        lines.append([setting or "all", *shares, members, f"{seconds:.0f}"])
+    return rendered(["setting", *names, "members", "seconds"], lines)
+
+
 def _difference(ours: dict[int, float], other: dict[int, float]) -> tuple[str, str]:
     """Mean difference ± its standard error, and the p of the paired t-test."""
     change, error = gain(ours, other)
@@ -139,7 +156,7 @@ def main() -> None:
     }
     for row in kept:
         others[row["method"], row["setting"]][row["seed"]] = 100 * row["last_accuracy"]
-    print(table(rows, others))
+    print(f"{table(rows, others)}\n\n{voters(rows)}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch import nn
 
 from l2b import L2BClassifier, estimator
 from l2b.catalog import name_of
-from l2b.estimation import selection
+from l2b.estimation import committee, selection
 from l2b.estimation.committee import Committee, elected
 from l2b.estimation.learn import learn
 from l2b.estimation.rows import SparseRows
@@ -425,10 +425,12 @@ def test_an_election_finds_the_likeliest_mixture(seed):
     found = elected(p, labels)
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert sum(found.values()) == pytest.approx(1) and min(found.values()) >= 0.05
-    # Members under 5 % are left out, which may cost a little.
-    share = torch.distributions.Dirichlet(torch.ones(3)).sample((50,)).tolist()
-    best = max(likelihood(dict(zip("abc", w, strict=True))) for w in share)
-    assert likelihood(found) > best - 0.2
+    with pytest.MonkeyPatch.context() as whole:
+        whole.setattr(committee, "LEAST", 0.0)  # leave nobody out
+        everyone = elected(p, labels)
+    grid = [(i / 20, j / 20, (20 - i - j) / 20) for i in range(21) for j in range(21 - i)]
+    best = max(likelihood(dict(zip("abc", w, strict=True))) for w in grid)
+    assert set(everyone) == set("abc") and likelihood(everyone) > best - 1e-3
 
 
 def test_comparison_by_hand():

@@ -176,19 +176,17 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         budget: seconds for the comparison and the final training.
     """
     tried, end = dict(methods), contest.start + budget / 2
-    seed = contest.seed
-    folds = _folds(contest.given.y_clean, seed)
-    judged = 0
-    while judged < len(folds) and (not judged or contest.spent + 2 * contest.round_cost <= budget):
-        contest.round(tried, folds[judged], seed + judged, end)
-        tried = {name: methods[name] for name in contest.p}
-        judged, end = judged + 1, math.inf
+    for number, held in enumerate(_folds(contest.given.y_clean, contest.seed)):
+        if number and contest.spent + 2 * contest.round_cost > budget:
+            break
+        contest.round(tried, held, contest.seed + number, end)
+        tried, end = {name: methods[name] for name in contest.p}, math.inf
     p, labels = contest.held_out
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
         members=elected(p, labels),
         seconds=contest.spent,
-        folds=judged,
+        folds=len(contest.judged),
         left_out=tuple(name for name in methods if name not in tried),
     )
 
