@@ -21,6 +21,7 @@ import torch
 from evidence import METHODS, SETTINGS, base
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
+from torch import nn
 from tqdm import tqdm
 
 from l2b.data import Data
@@ -45,12 +46,18 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     training = replace(run.training, threads=1)
     plan = Plan(model=run.model, training=training, validation=0.0, progress=False)
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
-    predicted = logits(elected.module, data.standardise(data.test.inputs)).argmax(dim=1)
+    inputs, labels = data.standardise(data.test.inputs), data.test.labels
     found = elected.comparison
+
+    def accuracy(module: nn.Module) -> float:
+        return 100 * (logits(module, inputs).argmax(dim=1) == labels).float().mean().item()
+
     return {
         "setting": setting,
         "seed": seed,
-        "accuracy": 100 * (predicted == data.test.labels).float().mean().item(),
+        "accuracy": accuracy(elected.module),
+        "committee": accuracy(elected.committee),
+        "student": accuracy(elected.single.module),
         "members": found.members,
         "cross_validated": found.accuracy,
         "folds": found.folds,

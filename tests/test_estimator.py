@@ -341,8 +341,8 @@ def test_a_round_begins_only_if_it_and_the_final_training_fit(problem, monkeypat
     methods = {name: candidates()[name] for name in names}
     monkeypatch.setattr(selection, "candidates", lambda: methods)
     # The first round takes 30 s, another one 20 since elr need not learn again, and so at most
-    # does the final training.
-    for budget, folds in ((69, 1), (71, 2), (89, 2), (91, 3)):
+    # does the final training; the student's takes 10.
+    for budget, folds in ((79, 1), (81, 2), (99, 2), (101, 3)):
         model = quick(method="auto", epochs=1, time_budget=budget)
         model.fit(problem.x, problem.y, clean=problem.clean)
         assert model.comparison_.folds == folds
@@ -370,13 +370,15 @@ def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
     monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
     model = quick(method="auto", epochs=2).fit(problem.x, problem.y, clean=problem.clean)
     # ELR learned once; the checked samples alone in three rounds, and on all of them.
-    assert model.module_.weights == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
-    assert len(set(model.module_.members)) == 5
+    student, committee = model.module_.members
+    assert model.module_.weights == [0.5, 0.5]
+    assert committee.weights == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
+    assert len({student, *committee.members}) == 6
     hurried = quick(method="auto", epochs=2, time_budget=1e-6)
     monkeypatch.setattr(selection, "elected", lambda p, labels: {WITHOUT: 0.6, "elr": 0.4})
     monkeypatch.setattr(selection, "FEWEST", 6)
     hurried.fit(problem.x, problem.y, clean=problem.clean)
-    assert hurried.module_.weights == pytest.approx([0.3, 0.3, 0.4])
+    assert hurried.module_.members[1].weights == pytest.approx([0.3, 0.3, 0.4])
 
 
 def test_auto_tells_when_noisy_labels_do_not_help():

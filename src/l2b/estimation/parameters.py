@@ -13,6 +13,7 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "'auto', the name of a method, or a method of l2b.methods",
         lambda v: isinstance(v, str | Method),
     ),
+    "distil": ("True or False", lambda v: isinstance(v, bool)),
     "epochs": ("None or an integer of at least 1", lambda v: v is None or (_whole(v) and v >= 1)),
     "batch_size": ("an integer of at least 1", lambda v: _whole(v) and v >= 1),
     "learning_rate": ("a positive number", lambda v: _real(v) and v > 0),

@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor, nn
 
 from l2b.estimation.committee import Committee, elected
+from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import Learned, Plan, learn, logits
 from l2b.estimation.task import Given
 from l2b.methods import Method
@@ -118,18 +119,32 @@ class Elected:
     Attributes:
         comparison: how it chose.
         learned: the final training of the member with the most weight.
-        module: the vote of all networks that the members have trained, or the only one.
+        committee: the vote of all networks that the members have trained, or the only one.
+        student: what learned from the committee; None where that is one network.
     """
 
     comparison: Comparison
     learned: Learned
-    module: nn.Module
+    committee: nn.Module
+    student: Learned | None
+
+    @property
+    def module(self) -> nn.Module:
+        """The student has one half of the vote, those it learned from share the other."""
+        if self.student is None:
+            return self.committee
+        return Committee([self.student.module, self.committee], [0.5, 0.5])
+
+    @property
+    def single(self) -> Learned:
+        """The one network that stands for all."""
+        return self.student or self.learned
 
 
 def elect(
     given: Given, plan: Plan, *, budget: float, seed: int, say: Callable[[str], None]
 ) -> Elected:
-    """Compare all candidates, then train those that vote on everything, too.
+    """Compare all candidates, train those that vote on everything, then let one learn from all.
 
     The networks of the comparison vote as well: a member's weight is shared evenly by those of
     its rounds and that of its final training. The first member always has a final training, the
@@ -147,7 +162,8 @@ def elect(
     found = compare(contest, methods, budget=budget)
     say(found.summary())
     last: dict[str, Learned] = {}
-    for name in _affordable(list(found.members), contest.cost, budget - found.seconds):
+    left = budget - found.seconds - contest.student_cost
+    for name in _affordable(list(found.members), contest.cost, left):
         known = contest.trained.get(name)
         last[name] = known or learn(given, methods[name], plan, seed)
         contest.modules[name].append(last[name].module)
@@ -157,8 +173,15 @@ def elect(
         ours = list(dict.fromkeys(contest.modules[name]))  # what learned once is there once
         modules += ours
         weights += [weight / len(ours)] * len(ours)
-    module = modules[0] if len(modules) == 1 else Committee(modules, weights)
-    return Elected(comparison=found, learned=last[found.chosen], module=module)
+    foremost, alone = last[found.chosen], len(modules) == 1
+    committee = modules[0] if alone else Committee(modules, weights)
+    student = None if alone else learn(given, taught(committee, given), plan, seed)
+    return Elected(comparison=found, learned=foremost, committee=committee, student=student)
+
+
+def taught(committee: nn.Module, given: Given) -> Distilled:
+    """Training towards what a committee says of the noisy samples."""
+    return Distilled(targets=torch.softmax(logits(committee, given.x), dim=1).float())
 
 
 def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) -> Comparison:
@@ -167,8 +190,9 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
     Every round trains all methods without one fold of the checked samples and judges all by
     it. Those that learn from the noisy labels alone train once, unless checked samples choose
     their epoch. The final training on everything takes about as long as one round at most, so a
-    round starts only if it and the final training should end within the budget, and the first
-    round ends early once half of the budget is spent. Its first two methods always run.
+    round starts only if it, the final training and the student's should end within the budget,
+    and the first round ends early once half of the budget is spent. Its first two methods
+    always run.
 
     Args:
         contest: a new one; keeps the networks that were trained.
@@ -177,7 +201,7 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
     """
     tried, end = dict(methods), contest.start + budget / 2
     for number, held in enumerate(_folds(contest.given.y_clean, contest.seed)):
-        if number and contest.spent + 2 * contest.round_cost > budget:
+        if number and contest.spent + 2 * contest.round_cost + contest.student_cost > budget:
             break
         contest.round(tried, held, contest.seed + number, end)
         tried, end = {name: methods[name] for name in contest.p}, math.inf
@@ -228,6 +252,11 @@ class Contest:
     def round_cost(self) -> float:
         """Seconds that another round should take."""
         return sum(self.cost.values())
+
+    @property
+    def student_cost(self) -> float:
+        """Seconds that learning from the committee should take at most: one training."""
+        return max(self.cost.values())
 
     @property
     def held_out(self) -> tuple[dict[str, Tensor], Tensor]:

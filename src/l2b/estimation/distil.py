@@ -1,0 +1,58 @@
+"""One network that learns what several say together."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from l2b.ledger import StepRecord
+from l2b.losses import cross_entropy
+from l2b.methods.base import Learner, Method, Task, mean_loss, posterior_record
+from l2b.methods.mixup import blended
+from l2b.types import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled(Method):
+    """Noisy samples are learned as others see them, their labels left aside.
+
+    Every batch is blended with itself as in mixup, λx_i + (1 − λ)x_j towards
+    λq_i + (1 − λ)q_j with λ ~ Beta(a, a), where q are the teachers' probabilities (Hinton et
+    al. 2015, arXiv 1503.02531, at temperature 1). Clean samples are learned beside.
+
+    Attributes:
+        targets: q of every noisy sample, in the order of the training pool, [N, classes].
+        clean_weight: weight of the mean clean loss beside the mean loss of the blends.
+        concentration: a of the Beta distribution; 1 draws every λ alike.
+    """
+
+    targets: Tensor
+    clean_weight: float = 0.2
+    concentration: float = 1.0
+
+    def build(self, task: Task) -> Learner:
+        """A fresh network that learns from the teachers."""
+        return DistilledLearner(self, task)
+
+
+class DistilledLearner(Learner):
+    """Cross-entropy of blends towards the teachers, and of clean samples."""
+
+    def __init__(self, method: Distilled, task: Task) -> None:
+        """Make the one network."""
+        self.method = method
+        self.beta = torch.distributions.Beta(method.concentration, method.concentration)
+        self.targets = method.targets.to(task.data.train.labels.device)
+        self.network = task.network("main")
+
+    def step(self, batch: Batch, clean: Batch) -> StepRecord:
+        """One step; what is recorded of a sample are its teachers' probabilities."""
+        q = self.targets[batch.index]
+        share = self.beta.sample().item()  # drawn on the CPU, alike for any device
+        share = max(share, 1 - share)
+        partner = torch.randperm(len(q)).to(q.device)
+        z = self.network.logits(blended(batch.inputs, partner, share))
+        losses = cross_entropy(z, torch.lerp(q[partner], q, share))
+        on_clean = mean_loss(self.network, clean)
+        self.network.descend(losses.mean() + self.method.clean_weight * on_clean)
+        return posterior_record(batch, z, q)
