@@ -4,9 +4,10 @@ python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 300] [--workers
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
 `benchmarks/evidence.py`: all candidates are cross-validated on the clean samples, those that do
-best together are trained on everything and vote. Clean samples are those that every other method
-has; the validation samples are not used. Compared, paired by seed, with the figures of every
-method in benchmarks/results/evidence.json. What is in the file already is not run again.
+best together are trained on everything and vote, and one more network, the student, learns from
+them and has half of the vote. Clean samples are those that every other method has; the validation
+samples are not used. Compared, paired by seed, with the figures of every method in
+benchmarks/results/evidence.json. What is in the file already is not run again.
 """
 
 import argparse
@@ -78,26 +79,46 @@ def samples(data: Data) -> Given:
     )
 
 
-def table(rows: list[dict[str, Any]], others: dict[tuple[str, str], dict[int, float]]) -> str:
+def table(
+    rows: list[dict[str, Any]],
+    others: dict[tuple[str, str], dict[int, float]],
+    name: str,
+    measure: str,
+) -> str:
     """By setting: the choice, the best other method on these seeds, and the baselines."""
     lines = []
     for setting in (s for s in SETTINGS if any(row["setting"] == s for row in rows)):
-        ours = {r["seed"]: r["accuracy"] for r in rows if r["setting"] == setting}
+        ours = {r["seed"]: r[measure] for r in rows if r["setting"] == setting}
         there = {
-            name: found
-            for name in METHODS
-            if (found := {s: v for s, v in others[name, setting].items() if s in ours})
+            other: found
+            for other in METHODS
+            if (found := {s: v for s, v in others[other, setting].items() if s in ours})
         }
         if not there:
             continue
         cells = [cell for names in (METHODS, RIVALS) for cell in _against_best(ours, there, names)]
-        cells += [_difference(ours, there[name])[0] for name in BASELINES]
+        cells += [_difference(ours, there[other])[0] for other in BASELINES]
         lines.append([setting, spread(list(ours.values())), *cells])
     heads = [
-        "setting", "auto", "best of all", "auto − best ± SE", "p",
-        "best that is not L2B", "auto − best ± SE", "p",
+        "setting", name, "best of all", f"{name} − best ± SE", "p",
+        "best that is not L2B", f"{name} − best ± SE", "p",
     ]  # fmt: skip
-    return rendered([*heads, *(f"− {name}" for name in BASELINES)], lines)
+    return rendered([*heads, *(f"− {other}" for other in BASELINES)], lines)
+
+
+def parts(rows: list[dict[str, Any]]) -> str:
+    """By setting: committee and student apart, and what both together gain on the committee."""
+    lines = []
+    for setting in (s for s in SETTINGS if any(row["setting"] == s for row in rows)):
+        of = {
+            part: {r["seed"]: r[part] for r in rows if r["setting"] == setting}
+            for part in ("committee", "student", "accuracy")
+        }
+        cells = [spread(list(found.values())) for found in of.values()]
+        lines.append([setting, *cells, *_difference(of["accuracy"], of["committee"])])
+    return rendered(
+        ["setting", "committee", "student", "both", "both − committee ± SE", "p"], lines
+    )
 
 
 def _against_best(
@@ -157,13 +178,23 @@ def main() -> None:
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
             rows.append(future.result())
             write_json(options.out, {**provenance(), "settings": (options.budget,), "rows": rows})
-    kept = json.loads((RESULTS / "evidence.json").read_text())["rows"]
-    others: dict[tuple[str, str], dict[int, float]] = {
-        (name, setting): {} for name in METHODS for setting in SETTINGS
-    }
-    for row in kept:
-        others[row["method"], row["setting"]][row["seed"]] = 100 * row["last_accuracy"]
-    print(f"{table(rows, others)}\n\n{voters(rows)}")
+    last, chosen = (others(f"{epoch}_accuracy") for epoch in ("last", "chosen"))
+    tables = (
+        f"Others at the last epoch\n\n{table(rows, last, 'auto', 'accuracy')}",
+        f"Others at the epoch chosen by validation\n\n{table(rows, chosen, 'auto', 'accuracy')}",
+        f"Others at the last epoch\n\n{table(rows, last, 'student', 'student')}",
+        parts(rows),
+        voters(rows),
+    )
+    print("\n\n".join(tables))
+
+
+def others(measure: str) -> dict[tuple[str, str], dict[int, float]]:
+    """Figures of benchmarks/evidence.py in percent, by method and setting, then by seed."""
+    found = {(name, setting): {} for name in METHODS for setting in SETTINGS}
+    for row in json.loads((RESULTS / "evidence.json").read_text())["rows"]:
+        found[row["method"], row["setting"]][row["seed"]] = 100 * row[measure]
+    return found
 
 
 if __name__ == "__main__":

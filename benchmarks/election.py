@@ -7,8 +7,9 @@ On the sets of benchmarks/tune_defaults.py (held out of the *training* splits), 
 without a limit of time. Then two rules make weights of the same held-out probabilities: greedy
 votes by accuracy (Caruana et al. 2004, "Ensemble selection from libraries of models") and the
 likeliest mixture; and three groups of networks vote by them: those of the final trainings, those
-of the rounds, or both. Last, what L2B contributes: the same without it. Held-out accuracy in
-percent. What is in the file already is not run again.
+of the rounds, or both. Then, what L2B contributes: the same without it. Last, one more network that
+learns from the likeliest mixture of both, in several ways, alone and with half of the vote.
+Held-out accuracy in percent. What is in the file already is not run again.
 """
 
 import argparse
@@ -23,14 +24,14 @@ import torch
 from auto import samples
 from provenance import RESULTS, provenance, rows_left
 from spread import spread
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
 from l2b.estimation.committee import elected
 from l2b.estimation.learn import Plan, learn, logits
-from l2b.estimation.selection import Contest, candidates, compare
+from l2b.estimation.selection import Contest, candidates, compare, joined, taught
 from l2b.files import write_json
 from l2b.grid.markdown import rendered
 
@@ -66,7 +67,14 @@ RULES: dict[str, Callable[[dict[str, Tensor], Tensor], dict[str, float]]] = {
     "likeliest mixture": elected,
 }
 GROUPS = ("final", "rounds", "both")
-WITHOUT = "likeliest mixture, both, without l2b"
+USED = "likeliest mixture, both"
+WITHOUT = f"{USED}, without l2b"
+# Ways of learning from the committee: settings of `Distilled`.
+STUDENTS: dict[str, dict[str, float]] = {
+    "student": {},
+    "student, clean weight 1": {"clean_weight": 1.0},
+    "student, hardly any blends": {"concentration": 0.01},
+}
 
 
 def one(trial: str, seed: int) -> dict[str, Any]:
@@ -84,13 +92,14 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     compare(contest, methods, budget=float("inf"))
     held, labels = data.standardise(data.test.inputs), data.test.labels
     votes: dict[str, dict[str, list[Tensor]]] = {group: {} for group in GROUPS}
+    networks: dict[str, list[nn.Module]] = {}
     for name, method in methods.items():
-        known = contest.trained.get(name)
-        last = torch.softmax(logits((known or learn(given, method, plan, seed)).module, held), 1)
-        modules = dict.fromkeys(contest.modules[name])
-        rounds = [last] if known else [torch.softmax(logits(m, held), dim=1) for m in modules]
-        both = rounds if known else [*rounds, last]
-        votes["final"][name], votes["rounds"][name], votes["both"][name] = [last], rounds, both
+        last = (contest.trained.get(name) or learn(given, method, plan, seed)).module
+        rounds = list(dict.fromkeys(contest.modules[name]))
+        both = networks[name] = list(dict.fromkeys([*rounds, last]))
+        said = {module: torch.softmax(logits(module, held), dim=1) for module in both}
+        for group, modules in zip(GROUPS, ([last], rounds, both), strict=True):
+            votes[group][name] = [said[module] for module in modules]
     p, checked = contest.held_out
     found = {}
     for rule, elect in RULES.items():
@@ -98,6 +107,13 @@ def one(trial: str, seed: int) -> dict[str, Any]:
             found[f"{rule}, {group}"] = _vote(elect(p, checked), by, labels)
     rest = {name: q for name, q in p.items() if name != "l2b"}
     found[WITHOUT] = _vote(elected(rest, checked), votes["both"], labels)
+    committee = joined(elected(p, checked), networks)
+    voted = torch.softmax(logits(committee, held), dim=1)
+    for name, changes in STUDENTS.items():
+        student = learn(given, replace(taught(committee, given), **changes), plan, seed).module
+        alone = torch.softmax(logits(student, held), dim=1)
+        found[name] = _accuracy(alone, labels)
+        found[f"{name}, half of the vote"] = _accuracy(alone + voted, labels)
     single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
     return {"set": trial, "seed": seed, "single": single, "elected": found}
 
@@ -114,7 +130,8 @@ def _accuracy(p: Tensor, labels: Tensor) -> float:
 def table(rows: list[dict[str, Any]]) -> str:
     """By rule and group, and the best single candidate of every run, which nobody knows."""
     sets = list(dict.fromkeys(row["set"] for row in rows))
-    keys = [f"{rule}, {group}" for rule in RULES for group in GROUPS] + [WITHOUT]
+    keys = [*(f"{rule}, {group}" for rule in RULES for group in GROUPS), WITHOUT]
+    keys += [name for student in STUDENTS for name in (student, f"{student}, half of the vote")]
     figures = {"best single candidate": lambda row: max(row["single"].values())} | {
         key: lambda row, key=key: row["elected"][key] for key in keys
     }

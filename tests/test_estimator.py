@@ -24,6 +24,7 @@ from l2b import L2BClassifier, estimator
 from l2b.catalog import name_of
 from l2b.estimation import committee, selection
 from l2b.estimation.committee import Committee, elected
+from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import learn
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
@@ -379,6 +380,44 @@ def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
     monkeypatch.setattr(selection, "FEWEST", 6)
     hurried.fit(problem.x, problem.y, clean=problem.clean)
     assert hurried.module_.members[1].weights == pytest.approx([0.3, 0.3, 0.4])
+
+
+def test_one_network_learns_from_all_that_vote(problem, monkeypatch):
+    taught = []
+
+    def watched(samples, method, plan, seed):
+        if isinstance(method, Distilled):
+            taught.append((samples, method.targets))
+        return learn(samples, method, plan, seed)
+
+    monkeypatch.setattr(selection, "learn", watched)
+    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
+    usual = {"method": "auto", "epochs": 8, "batch_size": 16}
+    voted = quick(**usual).fit(problem.x, problem.y, clean=problem.clean)
+    alone = quick(**usual, distil=True).fit(problem.x, problem.y, clean=problem.clean)
+    student, committee = voted.module_.members
+    assert not isinstance(alone.module_, Committee)
+    torch.testing.assert_close(alone.module_.state_dict(), student.state_dict())
+    given, targets = taught[0]
+    assert len(given.y_clean) == len(problem.clean)
+    expected = torch.softmax(committee(given.x), dim=1).float()
+    torch.testing.assert_close(targets, expected)
+    with torch.no_grad():
+        found = torch.softmax(student(given.x), dim=1)
+    assert (found.argmax(dim=1) == targets.argmax(dim=1)).float().mean() > 0.95
+    p = (found.double() + torch.softmax(committee(given.x), dim=1)) / 2
+    torch.testing.assert_close(torch.softmax(voted.module_(given.x), dim=1), p)
+    # The audit listens to the foremost member either way.
+    np.testing.assert_array_equal(alone.label_quality_, voted.label_quality_)
+    assert isinstance(alone.method_, Elr) and len(alone.history_) == 8
+
+
+def test_a_single_network_teaches_nobody(problem, monkeypatch):
+    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 1.0})
+    for distil in (False, True):
+        model = quick(method="auto", epochs=2, distil=distil)
+        model.fit(problem.x, problem.y, clean=problem.clean)
+        assert isinstance(model.module_, nn.Sequential) and model.chosen_epoch_ == 1
 
 
 def test_auto_tells_when_noisy_labels_do_not_help():

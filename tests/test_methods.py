@@ -12,6 +12,7 @@ from conftest import Problem
 from l2b.bilevel import bilevel_pass
 from l2b.catalog import default, find, names
 from l2b.engines import Forward, LastLayer
+from l2b.estimation.distil import Distilled
 from l2b.experiment import Run
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
@@ -291,6 +292,28 @@ def test_mixup_by_hand():
     torch.testing.assert_close(record.loss, -own.detach())
     with pytest.raises(TypeError, match=r"one tensor of floats, got torch\.int64"):
         blended(y, partner, 0.5)
+
+
+def test_a_student_by_hand():
+    q = torch.softmax(torch.randn(9, 4), dim=1)
+    task = Given()
+    task.batch = replace(task.batch, index=torch.tensor([8, 0, 3, 7, 2, 5]))
+    learner = Distilled(targets=q, clean_weight=0.5, concentration=2.0).build(task)
+    torch.manual_seed(5)
+    record = learner.step(task.batch, task.batch)
+    torch.manual_seed(5)
+    share = torch.distributions.Beta(2.0, 2.0).sample().item()
+    share = max(share, 1 - share)
+    partner = torch.randperm(6)
+    x, y, q = task.batch.inputs, task.batch.labels, q[task.batch.index]
+    log_p = p_of(task, share * x + (1 - share) * x[partner]).log()
+    towards = -(log_p * (share * q + (1 - share) * q[partner])).sum(dim=1).mean()
+    on_clean = -p_of(task).log()[range(6), y].mean()
+    loss = task.networks["main"].losses[-1]
+    torch.testing.assert_close(loss, towards + 0.5 * on_clean)
+    # What is recorded is what the teachers say.
+    torch.testing.assert_close(record.alpha, q[range(6), y])
+    assert torch.equal(record.pseudo, q.argmax(dim=1))
 
 
 def test_elr_by_hand():

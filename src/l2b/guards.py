@@ -114,8 +114,8 @@ def silent_weights(epoch: int, silent: int, weighed: int) -> str:
     return (
         f"Epoch {epoch + 1}: in {silent} of {weighed} batches all weights were zero, so nothing "
         "was learned from them: by the clean samples, no label of the batch helps. Enlarge "
-        "training.clean_batch, lower training.optimiser.lr, add epochs of method.warmup, or "
-        "check the labels of the clean set."
+        "training.clean_batch, lower training.optimiser.lr, set method.warmup to more epochs, "
+        "or check the labels of the clean set."
     )
 
 

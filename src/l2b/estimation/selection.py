@@ -167,16 +167,26 @@ def elect(
         known = contest.trained.get(name)
         last[name] = known or learn(given, methods[name], plan, seed)
         contest.modules[name].append(last[name].module)
-    modules: list[nn.Module] = []
-    weights: list[float] = []
-    for name, weight in found.members.items():
-        ours = list(dict.fromkeys(contest.modules[name]))  # what learned once is there once
-        modules += ours
-        weights += [weight / len(ours)] * len(ours)
-    foremost, alone = last[found.chosen], len(modules) == 1
-    committee = modules[0] if alone else Committee(modules, weights)
-    student = None if alone else learn(given, taught(committee, given), plan, seed)
-    return Elected(comparison=found, learned=foremost, committee=committee, student=student)
+    committee = joined(found.members, contest.modules)
+    several = isinstance(committee, Committee)
+    student = learn(given, taught(committee, given), plan, seed) if several else None
+    return Elected(
+        comparison=found, learned=last[found.chosen], committee=committee, student=student
+    )
+
+
+def joined(members: dict[str, float], modules: dict[str, list[nn.Module]]) -> nn.Module:
+    """The vote of the members' networks, which share their weight evenly, or the only network.
+
+    Args:
+        members: weights, by method.
+        modules: networks, by method; what learned once may be there several times.
+    """
+    shares: dict[nn.Module, float] = {}
+    for name, weight in members.items():
+        ours = dict.fromkeys(modules[name])
+        shares |= {module: weight / len(ours) for module in ours}
+    return Committee(list(shares), list(shares.values())) if len(shares) > 1 else next(iter(shares))
 
 
 def taught(committee: nn.Module, given: Given) -> Distilled:
