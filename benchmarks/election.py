@@ -29,9 +29,10 @@ from tqdm import tqdm
 from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
-from l2b.estimation.committee import elected
+from l2b.estimation.committee import Committee, elected
 from l2b.estimation.learn import Plan, learn, logits
 from l2b.estimation.selection import Contest, candidates, compare, joined, taught
+from l2b.estimation.task import Given
 from l2b.files import write_json
 from l2b.grid.markdown import rendered
 
@@ -67,14 +68,14 @@ RULES: dict[str, Callable[[dict[str, Tensor], Tensor], dict[str, float]]] = {
     "likeliest mixture": elected,
 }
 GROUPS = ("final", "rounds", "both")
-USED = "likeliest mixture, both"
-WITHOUT = f"{USED}, without l2b"
+WITHOUT = "likeliest mixture, both, without l2b"
 # Ways of learning from the committee: settings of `Distilled`.
 STUDENTS: dict[str, dict[str, float]] = {
     "student": {},
     "student, clean weight 1": {"clean_weight": 1.0},
     "student, hardly any blends": {"concentration": 0.01},
 }
+STUDENT_ROWS = [name for way in STUDENTS for name in (way, f"{way}, half of the vote")]
 
 
 def one(trial: str, seed: int) -> dict[str, Any]:
@@ -107,15 +108,26 @@ def one(trial: str, seed: int) -> dict[str, Any]:
             found[f"{rule}, {group}"] = _vote(elect(p, checked), by, labels)
     rest = {name: q for name, q in p.items() if name != "l2b"}
     found[WITHOUT] = _vote(elected(rest, checked), votes["both"], labels)
-    committee = joined(elected(p, checked), networks)
-    voted = torch.softmax(logits(committee, held), dim=1)
+    teachers = joined(elected(p, checked), networks)
+    found |= _students(teachers, given, plan, seed, held, labels)
+    single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
+    return {"set": trial, "seed": seed, "single": single, "elected": found}
+
+
+def _students(
+    teachers: nn.Module, given: Given, plan: Plan, seed: int, held: Tensor, labels: Tensor
+) -> dict[str, float]:
+    """What networks reach that learn from a committee, in every way, alone and with it."""
+    voted, found = torch.softmax(logits(teachers, held), dim=1), {}
+    if not isinstance(teachers, Committee):
+        return {name: _accuracy(voted, labels) for name in STUDENT_ROWS}
+    lesson = taught(teachers, given, torch.device("cpu"))
     for name, changes in STUDENTS.items():
-        student = learn(given, replace(taught(committee, given), **changes), plan, seed).module
+        student = learn(given, replace(lesson, **changes), plan, seed).module
         alone = torch.softmax(logits(student, held), dim=1)
         found[name] = _accuracy(alone, labels)
         found[f"{name}, half of the vote"] = _accuracy(alone + voted, labels)
-    single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
-    return {"set": trial, "seed": seed, "single": single, "elected": found}
+    return found
 
 
 def _vote(weights: dict[str, float], by: dict[str, list[Tensor]], labels: Tensor) -> float:
@@ -131,7 +143,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """By rule and group, and the best single candidate of every run, which nobody knows."""
     sets = list(dict.fromkeys(row["set"] for row in rows))
     keys = [*(f"{rule}, {group}" for rule in RULES for group in GROUPS), WITHOUT]
-    keys += [name for student in STUDENTS for name in (student, f"{student}, half of the vote")]
+    keys += STUDENT_ROWS
     figures = {"best single candidate": lambda row: max(row["single"].values())} | {
         key: lambda row, key=key: row["elected"][key] for key in keys
     }

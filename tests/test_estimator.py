@@ -344,10 +344,49 @@ def test_a_round_begins_only_if_it_and_the_final_training_fit(problem, monkeypat
     # The first round takes 30 s, another one 20 since elr need not learn again, and so at most
     # does the final training; the student's takes 10.
     for budget, folds in ((79, 1), (81, 2), (99, 2), (101, 3)):
-        model = quick(method="auto", epochs=1, time_budget=budget)
+        model, began = quick(method="auto", epochs=1, time_budget=budget), clock[0]
         model.fit(problem.x, problem.y, clean=problem.clean)
-        assert model.comparison_.folds == folds
+        assert model.comparison_.folds == folds and clock[0] - began <= budget
         assert set(model.comparison_.accuracy) == set(names)
+
+
+@pytest.mark.parametrize(
+    ("budget", "distil", "trained", "taught"),
+    # A round of both methods takes 20 s, another training 10.
+    [(101, False, 2, 1), (45, False, 1, 1), (19, False, 1, 0), (19, True, 1, 1)],
+)
+def test_final_trainings_leave_time_for_the_student(
+    problem, monkeypatch, budget, distil, trained, taught
+):
+    clock, methods = [0.0], []
+
+    def taking(samples, method, plan, seed):
+        clock[0] += 10.0
+        methods.append(method)
+        return learn(samples, method, plan, seed)
+
+    names = [WITHOUT, "fine_tune"]
+    monkeypatch.setattr(selection, "learn", taking)
+    monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(selection, "candidates", lambda: {n: candidates()[n] for n in names})
+    monkeypatch.setattr(selection, "elected", lambda p, labels: dict.fromkeys(names, 0.5))
+    model = quick(method="auto", epochs=1, time_budget=budget, distil=distil)
+    model.fit(problem.x, problem.y, clean=problem.clean)
+    students = [method for method in methods if isinstance(method, Distilled)]
+    finals = len(methods) - 2 * model.comparison_.folds - len(students)
+    assert (finals, len(students)) == (trained, taught)
+
+
+def test_a_student_works_with_every_option(problem, monkeypatch):
+    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
+    x = sparse.csr_matrix(np.where(problem.x > 2, problem.x, 0))
+    settings = {"class_weight": "balanced", "validation": 0.2, "distil": True, "epochs": 3}
+    model = quick(method="auto", **settings).fit(x, problem.y, clean=problem.clean)
+    assert isinstance(model.module_, nn.Sequential)
+    assert model.chosen_epoch_ in range(3) and "validation_accuracy" in model.history_[0]
+    assert model.predict_proba(x).shape == (240, 3)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
 
 
 def test_auto_keeps_to_its_time(problem):
@@ -379,7 +418,7 @@ def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
     monkeypatch.setattr(selection, "elected", lambda p, labels: {WITHOUT: 0.6, "elr": 0.4})
     monkeypatch.setattr(selection, "FEWEST", 6)
     hurried.fit(problem.x, problem.y, clean=problem.clean)
-    assert hurried.module_.members[1].weights == pytest.approx([0.3, 0.3, 0.4])
+    assert hurried.module_.weights == pytest.approx([0.3, 0.3, 0.4])  # no time for a student
 
 
 def test_one_network_learns_from_all_that_vote(problem, monkeypatch):
@@ -409,11 +448,13 @@ def test_one_network_learns_from_all_that_vote(problem, monkeypatch):
     torch.testing.assert_close(torch.softmax(voted.module_(given.x), dim=1), p)
     # The audit listens to the foremost member either way.
     np.testing.assert_array_equal(alone.label_quality_, voted.label_quality_)
-    assert isinstance(alone.method_, Elr) and len(alone.history_) == 8
+    # What is told of the training is told of the network that is kept.
+    assert alone.history_ != voted.history_ and len(alone.history_) == 8
 
 
 def test_a_single_network_teaches_nobody(problem, monkeypatch):
     monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 1.0})
+    monkeypatch.setattr(selection, "taught", None)
     for distil in (False, True):
         model = quick(method="auto", epochs=2, distil=distil)
         model.fit(problem.x, problem.y, clean=problem.clean)

@@ -48,11 +48,12 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             module, which is copied; a function (shape, classes) → module; an l2b model.
         method: "auto", a method's name (see ``l2b list methods``), or a method. "auto"
             compares methods, among them the checked samples alone, by cross-validation on the
-            checked samples, lets the networks of those that do best together vote, which are
-            1 to 32, and trains one more to predict as they do, which has half of the vote;
-            without checked samples it is "gold_posterior".
-        distil: with "auto", keep that last network alone: a little less accurate than the
-            vote, and as small and fast as any single network.
+            checked samples, and lets the networks of those that do best together vote, which
+            are 1 to 32. Where they are several, one more learns from them, and has half of
+            the vote. Without checked samples it is "gold_posterior".
+        distil: with "auto", keep one network alone: that which learned from the others, where
+            there are several. It is a little less accurate than the vote, and as small and
+            fast as any single network.
         epochs: passes over X; None chooses 20 to 100 by its size.
         batch_size: most samples per step.
         learning_rate: of SGD with momentum, which falls to zero along half a cosine.
@@ -61,8 +62,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         class_weight: None, "balanced", or a weight for each label as given. Batches are
             redrawn in proportion, which in expectation weights the losses.
         time_budget: seconds that "auto" may take, final training included. At least
-            "clean_only" and "gold_posterior" are compared, in one of three rounds, whatever
-            that takes. Where time runs out, what is found depends on the machine's speed.
+            "clean_only" and "gold_posterior" are compared, in one of three rounds, and
+            ``distil`` trains its network, whatever that takes. Where time runs out, what is
+            found depends on the machine's speed.
         random_state: seed or generator of every random draw.
         n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
             setting.
@@ -73,7 +75,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         classes_: labels, sorted.
         n_features_in_: number of features.
         feature_names_in_: their names, if X had any.
-        module_: the trained network, from scaled inputs to logits; with "auto", of all that vote.
+        module_: the trained network, from scaled inputs to logits; with "auto", all that vote,
+            unless ``distil`` keeps one.
         method_: the method that trained it; with "auto", the foremost one.
         comparison_: what "auto" found, or None.
         noisy_labels_help_: whether "auto" found that they do; None for other methods.
@@ -83,8 +86,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         is_suspect_: where quality is under 0.5 and another label is suggested, [n_samples].
         alpha_: mean learned weight of each observed label; 1 is plain training.
         beta_: mean learned weight of each pseudo-label.
-        history_: one row of metrics per epoch.
-        chosen_epoch_: the epoch whose parameters were kept, counted from 0.
+        history_: one row of metrics per epoch; with "auto" of the foremost method, with
+            ``distil`` of the network that is kept.
+        chosen_epoch_: the epoch whose parameters were kept, counted from 0, of the same.
         clean_indices_: rows of X that were checked, or stand in for checked ones.
     """
 
@@ -233,12 +237,18 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             method = DEFAULT
             self._say(f'method="auto" needs checked samples to compare by: using {DEFAULT}.')
         if method == "auto":
-            elected = elect(given, plan, budget=self.time_budget, seed=seed, say=self._say)
-            found, first = elected.comparison, elected.learned
+            elected = elect(
+                given,
+                plan,
+                budget=self.time_budget,
+                seed=seed,
+                say=self._say,
+                distil=self.distil,
+            )
+            found, first, alone = elected.comparison, elected.learned, elected.single
             self.comparison_, self.noisy_labels_help_ = found, found.noisy_labels_help
             self.method_ = candidates()[found.chosen]
-            kept = elected.single if self.distil else first
-            self.module_ = kept.module if self.distil else elected.module
+            kept, self.module_ = (alone, alone.module) if self.distil else (first, elected.module)
         else:
             self.method_ = default(Method, method) if isinstance(method, str) else method
             kept = first = learn(given, self.method_, plan, seed)

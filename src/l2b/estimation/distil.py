@@ -14,7 +14,7 @@ from l2b.types import Batch
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled(Method):
-    """Noisy samples are learned as others see them, their labels left aside.
+    """Noisy samples are learned as others see them, not as they are labelled.
 
     Every batch is blended with itself as in mixup, λx_i + (1 − λ)x_j towards
     λq_i + (1 − λ)q_j with λ ~ Beta(a, a), where q are the teachers' probabilities (Hinton et
@@ -46,7 +46,7 @@ class DistilledLearner(Learner):
         self.network = task.network("main")
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
-        """One step; what is recorded of a sample are its teachers' probabilities."""
+        """One step; a sample's record is what its teachers say, and its blend's loss."""
         q = self.targets[batch.index]
         share = self.beta.sample().item()  # drawn on the CPU, alike for any device
         share = max(share, 1 - share)

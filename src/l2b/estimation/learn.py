@@ -48,12 +48,14 @@ class Learned:
 
     Attributes:
         module: the network, on the CPU, in evaluation mode.
+        device: where it was trained.
         outcome: ledger and history.
         epoch: the epoch whose parameters were kept, from 0.
         checked: number of checked samples that were not kept aside to choose it.
     """
 
     module: nn.Module
+    device: torch.device
     outcome: Outcome
     epoch: int
     checked: int
@@ -81,16 +83,29 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     learner = outcome.learner
     if isinstance(learner, ChosenLearner):
         learner.finish()
+    device = next(learner.network.module.parameters()).device
     module = learner.network.module.to("cpu").eval()
     last = plan.training.epochs - 1
     epoch = _first(outcome.chosen_epoch, last)
-    return Learned(module=module, outcome=outcome, epoch=epoch, checked=len(data.clean))
+    return Learned(
+        module=module, device=device, outcome=outcome, epoch=epoch, checked=len(data.clean)
+    )
 
 
 def logits(module: nn.Module, x: Tensor | SparseRows) -> Tensor:
     """Logits of scaled samples, [N, classes], a block at a time."""
     with torch.no_grad():
         return torch.cat([forward(module, block) for block in x.split(ROWS_AT_ONCE)])
+
+
+def probabilities(module: nn.Module, x: Tensor | SparseRows, device: torch.device) -> Tensor:
+    """Probabilities of scaled samples, [N, classes], float32 on the CPU, computed on a device."""
+    module.to(device)
+    with torch.no_grad():
+        blocks = (forward(module, block.to(device)) for block in x.split(ROWS_AT_ONCE))
+        found = torch.cat([torch.softmax(z, dim=1).float().cpu() for z in blocks])
+    module.to("cpu")
+    return found
 
 
 def raw_logits(module: nn.Module, scale: Scale, x: Features) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from l2b.estimation.committee import Committee, elected
 from l2b.estimation.distil import Distilled
-from l2b.estimation.learn import Learned, Plan, learn, logits
+from l2b.estimation.learn import Learned, Plan, learn, logits, probabilities
 from l2b.estimation.task import Given
 from l2b.methods import Method
 from l2b.methods.base import NoisyOnly
@@ -120,7 +120,8 @@ class Elected:
         comparison: how it chose.
         learned: the final training of the member with the most weight.
         committee: the vote of all networks that the members have trained, or the only one.
-        student: what learned from the committee; None where that is one network.
+        student: what learned from the committee; None where that is one network, or for want
+            of time.
     """
 
     comparison: Comparison
@@ -142,13 +143,19 @@ class Elected:
 
 
 def elect(
-    given: Given, plan: Plan, *, budget: float, seed: int, say: Callable[[str], None]
+    given: Given,
+    plan: Plan,
+    *,
+    budget: float,
+    seed: int,
+    say: Callable[[str], None],
+    distil: bool = False,
 ) -> Elected:
     """Compare all candidates, train those that vote on everything, then let one learn from all.
 
     The networks of the comparison vote as well: a member's weight is shared evenly by those of
     its rounds and that of its final training. The first member always has a final training, the
-    others have one while there is time.
+    others have one while there is time, as has the student.
 
     Args:
         given: noisy and checked samples.
@@ -156,6 +163,7 @@ def elect(
         budget: seconds for all of it.
         seed: of folds and trainings.
         say: is told what was found, before the final trainings.
+        distil: the student is what is wanted, whatever it takes.
     """
     methods = candidates()
     contest = Contest(given, plan, seed)
@@ -167,12 +175,14 @@ def elect(
         known = contest.trained.get(name)
         last[name] = known or learn(given, methods[name], plan, seed)
         contest.modules[name].append(last[name].module)
+    foremost = last[found.chosen]
     committee = joined(found.members, contest.modules)
-    several = isinstance(committee, Committee)
-    student = learn(given, taught(committee, given), plan, seed) if several else None
-    return Elected(
-        comparison=found, learned=last[found.chosen], committee=committee, student=student
-    )
+    student = None
+    if isinstance(committee, Committee) and (
+        distil or contest.spent + contest.student_cost <= budget
+    ):
+        student = learn(given, taught(committee, given, foremost.device), plan, seed)
+    return Elected(comparison=found, learned=foremost, committee=committee, student=student)
 
 
 def joined(members: dict[str, float], modules: dict[str, list[nn.Module]]) -> nn.Module:
@@ -189,9 +199,13 @@ def joined(members: dict[str, float], modules: dict[str, list[nn.Module]]) -> nn
     return Committee(list(shares), list(shares.values())) if len(shares) > 1 else next(iter(shares))
 
 
-def taught(committee: nn.Module, given: Given) -> Distilled:
-    """Training towards what a committee says of the noisy samples."""
-    return Distilled(targets=torch.softmax(logits(committee, given.x), dim=1).float())
+def taught(committee: Committee, given: Given, device: torch.device) -> Distilled:
+    """Training towards what a committee says of the noisy samples, asked on a device."""
+    voters = zip(committee.weights, committee.members, strict=True)
+    first, *others = (weight * probabilities(m, given.x, device) for weight, m in voters)
+    for votes in others:
+        first += votes
+    return Distilled(targets=first)
 
 
 def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) -> Comparison:
@@ -207,7 +221,7 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
     Args:
         contest: a new one; keeps the networks that were trained.
         methods: what to compare, by name; the most important ones first.
-        budget: seconds for the comparison and the final training.
+        budget: seconds for the comparison, the final training and the student's.
     """
     tried, end = dict(methods), contest.start + budget / 2
     for number, held in enumerate(_folds(contest.given.y_clean, contest.seed)):
@@ -265,7 +279,7 @@ class Contest:
 
     @property
     def student_cost(self) -> float:
-        """Seconds that learning from the committee should take at most: one training."""
+        """Seconds that learning from the committee should take: about the longest training."""
         return max(self.cost.values())
 
     @property
