@@ -141,7 +141,7 @@ def _accuracy(p: Tensor, labels: Tensor) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """By rule and group, and the best single candidate of every run, which nobody knows."""
-    sets = list(dict.fromkeys(row["set"] for row in rows))
+    sets = [name for name in TRIALS if any(row["set"] == name for row in rows)]
     keys = [*(f"{rule}, {group}" for rule in RULES for group in GROUPS), WITHOUT]
     keys += STUDENT_ROWS
     figures = {"best single candidate": lambda row: max(row["single"].values())} | {
