@@ -79,6 +79,15 @@ def samples(data: Data) -> Given:
     )
 
 
+def by_setting(rows: list[dict[str, Any]], measure: str) -> dict[str, dict[int, float]]:
+    """What was measured, by setting in their usual order, then by seed."""
+    found = {
+        setting: {row["seed"]: row[measure] for row in rows if row["setting"] == setting}
+        for setting in SETTINGS
+    }
+    return {setting: seeds for setting, seeds in found.items() if seeds}
+
+
 def table(
     rows: list[dict[str, Any]],
     others: dict[tuple[str, str], dict[int, float]],
@@ -87,8 +96,7 @@ def table(
 ) -> str:
     """By setting: the choice, the best other method on these seeds, and the baselines."""
     lines = []
-    for setting in (s for s in SETTINGS if any(row["setting"] == s for row in rows)):
-        ours = {r["seed"]: r[measure] for r in rows if r["setting"] == setting}
+    for setting, ours in by_setting(rows, measure).items():
         there = {
             other: found
             for other in METHODS
@@ -108,14 +116,14 @@ def table(
 
 def parts(rows: list[dict[str, Any]]) -> str:
     """By setting: committee and student apart, and what both together gain on the committee."""
+    committee, student, both = (
+        by_setting(rows, part) for part in ("committee", "student", "accuracy")
+    )
     lines = []
-    for setting in (s for s in SETTINGS if any(row["setting"] == s for row in rows)):
-        of = {
-            part: {r["seed"]: r[part] for r in rows if r["setting"] == setting}
-            for part in ("committee", "student", "accuracy")
-        }
-        cells = [spread(list(found.values())) for found in of.values()]
-        lines.append([setting, *cells, *_difference(of["accuracy"], of["committee"])])
+    for setting, found in both.items():
+        apart = committee[setting], student[setting], found
+        cells = [spread(list(part.values())) for part in apart]
+        lines.append([setting, *cells, *_difference(found, committee[setting])])
     return rendered(
         ["setting", "committee", "student", "both", "both − committee ± SE", "p"], lines
     )

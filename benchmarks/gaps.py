@@ -13,7 +13,8 @@ from statistics import mean
 
 import matplotlib as mpl
 import numpy as np
-from evidence import METHODS, OURS, SETTINGS
+from auto import by_setting, others
+from evidence import METHODS, OURS
 from matplotlib.figure import Figure
 from provenance import RESULTS
 
@@ -24,25 +25,20 @@ AUTO = {"auto": "accuracy", "auto, distil=True": "student"}
 
 def gaps() -> dict[str, list[float]]:
     """By method, points above the best of each setting that the automatic choice was run on."""
-    chosen = json.loads((RESULTS / "auto.json").read_text())["rows"]
-    rows = json.loads((RESULTS / "evidence.json").read_text())["rows"]
+    rows = json.loads((RESULTS / "auto.json").read_text())["rows"]
+    ours = {name: by_setting(rows, measure) for name, measure in AUTO.items()}
+    rivals = others("last_accuracy")
     found: dict[str, list[float]] = {name: [] for name in (*AUTO, *METHODS)}
-    for setting in SETTINGS:
-        ours = [row for row in chosen if row["setting"] == setting]
-        seeds = {row["seed"] for row in ours}
+    for setting, seeds in ours["auto"].items():
         of = {
-            name: [
-                100 * row["last_accuracy"]
-                for row in rows
-                if (row["setting"], row["method"]) == (setting, name) and row["seed"] in seeds
-            ]
+            name: [value for seed, value in rivals[name, setting].items() if seed in seeds]
             for name in METHODS
         }
         if not all(of.values()):
             continue
         best = max(map(mean, of.values()))
-        for name, measure in AUTO.items():
-            found[name].append(mean(row[measure] for row in ours) - best)
+        for name, by in ours.items():
+            found[name].append(mean(by[setting].values()) - best)
         for name, values in of.items():
             found[name].append(mean(values) - best)
     return found
