@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from l2b.estimation.committee import Committee, elected
 from l2b.estimation.distil import Distilled
-from l2b.estimation.learn import Learned, Plan, learn, logits, probabilities
+from l2b.estimation.learn import Learned, Plan, learn, probabilities
 from l2b.estimation.task import Given
 from l2b.methods import Method
 from l2b.methods.base import NoisyOnly
@@ -300,8 +300,8 @@ class Contest:
         for number, (name, method) in enumerate(methods.items()):
             if number < FEWEST or time.perf_counter() < end:
                 learned = self._learned(name, method, part, seed)
-                z = logits(learned.module, judged.inputs)
-                self.p.setdefault(name, []).append(torch.softmax(z, dim=1))
+                p = probabilities(learned.module, judged.inputs, learned.device)
+                self.p.setdefault(name, []).append(p)
                 self.modules.setdefault(name, []).append(learned.module)
 
     def _learned(self, name: str, method: Method, part: Given, seed: int) -> Learned:
