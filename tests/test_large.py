@@ -1,5 +1,6 @@
 """Samples that stay on disk: the same results, bounded memory, damage told in one line."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -187,10 +188,15 @@ print(most)
 
 
 def peak(place, out):
-    """MiB that a run holds at most in a process of its own, without pages of mapped files."""
+    """MiB that a run holds at most in a process of its own, without pages of mapped files.
+
+    Large blocks go back to the system when they are freed. Without a fixed threshold, glibc raises
+    it as it learns sizes, keeps what is free, and the same run differs by up to 50 MiB.
+    """
     found = subprocess.run(
         [sys.executable, "-c", GROWTH, str(place), str(out)],
         capture_output=True, text=True, check=True,
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"},
     )  # fmt: skip
     return int(found.stdout) / 1024
 
@@ -210,7 +216,7 @@ def test_memory_does_not_grow_with_the_samples_on_disk(tmp_path):
         peaks[rows] = peak(place, tmp_path / f"disk{rows}")
     in_memory = [peak(tmp_path / f"{rows}.npz", tmp_path / f"memory{rows}") for rows in peaks]
     assert in_memory[1] - in_memory[0] > data  # that is what the test would see
-    assert peaks[many] - peaks[few] < data / 4
+    assert peaks[many] - peaks[few] < data / 16
 
 
 def folder(**changes):
