@@ -48,6 +48,7 @@ LAYERS = [
     {"config", "report", "theory"},
     {"advise"},
     {"experiment"},
+    {"recipes"},
     {"mask_figure"},
     {"audit", "grid", "presets", "launch"},
     {"figures", "overview"},

@@ -4,15 +4,10 @@ import pytest
 
 from l2b.catalog import name_of
 from l2b.config import dump, load
-from l2b.experiment import (
-    Run,
-    cifar10_recipe,
-    cifar100_recipe,
-    clothing1m_recipe,
-    isic_recipe,
-)
+from l2b.experiment import Run
 from l2b.methods.l2rw import L2RW
 from l2b.noise.symmetric import Symmetric
+from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
 
 NOISE = Symmetric(rate=0.4)
 RECIPES = {
