@@ -25,10 +25,13 @@ from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.methods.l2rw import L2RW
 from l2b.models.unet import Unet
+from l2b.models.unet_plus_plus import UnetPlusPlus
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
+from l2b.notices import Notice
 from l2b.overview import write_overview
 from l2b.pseudo.views import Views
+from l2b.recipes import promise12_recipe
 from l2b.train import Training
 from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
 
@@ -289,6 +292,20 @@ def test_promise12_folders_are_read(promise):
     assert volume.spacing == SPACING
     limited = Promise12(root=promise, size=16, limit=2, test=0.5).load()
     assert len(limited.train.cases.of.unique()) == 1
+
+
+def test_the_prostate_recipe_runs_on_such_a_folder(promise):
+    recipe = promise12_recipe(Mask(dice=None), seed=1)
+    run = replace(
+        recipe,
+        data=Promise12(root=promise, size=32, test=0.25),
+        model=UnetPlusPlus(width=2),
+        training=replace(recipe.training, epochs=1, clean_batch=4),
+        clean=1,
+    )
+    with pytest.warns(Notice, match="l2b_masks has choices that do not"):
+        record = run.execute(progress=False).record
+    assert 0 <= record["last_dice"] <= 1
 
 
 def test_promise12_names_what_is_wrong(promise, tmp_path_factory):
