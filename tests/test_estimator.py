@@ -394,7 +394,7 @@ def test_auto_keeps_to_its_time(problem):
     model.fit(problem.x, problem.y, clean=problem.clean)
     found = model.comparison_
     assert found.folds == 1
-    assert set(found.accuracy) == {WITHOUT, "gold_posterior"}
+    assert set(found.accuracy) == {WITHOUT, "l2b"}
     assert set(found.left_out) == set(candidates()) - set(found.accuracy)
     assert "No time for fine_tune" in found.summary()
 

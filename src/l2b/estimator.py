@@ -62,8 +62,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         class_weight: None, "balanced", or a weight for each label as given. Batches are
             redrawn in proportion, which in expectation weights the losses.
         time_budget: seconds that "auto" may take, final training included. At least
-            "clean_only" and "gold_posterior" are compared, in one of three rounds, and
-            ``distil`` trains its network, whatever that takes. Where time runs out, what is
+            "clean_only" and "l2b" are compared, in one of three rounds, and ``distil``
+            trains its network, whatever that takes. Where time runs out, what is
             found depends on the machine's speed.
         random_state: seed or generator of every random draw.
         n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
