@@ -180,6 +180,7 @@ def main() -> None:
     for measure in ("last_accuracy", "chosen_accuracy"):
         parts = table(results, measure), verdicts(results, measure), gaps(results, measure)
         print("\n\n".join([f"\n{measure}", *parts]))
+    print(f"\nlast_balanced_accuracy\n\n{table(results, 'last_balanced_accuracy')}")
     for name, error in failures.items():
         print(f"{name} failed: {error}", file=sys.stderr)
     sys.exit(1 if results.missing else 0)

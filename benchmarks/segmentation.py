@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from provenance import RESULTS, provenance, rows_left
-from spread import spread
+from spread import gain, spread
 from steering import steering
 from tqdm import tqdm
 
@@ -38,6 +38,7 @@ from l2b.normalise import Fixed, PerSample
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice as DiceLoss
 from l2b.pseudo import MovingAverage
+from l2b.stats import paired
 from l2b.train import Training
 
 QUICK = MovingAverage(decay=0.9)  # an average over ten steps: there are few in all
@@ -132,6 +133,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def lead(rows: list[dict[str, Any]], extra: bool, key: str) -> str:
+    """How far `l2b_masks` is from each other method, paired by seed, in points."""
+    by: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["extra_clean_step"] == extra and row[key] is not None:
+            by.setdefault(row["method"], {})[row["seed"]] = row[key]
+    ours, lines = by.pop("l2b_masks", {}), []
+    for method, theirs in by.items():
+        seeds = sorted(ours.keys() & theirs.keys())
+        if len(seeds) > 1:
+            change, error = gain(ours, theirs)
+            p = paired([ours[s] for s in seeds], [theirs[s] for s in seeds]).t
+            lines.append(f"  {method}: {change:+.1f} ± {error:.1f}, p = {p:.3f}")
+    title = f"l2b_masks minus, Dice, {key}, extra clean step {'on' if extra else 'off'}:"
+    return "\n".join([title, *lines]) if lines else ""
+
+
 def main() -> None:
     """Run what is missing, print the table, keep the figures after each run."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -165,6 +183,8 @@ def main() -> None:
         f"Dice of the corrupted masks: {100 * statistics.mean(r['noise_dice'] for r in rows):.1f}"
     )
     print(table(rows))
+    leads = (lead(rows, *pair) for pair in itertools.product((False, True), ("last", "chosen")))
+    print("\n".join(filter(None, leads)))
 
 
 if __name__ == "__main__":
