@@ -29,6 +29,7 @@ from l2b.data import Data
 from l2b.estimation.learn import Plan, logits
 from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given
+from l2b.evaluate import evaluate
 from l2b.files import write_json
 from l2b.grid.markdown import p_value, rendered
 from l2b.stats import mean_sd, paired
@@ -47,18 +48,21 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     training = replace(run.training, threads=1)
     plan = Plan(model=run.model, training=training, validation=0.0, progress=False)
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
-    inputs, labels = data.standardise(data.test.inputs), data.test.labels
-    found = elected.comparison
+    found, judged = elected.comparison, data.test
 
-    def accuracy(module: nn.Module) -> float:
-        return 100 * (logits(module, inputs).argmax(dim=1) == labels).float().mean().item()
+    def judge(name: str, module: nn.Module) -> dict[str, float]:
+        figures = evaluate(lambda x: logits(module, x), judged, data)
+        return {
+            name: 100 * figures["accuracy"],
+            f"{name}_balanced": 100 * figures["balanced_accuracy"],
+        }
 
     return {
         "setting": setting,
         "seed": seed,
-        "accuracy": accuracy(elected.module),
-        "committee": accuracy(elected.committee),
-        "student": accuracy(elected.single.module),
+        **judge("accuracy", elected.module),
+        **judge("committee", elected.committee),
+        **judge("student", elected.single.module),
         "members": found.members,
         "cross_validated": found.accuracy,
         "folds": found.folds,
@@ -82,7 +86,11 @@ def samples(data: Data) -> Given:
 def by_setting(rows: list[dict[str, Any]], measure: str) -> dict[str, dict[int, float]]:
     """What was measured, by setting in their usual order, then by seed."""
     found = {
-        setting: {row["seed"]: row[measure] for row in rows if row["setting"] == setting}
+        setting: {
+            row["seed"]: row[measure]
+            for row in rows
+            if row["setting"] == setting and measure in row
+        }
         for setting in SETTINGS
     }
     return {setting: seeds for setting, seeds in found.items() if seeds}
@@ -187,11 +195,14 @@ def main() -> None:
             rows.append(future.result())
             write_json(options.out, {**provenance(), "settings": (options.budget,), "rows": rows})
     last, chosen = (others(f"{epoch}_accuracy") for epoch in ("last", "chosen"))
+    balanced = others("last_balanced_accuracy")
     tables = (
         f"Others at the last epoch\n\n{table(rows, last, 'auto', 'accuracy')}",
         f"Others at the epoch chosen by validation\n\n{table(rows, chosen, 'auto', 'accuracy')}",
         f"Others at the last epoch\n\n{table(rows, last, 'student', 'student')}",
         parts(rows),
+        f"Balanced accuracy, where it was kept: others at the last epoch\n\n"
+        f"{table(rows, balanced, 'auto', 'accuracy_balanced')}",
         voters(rows),
     )
     print("\n\n".join(tables))
