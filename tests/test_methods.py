@@ -26,7 +26,7 @@ from l2b.methods.elr import Elr, early_learning
 from l2b.methods.generalised_cross_entropy import GeneralisedCrossEntropy
 from l2b.methods.l2b import L2B
 from l2b.methods.label_smoothing import LabelSmoothing
-from l2b.methods.mixup import Mixup, blended
+from l2b.methods.mixup import Blends, Mixup
 from l2b.methods.mlc import Corrector, Mlc, MlcLearner, recorded_inputs
 from l2b.methods.mw_net import MwNet, MwNetLearner, WeightNet
 from l2b.models.mlp import Mlp
@@ -291,7 +291,7 @@ def test_mixup_by_hand():
     torch.testing.assert_close(loss, -(share * own + (1 - share) * other).mean())
     torch.testing.assert_close(record.loss, -own.detach())
     with pytest.raises(TypeError, match=r"one tensor of floats, got torch\.int64"):
-        blended(y, partner, 0.5)
+        Blends(1.0).draw(y).inputs(y)
 
 
 def test_a_student_by_hand():

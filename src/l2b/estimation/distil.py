@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, Method, Task, mean_loss, posterior_record
-from l2b.methods.mixup import blended
+from l2b.methods.mixup import Blends
 from l2b.types import Batch
 
 
@@ -41,18 +40,16 @@ class DistilledLearner(Learner):
     def __init__(self, method: Distilled, task: Task) -> None:
         """Make the one network."""
         self.method = method
-        self.beta = torch.distributions.Beta(method.concentration, method.concentration)
+        self.blends = Blends(method.concentration)
         self.targets = method.targets.to(task.data.train.labels.device)
         self.network = task.network("main")
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step; a sample's record is what its teachers say, and its blend's loss."""
         q = self.targets[batch.index]
-        share = self.beta.sample().item()  # drawn on the CPU, alike for any device
-        share = max(share, 1 - share)
-        partner = torch.randperm(len(q)).to(q.device)
-        z = self.network.logits(blended(batch.inputs, partner, share))
-        losses = cross_entropy(z, torch.lerp(q[partner], q, share))
+        blend = self.blends.draw(q)
+        z = self.network.logits(blend.inputs(batch.inputs))
+        losses = cross_entropy(z, blend(q))
         on_clean = mean_loss(self.network, clean)
         self.network.descend(losses.mean() + self.method.clean_weight * on_clean)
         return posterior_record(batch, z, q)

@@ -28,11 +28,7 @@ class Mixup(NoisyOnly):
 
     def __post_init__(self) -> None:
         """Refuse what is no Beta distribution."""
-        if not self.concentration > 0:
-            raise ValueError(
-                f"Mixup needs concentration > 0, got {self.concentration}: it is the parameter "
-                "of a Beta distribution."
-            )
+        Blends(self.concentration)
 
     @property
     def takes_overlap(self) -> bool:
@@ -49,7 +45,7 @@ class MixupLearner(Learner):
 
     def __init__(self, method: Mixup, task: Task) -> None:
         """Make the one network."""
-        self.beta = torch.distributions.Beta(method.concentration, method.concentration)
+        self.blends = Blends(method.concentration)
         self.network = task.network("main")
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
@@ -58,25 +54,62 @@ class MixupLearner(Learner):
         The recorded loss is that of the blend towards the sample's own label.
         """
         del clean
-        share = self.beta.sample().item()  # drawn on the CPU, alike for any device
-        share = max(share, 1 - share)
-        partner = torch.randperm(len(batch.labels)).to(batch.labels.device)
-        z = self.network.logits(blended(batch.inputs, partner, share))
+        blend = self.blends.draw(batch.labels)
+        z = self.network.logits(blend.inputs(batch.inputs))
         own = cross_entropy(z, batch.labels)
-        other = cross_entropy(z, batch.labels[partner])
-        self.network.descend((share * own + (1 - share) * other).mean())
+        other = cross_entropy(z, batch.labels[blend.partner])
+        self.network.descend((blend.share * own + (1 - blend.share) * other).mean())
         return plain_record(batch, z, own)
 
 
-def blended(inputs: Inputs, partner: Tensor, share: float) -> Tensor:
-    """Blend every sample with its partner: share · x_i + (1 − share) · x_partner(i).
+@dataclass(frozen=True)
+class Blend:
+    """Which sample of a batch each of them is blended with, and how.
 
-    Raises:
-        TypeError: if the inputs are not one tensor of floats.
+    Attributes:
+        partner: positions in the batch, [n].
+        share: λ, the part that every sample has in its own blend, in [½, 1].
     """
-    if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
-        raise TypeError(
-            f"Mixup needs inputs that can be averaged, one tensor of floats, got "
-            f"{inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__}."
-        )
-    return torch.lerp(inputs[partner], inputs, share)
+
+    partner: Tensor
+    share: float
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """λ · v_i + (1 − λ) · v_partner(i), for one row of floats per sample."""
+        return torch.lerp(value[self.partner], value, self.share)
+
+    def inputs(self, inputs: Inputs) -> Tensor:
+        """Inputs blended.
+
+        Raises:
+            TypeError: if they are not one tensor of floats.
+        """
+        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+            raise TypeError(
+                f"Mixup needs inputs that can be averaged, one tensor of floats, got "
+                f"{inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__}."
+            )
+        return self(inputs)
+
+
+class Blends:
+    """Draws a λ ~ Beta(a, a) and a random partner of every sample for one batch after the other."""
+
+    def __init__(self, concentration: float) -> None:
+        """Take the parameter a of the Beta distribution.
+
+        Raises:
+            ValueError: if it is not positive.
+        """
+        if not concentration > 0:
+            raise ValueError(
+                f"Mixup needs concentration > 0, got {concentration}: it is the parameter of a "
+                "Beta distribution."
+            )
+        self.beta = torch.distributions.Beta(concentration, concentration)
+
+    def draw(self, labels: Tensor) -> Blend:
+        """A blend of the batch that has these labels, on their device."""
+        share = self.beta.sample().item()  # drawn on the CPU, alike for any device
+        partner = torch.randperm(len(labels)).to(labels.device)
+        return Blend(partner, max(share, 1 - share))
