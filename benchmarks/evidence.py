@@ -28,6 +28,7 @@ from l2b.grid import Grid, Results, Trial, execute
 from l2b.grid.markdown import p_value, percent, rendered, table
 from l2b.grid.results import Row, flat
 from l2b.methods import Method
+from l2b.methods.l2b import L2B
 from l2b.presets import base_run
 from l2b.stats import mean_sd
 
@@ -56,13 +57,16 @@ METHODS = (
 )  # fmt: skip
 
 
+VARIANTS = {"l2b, mixup": L2B(mixup=1.0)}  # beside the methods, where they are asked for
+
+
 def grid(settings: list[str], methods: list[str], seeds: int) -> Grid:
     """Every method in every setting, one seed after the other."""
     return Grid(
         trials=tuple(
             Trial(
                 labels={"setting": setting, "method": name},
-                run=replace(base(setting), method=default(Method, name), seed=seed),
+                run=replace(base(setting), method=method(name), seed=seed),
             )
             for seed in range(seeds)
             for setting in settings
@@ -70,6 +74,11 @@ def grid(settings: list[str], methods: list[str], seeds: int) -> Grid:
         ),
         reference=OURS if OURS in methods else "",
     )
+
+
+def method(name: str) -> Method:
+    """What a name stands for."""
+    return VARIANTS.get(name) or default(Method, name)
 
 
 def kept(asked: Grid, path: Path) -> Results:

@@ -308,6 +308,8 @@ def test_settings_that_do_not_suit_masks_are_refused(run, data):
     seldom = replace(run, method=weighing(amortise=Amortisation(weights_every=2)))
     with pytest.raises(ValueError, match="weights_every must be 1 for masks"):
         seldom.execute(progress=False, data=data)
+    with pytest.raises(ValueError, match="mixup must be 0 for masks"):
+        replace(run, method=weighing(mixup=1.0)).execute(progress=False, data=data)
     labels = Run(training=Training(epochs=1, overlap=Dice()))
     with pytest.raises(ValueError, match="Dice loss is of masks"):
         labels.execute(progress=False)

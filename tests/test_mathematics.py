@@ -11,7 +11,7 @@ from torch import nn
 import l2b
 import oracles
 from conftest import Problem
-from l2b.losses import cross_entropy, mixed_target_loss
+from l2b.losses import cross_entropy, mixed_target_loss, weighed_targets
 from l2b.metrics import effective_sample_size, weight_telemetry
 from l2b.normalise import (
     Fixed,
@@ -170,6 +170,22 @@ def test_unit_sum_weights_equal_the_mixed_target(n, classes, seed):
     (left,), (right,) = torch.autograd.grad(two_weights(1), z), torch.autograd.grad(mixed, z)
     torch.testing.assert_close(left, right, rtol=1e-12, atol=1e-12)
     assert not torch.isclose(two_weights(1.5), mixed)
+
+
+@given(st.integers(1, 8), st.integers(2, 6), st.booleans(), st.integers(0, 999))
+def test_the_objective_is_the_cross_entropy_of_weighed_targets(n, classes, soft, seed):
+    """Σ_i α_i f_i + β_i g_i (Eq. 3) is that towards α_i y_i + β_i ŷ_i, whatever they sum to."""
+    z = drawn(n, classes, seed=seed)
+    observed, pseudo = targets(n, classes, seed=seed + 1), targets(n, classes, seed=seed + 2)
+    if not soft:
+        observed, pseudo = observed.argmax(dim=1), pseudo.argmax(dim=1)
+    draw = torch.Generator().manual_seed(seed)
+    alpha, beta = torch.rand(2, n, dtype=torch.float64, generator=draw)
+    weights = Weights(alpha=alpha, beta=beta, pseudo=pseudo, scores=beta)
+    merged = weighed_targets(classes, observed, weights)
+    torch.testing.assert_close(merged.sum(dim=1), alpha + beta)
+    found = cross_entropy(z, merged).sum()
+    torch.testing.assert_close(found, l2b.bootstrapped_loss(z, observed, weights))
 
 
 def test_equal_labels_get_equal_weights():

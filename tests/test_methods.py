@@ -1,6 +1,8 @@
 """Rival methods against their definitions: losses by hand, hypergradients by double backward."""
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -294,6 +296,45 @@ def test_mixup_by_hand():
         Blends(1.0).draw(y).inputs(y)
 
 
+class Probed(Fixed):
+    """A remembering network that can be differentiated along a direction."""
+
+    pieces, optimiser, autocast = 1, None, staticmethod(nullcontext)
+
+    def probe(self, inputs, beside):
+        return beside(inputs)
+
+
+def test_blends_are_learned_under_the_weights_of_their_parts_by_hand():
+    task = Given()
+    task.data = SimpleNamespace(train=range(6), masks=False)
+    task.networks = {"main": Probed()}
+    method = L2B(mixup=0.5, warmup=0, clean_weight=0.0, engine=LastLayer(), pseudo=SelfLabels())
+    learner = method.build(task)
+    learner.begin_epoch(0)
+    clean = replace(task.batch, labels=task.labels.roll(1))
+    torch.manual_seed(5)
+    record = learner.step(task.batch, clean)
+    torch.manual_seed(5)
+    share = torch.distributions.Beta(0.5, 0.5).sample().item()
+    share = max(share, 1 - share)
+    partner = torch.randperm(6)
+    x, y = task.batch.inputs, task.batch.labels
+    alpha, beta = record.alpha / 6, record.beta / 6  # records are relative to the mean weight
+    assert alpha.max() > 0 and beta.max() > 0
+    log_p = p_of(task, share * x + (1 - share) * x[partner]).log()
+    expected = 0.0
+    for i, j in enumerate(partner.tolist()):
+        for k, part in ((i, share), (j, 1 - share)):
+            towards = alpha[k] * log_p[i, y[k]] + beta[k] * log_p[i, record.pseudo[k]]
+            expected -= part * towards
+    torch.testing.assert_close(task.networks["main"].losses[-1], expected)
+    # A blend is no larger step than its parts: all weights of the batch still sum to one.
+    torch.testing.assert_close((alpha + beta).sum(), torch.tensor(1.0))
+    assert not learner.shared
+    assert replace(method, mixup=0.0).build(task).shared
+
+
 def test_a_student_by_hand():
     q = torch.softmax(torch.randn(9, 4), dim=1)
     task = Given()
@@ -456,6 +497,7 @@ def test_options_that_train_on_clean_samples_say_so():
         (lambda: Elr(memory=1), r"0 <= memory < 1, got 3.0 and 1"),
         (lambda: Mixup(concentration=0), r"needs concentration > 0, got 0"),
         (lambda: GeneralisedCrossEntropy(q=0), r"needs 0 < q <= 1, got 0"),
+        (lambda: L2B(mixup=-1), r"needs mixup >= 0, got -1"),
         (lambda: LabelSmoothing(share=1), r"needs 0 <= share < 1, got 1"),
         (lambda: CleanlabPrune(folds=1), r"folds >= 2.*got 0.4, 1"),
     ],

@@ -44,6 +44,7 @@ VARIANTS = {
     "l2b_seldom": weighing(amortise=Amortisation(weights_every=2)),
     "l2b_all_classes": weighing(candidates=AllClasses(), pseudo=Temporal(), normalise=PerClass()),
     "l2b_triple": weighing(candidates=Triple(), pseudo=MovingAverage(), normalise=Shrinking()),
+    "l2b_mixup": weighing(mixup=1.0),
     "l2b_cross_fit": L2B(start="clean", clean_weight=1.0, cross_fit=True),
 }
 

@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
+from l2b.targets import probabilities
 from l2b.types import Weights
 
 
@@ -35,6 +36,23 @@ def bootstrapped_loss(z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
     towards_observed = cross_entropy(z, observed)
     towards_pseudo = cross_entropy(z, weights.pseudo)
     return (weights.alpha * towards_observed + weights.beta * towards_pseudo).sum()
+
+
+def weighed_targets(classes: int, observed: Tensor, weights: Weights) -> Tensor:
+    """Both labels of every sample in one target of mass α + β, α_i y_i + β_i ŷ_i.
+
+    Eq. 3 is the sum of the cross-entropies towards these.
+
+    Args:
+        classes: number of classes.
+        observed: labels as given, class indices [n, *pixels] or probabilities.
+        weights: what `l2b.weigh` returned for this batch.
+
+    Returns:
+        Not negative where the weights are not, [n, classes, *pixels].
+    """
+    towards_observed = weights.alpha.unsqueeze(1) * probabilities(observed, classes)
+    return towards_observed + weights.beta.unsqueeze(1) * probabilities(weights.pseudo, classes)
 
 
 def mixed_target_loss(z: Tensor, observed: Tensor, pseudo: Tensor, beta: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from l2b.halves import Halves, Split
 from l2b.layout import best_layout
 from l2b.ledger import StepRecord
 from l2b.lookahead import LookAhead, Paper
-from l2b.losses import bootstrapped_loss, cross_entropy
+from l2b.losses import bootstrapped_loss, cross_entropy, weighed_targets
 from l2b.methods.base import (
     Learner,
     Method,
@@ -25,6 +25,7 @@ from l2b.methods.base import (
     plain_record,
     plain_step,
 )
+from l2b.methods.mixup import Blends
 from l2b.normalise import Normaliser, PositiveShare
 from l2b.notices import notice
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
@@ -61,6 +62,11 @@ class L2B(Method):
         cross_fit: where clean samples are trained on, train on one half of them and weigh by the
             other, swapped every epoch, so that fitted samples do not silence the clean gradient.
             Not done where a class has a single clean sample, which only one half could have.
+        mixup: a of the Beta(a, a) of mixup (Zhang et al. 2018); 0, as published, for none. Samples
+            are weighed as they are, and learned in blends of two: λx_i + (1 − λ)x_j towards
+            λ(α_i y_i + β_i ŷ_i) + (1 − λ)(α_j y_j + β_j ŷ_j), for one more pass a step. With 1 it
+            is better where most labels are wrong, or wrong by rule, and a little worse where
+            they are not (docs/evidence.md). Not for masks, nor on several processes.
         amortise: what may be used again for a few steps, to save time.
     """
 
@@ -73,6 +79,7 @@ class L2B(Method):
     start: Literal["noisy", "clean"] = "noisy"
     clean_weight: float = 0.2
     cross_fit: bool = True
+    mixup: float = 0.0
     amortise: Amortisation = field(default_factory=Amortisation)
 
     def __post_init__(self) -> None:
@@ -88,6 +95,11 @@ class L2B(Method):
             raise ValueError(
                 f"L2B needs clean_weight >= 0, got {self.clean_weight}: a negative weight would "
                 "train away from the checked labels."
+            )
+        if not self.mixup >= 0:
+            raise ValueError(
+                f"L2B needs mixup >= 0, got {self.mixup}: it is the parameter of a Beta "
+                "distribution, or 0 for no blends."
             )
         if self.amortise.weights_every > 1 and not isinstance(self.candidates, Pair):
             raise ValueError(
@@ -123,8 +135,14 @@ class L2BLearner(Learner):
                 "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
                 "not per pixel. gradient_every saves time for masks too."
             )
+        if method.mixup and task.data.masks:
+            raise ValueError(
+                "mixup must be 0 for masks: a blend of two images has no outlines of its own."
+            )
         self.method = method
         self.network = task.network("main")
+        self.blends = Blends(method.mixup) if method.mixup else None
+        self.shared = self.blends is None  # partners are found within a process
         source = method.pseudo.build(self.network.module, len(task.data.train))
         self.pseudo = InPieces(source, self.network.pieces)
         self.gradient = CleanGradient(method.amortise)
@@ -156,10 +174,8 @@ class L2BLearner(Learner):
             self._weighed_pass(batch, parts.to_weigh) if due else self._recalled_pass(batch)
         )
         losses = cross_entropy(z, batch.labels)
-        loss = bootstrapped_loss(z, batch.labels, weights)
-        loss = loss + self._overlap(z, batch.labels, weights)
         # A sum over all processes, of which `descend` takes the mean.
-        loss = loss * collectives.ranks()
+        loss = self._objective(batch, z, weights) * collectives.ranks()
         self.network.descend(loss + self._clean_term(parts) if self.method.clean_weight else loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         record = _weighed(plain_record(batch, z, losses), weights)
@@ -219,6 +235,15 @@ class L2BLearner(Learner):
 
     def _clean_term(self, parts: Split) -> Tensor:
         return self.method.clean_weight * parts.share * mean_loss(self.network, parts.to_fit)
+
+    def _objective(self, batch: Batch, z: Tensor, weights: Weights) -> Tensor:
+        """Eq. 3, of the samples or of their blends."""
+        if self.blends is None:
+            loss = bootstrapped_loss(z, batch.labels, weights)
+            return loss + self._overlap(z, batch.labels, weights)
+        blend = self.blends.draw(batch.labels)
+        targets = weighed_targets(z.shape[1], batch.labels, weights).to(z)
+        return cross_entropy(self.network.logits(blend.inputs(batch.inputs)), blend(targets)).sum()
 
     def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
         """What the run adds for whole masks, under the same weights."""
