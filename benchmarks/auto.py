@@ -1,6 +1,7 @@
 """Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
 
-python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 300] [--workers 1] [--out FILE]
+python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 300] [--balanced]
+    [--workers 1] [--out FILE]
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
 `benchmarks/evidence.py`: all candidates are cross-validated on the clean samples, those that do
@@ -18,9 +19,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from evidence import METHODS, SETTINGS, base
 from provenance import RESULTS, provenance, rows_left
+from sklearn.utils import compute_class_weight
 from spread import gain, spread
 from torch import nn
 from tqdm import tqdm
@@ -38,15 +41,25 @@ RIVALS = tuple(name for name in METHODS if name not in ("l2b", "as_published"))
 BASELINES = ("clean_only", "fine_tune", "l2b")
 
 
-def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
-    """Test accuracy in percent of one automatic choice, and what it chose."""
+def one(setting: str, seed: int, budget: float, balanced: bool = False) -> dict[str, Any]:
+    """Test accuracy in percent of one automatic choice, and what it chose.
+
+    Args:
+        setting: of benchmarks/evidence.py.
+        seed: of data and training.
+        budget: seconds.
+        balanced: as with ``class_weight="balanced"``.
+    """
     torch.set_num_threads(1)
     run = replace(base(setting), seed=seed)
     data = run.prepare()
     assert data.test is not None
     given = samples(data)
     training = replace(run.training, threads=1)
-    plan = Plan(model=run.model, training=training, validation=0.0, progress=False)
+    plan = Plan(
+        model=run.model, training=training, validation=0.0, progress=False,
+        class_weights=balancing(given) if balanced else None,
+    )  # fmt: skip
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
     found, judged = elected.comparison, data.test
 
@@ -69,6 +82,13 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
         "left_out": found.left_out,
         "seconds": found.seconds,
     }
+
+
+def balancing(given: Given) -> tuple[float, ...]:
+    """Class weights under which all classes are drawn alike."""
+    seen = torch.cat([given.y, given.y_clean]).numpy()
+    classes = np.arange(len(given.classes))
+    return tuple(compute_class_weight("balanced", classes=classes, y=seen).tolist())
 
 
 def samples(data: Data) -> Given:
@@ -178,10 +198,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each choice")
+    parser.add_argument("--balanced", action="store_true", help='class_weight="balanced"')
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path, default=RESULTS / "auto.json")
     options = parser.parse_args()
-    rows = rows_left(options.out, (options.budget,))
+    settings = (options.budget, *(["balanced"] if options.balanced else []))
+    rows = rows_left(options.out, settings)
     done = {(row["setting"], row["seed"]) for row in rows}
     wanted = [
         (setting, seed)
@@ -190,10 +212,10 @@ def main() -> None:
         if (setting, seed) not in done
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task, options.budget) for task in wanted]
+        waiting = [pool.submit(one, *task, options.budget, options.balanced) for task in wanted]
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
             rows.append(future.result())
-            write_json(options.out, {**provenance(), "settings": (options.budget,), "rows": rows})
+            write_json(options.out, {**provenance(), "settings": settings, "rows": rows})
     last, chosen = (others(f"{epoch}_accuracy") for epoch in ("last", "chosen"))
     balanced = others("last_balanced_accuracy")
     tables = (

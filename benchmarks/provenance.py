@@ -33,7 +33,7 @@ def provenance() -> dict[str, Any]:
     return {**described(command), "commit": COMMIT, "threads": torch.get_num_threads()}
 
 
-def rows_left(path: Path, settings: tuple[float, ...]) -> list[dict[str, Any]]:
+def rows_left(path: Path, settings: tuple[float | str, ...]) -> list[dict[str, Any]]:
     """Rows that an earlier call with these settings has left in a file of results.
 
     Raises:

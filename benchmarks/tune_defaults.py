@@ -196,12 +196,9 @@ CONTESTANTS: dict[str, Callable[[int], Method]] = {
     "softmax T=1, warm auto": l2b(Standardised(then=Softmax()), warm=None),
     "per_sample, triple, warm auto": l2b(PerSample(), SOFT, None, candidates=Triple()),
     "eq9, clean 0.2 crossed, warm auto": l2b(warm=None, clean_weight=0.2, cross_fit=True),
-    **{
-        f"eq9, clean 0.2 crossed, warm auto, mixup {a}": l2b(
-            warm=None, clean_weight=0.2, cross_fit=True, mixup=a
-        )
-        for a in (0.3, 1.0)
-    },
+    "eq9, clean 0.2 crossed, warm auto, mixup 1": l2b(
+        warm=None, clean_weight=0.2, cross_fit=True, mixup=1.0
+    ),
     "per_sample, clean 1 crossed": l2b(PerSample(), clean_weight=1.0, cross_fit=True),
     "per_sample, triple of classes, clean 1 crossed": l2b(
         PerSample(), candidates=Triple(), clean_weight=1.0, cross_fit=True

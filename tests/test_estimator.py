@@ -25,14 +25,16 @@ from l2b.catalog import name_of
 from l2b.estimation import committee, selection
 from l2b.estimation.committee import Committee, elected
 from l2b.estimation.distil import Distilled
-from l2b.estimation.learn import learn
+from l2b.estimation.learn import Plan, learn
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
-from l2b.estimation.selection import WITHOUT, Comparison, _affordable, candidates
+from l2b.estimation.selection import WITHOUT, Comparison, Contest, _affordable, candidates
+from l2b.estimation.task import Given
 from l2b.methods.elr import Elr
 from l2b.methods.l2b import L2B
 from l2b.models import Mlp
 from l2b.quality import knowing_epochs
+from l2b.train import Training
 
 NAMES = np.array(["ape", "bee", "cat"])
 
@@ -315,7 +317,7 @@ def test_auto_trains_once_what_no_checked_sample_changes(problem, monkeypatch, v
         return learn(samples, method, plan, seed)
 
     monkeypatch.setattr(selection, "learn", counted)
-    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.5, WITHOUT: 0.5})
+    monkeypatch.setattr(selection, "elected", lambda *_: {"elr": 0.5, WITHOUT: 0.5})
     model = quick(method="auto", epochs=2, validation=validation)
     model.fit(problem.x, problem.y, clean=problem.clean)
     times = Counter(name for name, _ in trained)
@@ -369,7 +371,7 @@ def test_final_trainings_leave_time_for_the_student(
     monkeypatch.setattr(selection, "learn", taking)
     monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(selection, "candidates", lambda: {n: candidates()[n] for n in names})
-    monkeypatch.setattr(selection, "elected", lambda p, labels: dict.fromkeys(names, 0.5))
+    monkeypatch.setattr(selection, "elected", lambda *_: dict.fromkeys(names, 0.5))
     model = quick(method="auto", epochs=1, time_budget=budget, distil=distil)
     model.fit(problem.x, problem.y, clean=problem.clean)
     students = [method for method in methods if isinstance(method, Distilled)]
@@ -378,7 +380,7 @@ def test_final_trainings_leave_time_for_the_student(
 
 
 def test_a_student_works_with_every_option(problem, monkeypatch):
-    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
+    monkeypatch.setattr(selection, "elected", lambda *_: {"elr": 0.6, WITHOUT: 0.4})
     x = sparse.csr_matrix(np.where(problem.x > 2, problem.x, 0))
     settings = {"class_weight": "balanced", "validation": 0.2, "distil": True, "epochs": 3}
     model = quick(method="auto", **settings).fit(x, problem.y, clean=problem.clean)
@@ -407,7 +409,7 @@ def test_a_committee_trains_anew_only_whom_time_allows():
 
 
 def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
-    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
+    monkeypatch.setattr(selection, "elected", lambda *_: {"elr": 0.6, WITHOUT: 0.4})
     model = quick(method="auto", epochs=2).fit(problem.x, problem.y, clean=problem.clean)
     # ELR learned once; the checked samples alone in three rounds, and on all of them.
     student, committee = model.module_.members
@@ -415,7 +417,7 @@ def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
     assert committee.weights == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
     assert len({student, *committee.members}) == 6
     hurried = quick(method="auto", epochs=2, time_budget=1e-6)
-    monkeypatch.setattr(selection, "elected", lambda p, labels: {WITHOUT: 0.6, "elr": 0.4})
+    monkeypatch.setattr(selection, "elected", lambda *_: {WITHOUT: 0.6, "elr": 0.4})
     monkeypatch.setattr(selection, "FEWEST", 6)
     hurried.fit(problem.x, problem.y, clean=problem.clean)
     assert hurried.module_.weights == pytest.approx([0.3, 0.3, 0.4])  # no time for a student
@@ -430,7 +432,7 @@ def test_one_network_learns_from_all_that_vote(problem, monkeypatch):
         return learn(samples, method, plan, seed)
 
     monkeypatch.setattr(selection, "learn", watched)
-    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 0.6, WITHOUT: 0.4})
+    monkeypatch.setattr(selection, "elected", lambda *_: {"elr": 0.6, WITHOUT: 0.4})
     usual = {"method": "auto", "epochs": 8, "batch_size": 16}
     voted = quick(**usual).fit(problem.x, problem.y, clean=problem.clean)
     alone = quick(**usual, distil=True).fit(problem.x, problem.y, clean=problem.clean)
@@ -453,7 +455,7 @@ def test_one_network_learns_from_all_that_vote(problem, monkeypatch):
 
 
 def test_a_single_network_teaches_nobody(problem, monkeypatch):
-    monkeypatch.setattr(selection, "elected", lambda p, labels: {"elr": 1.0})
+    monkeypatch.setattr(selection, "elected", lambda *_: {"elr": 1.0})
     monkeypatch.setattr(selection, "taught", None)
     for distil in (False, True):
         model = quick(method="auto", epochs=2, distil=distil)
@@ -515,17 +517,54 @@ def test_an_election_finds_the_likeliest_mixture(seed):
     assert set(everyone) == set("abc") and likelihood(everyone) > best - 1e-3
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_an_election_counts_labels_as_often_as_they_are_worth(seed):
+    draw = torch.Generator().manual_seed(seed)
+    p = {n: torch.softmax(2 * torch.randn(12, 3, generator=draw), dim=1) for n in "ab"}
+    labels = torch.randint(3, (12,), generator=draw)
+    times = torch.randint(1, 4, (12,), generator=draw)
+    rows = torch.arange(12).repeat_interleave(times)
+    repeated = elected({n: q[rows] for n, q in p.items()}, labels[rows])
+    assert elected(p, labels, times / times.float().mean()) == pytest.approx(repeated)
+
+
+def test_judged_samples_count_as_their_classes_do_in_training():
+    y, y_clean = torch.tensor([0] * 70 + [1] * 20), torch.tensor([0] * 8 + [1] * 2)
+    samples = Given(
+        x=torch.zeros(90, 2), y=y, index=torch.arange(90), x_clean=torch.zeros(10, 2),
+        y_clean=y_clean, classes=("a", "b"),
+    )  # fmt: skip
+
+    def worth(weights):
+        plan = Plan(
+            model=Mlp(), training=Training(), validation=0.0, progress=False, class_weights=weights
+        )
+        return Contest(samples, plan, seed=0).worth(y_clean)
+
+    assert torch.equal(worth(None), torch.ones(10))
+    # As "balanced" makes them of 78 and 22: both classes are half of what is drawn.
+    balanced = worth((100 / 156, 100 / 44))
+    torch.testing.assert_close(balanced, torch.tensor([0.625] * 8 + [2.5] * 2))
+    torch.testing.assert_close(worth((0.0, 3.0)), torch.tensor([0.0] * 8 + [5.0] * 2))
+    assert torch.equal(worth((0.0, 0.0)), torch.ones(10))
+
+
 def test_comparison_by_hand():
     right = torch.tensor([True] * 60 + [False] * 40)
     worse = torch.tensor([True] * 40 + [False] * 60)
-    helped = Comparison(
-        correct={"l2b": right, WITHOUT: worse}, members={"l2b": 1}, seconds=1, folds=5
-    )
+    alike = {"worth": torch.ones(100), "seconds": 1, "folds": 5}
+    helped = Comparison(correct={"l2b": right, WITHOUT: worse}, members={"l2b": 1}, **alike)
     assert helped.noisy_labels_help and "help: +20.0%" in helped.summary()
-    not_helped = Comparison(
-        correct={"l2b": worse, WITHOUT: right}, members={WITHOUT: 1}, seconds=1, folds=5
-    )
+    not_helped = Comparison(correct={"l2b": worse, WITHOUT: right}, members={WITHOUT: 1}, **alike)
     assert not not_helped.noisy_labels_help and "do not help" in not_helped.summary()
+    # The last twenty count for half of everything: one is right there, the other elsewhere.
+    counting = alike | {"worth": torch.tensor([0.625] * 80 + [2.5] * 20)}
+    rare = torch.tensor([False] * 80 + [True] * 20)
+    weighed = Comparison(correct={"l2b": rare, WITHOUT: ~rare}, members={"l2b": 1}, **counting)
+    assert weighed.accuracy == pytest.approx({"l2b": 0.5, WITHOUT: 0.5})
+    assert weighed.gain[0] == pytest.approx(0) and not weighed.noisy_labels_help
+    assert "Class-weighted accuracy" in weighed.summary()
+    assert "Class-weighted" not in helped.summary()
 
 
 def test_auto_without_checked_samples_takes_the_default(problem, capsys):

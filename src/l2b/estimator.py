@@ -60,7 +60,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         validation: share of the checked samples kept aside to choose an epoch by, in [0, 1);
             0 keeps the last epoch and learns from all of them.
         class_weight: None, "balanced", or a weight for each label as given. Batches are
-            redrawn in proportion, which in expectation weights the losses.
+            redrawn in proportion, which in expectation weights the losses. "auto" compares
+            methods under the same weights.
         time_budget: seconds that "auto" may take, final training included. At least
             "clean_only" and "l2b" are compared, in one of three rounds, and ``distil``
             trains its network, whatever that takes. Where time runs out, what is

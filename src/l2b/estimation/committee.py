@@ -31,7 +31,7 @@ class Committee(nn.Module):
         return mean.clamp_min(1e-12).log()
 
 
-def elected(p: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
+def elected(p: dict[str, Tensor], labels: Tensor, worth: Tensor | None = None) -> dict[str, float]:
     """The members whose mixture makes held-out labels likeliest, and their weights.
 
     Weights of the mixture Σ_m w_m p_m(label) by expectation and maximisation, from equal ones.
@@ -41,15 +41,18 @@ def elected(p: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
     Args:
         p: held-out probabilities of each candidate, [judged, classes].
         labels: [judged].
+        worth: how much each label counts, with mean 1, [judged]; None for all alike.
 
     Returns:
         Weights with sum 1 of the candidates that are worth theirs, the heaviest first.
     """
     # [candidates, judged]; no certainty of one label may outweigh all others.
     likelihood = torch.stack([_of_label(q, labels) for q in p.values()]).clamp_min(1e-9)
+    counts = torch.ones(len(labels)) if worth is None else worth
     w = torch.full((len(p), 1), 1 / len(p), dtype=torch.double)
     for _ in range(ROUNDS):
-        w = (w * likelihood / (w * likelihood).sum(dim=0)).mean(dim=1, keepdim=True)
+        share = w * likelihood / (w * likelihood).sum(dim=0)
+        w = (counts * share).mean(dim=1, keepdim=True)
     found = dict(zip(p, w.flatten().tolist(), strict=True))
     least = min(LEAST, max(found.values()))
     kept = {name: weight for name, weight in found.items() if weight >= least}

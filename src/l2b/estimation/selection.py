@@ -54,6 +54,7 @@ class Comparison:
 
     Attributes:
         correct: for each method, whether each judged sample was right, [judged].
+        worth: how much each judged sample counts, with mean 1, [judged].
         members: weights of the methods that vote in the final model, the heaviest first.
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
@@ -61,6 +62,7 @@ class Comparison:
     """
 
     correct: dict[str, Tensor]
+    worth: Tensor
     members: dict[str, float]
     seconds: float
     folds: int
@@ -73,8 +75,8 @@ class Comparison:
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Share of right predictions, by method."""
-        return {name: right.float().mean().item() for name, right in self.correct.items()}
+        """Share of right predictions, by method; classes count as in training."""
+        return {name: (self.worth * right).mean().item() for name, right in self.correct.items()}
 
     @property
     def noisy_labels_help(self) -> bool:
@@ -90,7 +92,7 @@ class Comparison:
         """Accuracy that the best use of the noisy labels adds, and its standard error."""
         others = [name for name in self.correct if name != WITHOUT]
         best = max(others, key=self.accuracy.__getitem__)
-        change = self.correct[best].float() - self.correct[WITHOUT].float()
+        change = self.worth * (self.correct[best].float() - self.correct[WITHOUT].float())
         error = change.std().item() / math.sqrt(len(change)) if len(change) > 1 else math.inf
         return change.mean().item(), error
 
@@ -106,12 +108,13 @@ class Comparison:
             "the checked samples alone. More checked samples would tell, or do more."
         )
         members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
-        judged = len(next(iter(self.correct.values())))
+        judged = len(self.worth)
+        measure = "Accuracy" if bool((self.worth == 1).all()) else "Class-weighted accuracy"
         hurried = (
             f" No time for {', '.join(self.left_out)}: raise time_budget." if self.left_out else ""
         )
         return (
-            f"{verdict} Accuracy on {judged} checked samples, held out in {self.folds} of "
+            f"{verdict} {measure} on {judged} checked samples, held out in {self.folds} of "
             f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{hurried}"
         )
 
@@ -234,9 +237,11 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         contest.round(tried, held, contest.seed + number, end)
         tried, end = {name: methods[name] for name in contest.p}, math.inf
     p, labels = contest.held_out
+    worth = contest.worth(labels)
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
-        members=elected(p, labels),
+        worth=worth,
+        members=elected(p, labels, worth),
         seconds=contest.spent,
         folds=len(contest.judged),
         left_out=tuple(name for name in methods if name not in tried),
@@ -291,6 +296,23 @@ class Contest:
         """Of all rounds: probabilities of each method, [judged, classes]; true labels, [judged]."""
         p = {name: torch.cat(rounds) for name, rounds in self.p.items()}
         return p, self.given.y_clean[torch.cat(self.judged)]
+
+    def worth(self, labels: Tensor) -> Tensor:
+        """How much each judged sample counts, with mean 1, [judged].
+
+        Every class has the share that it has in training, where class weights redraw batches
+        by the labels as given.
+
+        Args:
+            labels: of the judged samples, [judged].
+        """
+        if self.plan.class_weights is None:
+            return torch.ones(len(labels))
+        classes = len(self.given.classes)
+        seen = torch.cat([self.given.y, self.given.y_clean]).bincount(minlength=classes)
+        share = torch.tensor(self.plan.class_weights) * seen
+        worth = (share / labels.bincount(minlength=classes).clamp_min(1))[labels]
+        return worth / worth.mean() if worth.any() else torch.ones(len(labels))
 
     def round(self, methods: dict[str, Method], held: Tensor, seed: int, end: float) -> None:
         """Train each method without the held-out samples and judge it by them.
