@@ -81,6 +81,7 @@ METHODS = {
     "per_class": weighing(normalise=PerClass(balanced=True), candidates=Triple(), clean_weight=0.5),
     "clean_start": L2B(start="clean", clean_weight=0.0, cross_fit=False),
     "cross_fit": L2B(warmup=1, clean_weight=0.5),
+    "mixup": L2B(warmup=1, mixup=1.0),
     "cross_fit_start": L2B(start="clean", clean_weight=0.2, cross_fit=True),
     "masks": weighing(normalise=PerRegion()),
 }
@@ -236,7 +237,7 @@ def compare(count, names, dtype, limit, tmp_path):
 
 def test_two_processes_equal_one_in_double_precision(tmp_path):
     names = ["l2b+long", "softmax_temporal", "cross_entropy+augmented", "per_class+pieces", "masks",
-             "cross_fit"]  # fmt: skip
+             "cross_fit", "mixup+pieces"]  # fmt: skip
     compare(2, names, "float64", 1e-10, tmp_path)
 
 

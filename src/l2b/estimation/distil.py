@@ -47,7 +47,7 @@ class DistilledLearner(Learner):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step; a sample's record is what its teachers say, and its blend's loss."""
         q = self.targets[batch.index]
-        blend = self.blends.draw(q)
+        blend = self.blends.draw(len(q), q.device)
         z = self.network.logits(blend.inputs(batch.inputs))
         losses = cross_entropy(z, blend(q))
         on_clean = mean_loss(self.network, clean)

@@ -66,7 +66,7 @@ class L2B(Method):
             are weighed as they are, and learned in blends of two: λx_i + (1 − λ)x_j towards
             λ(α_i y_i + β_i ŷ_i) + (1 − λ)(α_j y_j + β_j ŷ_j), for one more pass a step. With 1 it
             is better where most labels are wrong, or wrong by rule, and a little worse where
-            they are not (docs/evidence.md). Not for masks, nor on several processes.
+            they are not (docs/evidence.md). Not for masks.
         amortise: what may be used again for a few steps, to save time.
     """
 
@@ -142,7 +142,6 @@ class L2BLearner(Learner):
         self.method = method
         self.network = task.network("main")
         self.blends = Blends(method.mixup) if method.mixup else None
-        self.shared = self.blends is None  # partners are found within a process
         source = method.pseudo.build(self.network.module, len(task.data.train))
         self.pseudo = InPieces(source, self.network.pieces)
         self.gradient = CleanGradient(method.amortise)
@@ -241,9 +240,9 @@ class L2BLearner(Learner):
         if self.blends is None:
             loss = bootstrapped_loss(z, batch.labels, weights)
             return loss + self._overlap(z, batch.labels, weights)
-        blend = self.blends.draw(batch.labels)
         targets = weighed_targets(z.shape[1], batch.labels, weights).to(z)
-        return cross_entropy(self.network.logits(blend.inputs(batch.inputs)), blend(targets)).sum()
+        inputs, targets = self.blends.across_processes(batch.inputs, targets)
+        return cross_entropy(self.network.logits(inputs), targets).sum()
 
     def _overlap(self, z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
         """What the run adds for whole masks, under the same weights."""

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from l2b import collectives
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.types import Batch, Inputs
+
+EXACT = 2**53  # a float between ½ and 1 is a whole number of these parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ class MixupLearner(Learner):
         The recorded loss is that of the blend towards the sample's own label.
         """
         del clean
-        blend = self.blends.draw(batch.labels)
+        blend = self.blends.draw(len(batch.labels), batch.labels.device)
         z = self.network.logits(blend.inputs(batch.inputs))
         own = cross_entropy(z, batch.labels)
         other = cross_entropy(z, batch.labels[blend.partner])
@@ -84,12 +87,7 @@ class Blend:
         Raises:
             TypeError: if they are not one tensor of floats.
         """
-        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
-            raise TypeError(
-                f"Mixup needs inputs that can be averaged, one tensor of floats, got "
-                f"{inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__}."
-            )
-        return self(inputs)
+        return self(blendable(inputs))
 
 
 class Blends:
@@ -108,8 +106,43 @@ class Blends:
             )
         self.beta = torch.distributions.Beta(concentration, concentration)
 
-    def draw(self, labels: Tensor) -> Blend:
-        """A blend of the batch that has these labels, on their device."""
+    def across_processes(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """This process's part of the blends of everyone's batches, which are equally large.
+
+        Args:
+            inputs: of this process's samples.
+            targets: what is to be learned of them, floats, [n, classes].
+
+        Returns:
+            Blended inputs and targets, shaped like those given.
+
+        Raises:
+            TypeError: if the inputs are not one tensor of floats.
+        """
+        count = len(targets)
+        blend = self.draw(count * collectives.ranks(), targets.device)
+        parts = (blendable(inputs), targets)
+        blends = (blend(collectives.gathered(part)) for part in parts)
+        mixed, towards = (collectives.own_share(whole, 0, count) for whole in blends)
+        return mixed, towards
+
+    def draw(self, count: int, device: torch.device) -> Blend:
+        """A blend of a batch of so many samples, the same in all processes."""
         share = self.beta.sample().item()  # drawn on the CPU, alike for any device
-        partner = torch.randperm(len(labels)).to(labels.device)
-        return Blend(partner, max(share, 1 - share))
+        drawn = [round(max(share, 1 - share) * EXACT), *torch.randperm(count).tolist()]
+        first, *partner = collectives.from_first(drawn)
+        return Blend(torch.tensor(partner, device=device), first / EXACT)
+
+
+def blendable(inputs: Inputs) -> Tensor:
+    """The inputs, if they can be averaged.
+
+    Raises:
+        TypeError: if they are not one tensor of floats.
+    """
+    if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+        raise TypeError(
+            f"Mixup needs inputs that can be averaged, one tensor of floats, got "
+            f"{inputs.dtype if isinstance(inputs, Tensor) else type(inputs).__name__}."
+        )
+    return inputs
