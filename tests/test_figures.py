@@ -112,6 +112,8 @@ def test_the_axis_of_curves_is_called_by_what_they_measure(tmp_path, monkeypatch
     report.accuracy_figure(tmp_path / "a.png", curves, "Title")
     report.accuracy_figure(tmp_path / "b.png", curves, "Title", "dice")
     assert [axes.get_ylabel() for axes in seen] == ["accuracy (%)", "dice (%)"]
+    assert all(axes.get_xlabel() == "epoch" for axes in seen)
+    assert all(mark == round(mark) for axes in seen for mark in axes.get_xticks())
 
 
 @pytest.mark.parametrize("data", ["digits", "cifar10", "isic"])

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from l2b.data import Data
@@ -98,7 +99,8 @@ def accuracy_figure(
                 zorder=3 if ours else 2,
                 label=name,
             )
-        axes.set(xlabel="epoch", ylabel=f"{measured} (%)", title=title)
+        axes.set(ylabel=f"{measured} (%)", title=title)
+        epochs_axis(axes)
         axes.grid(axis="y", alpha=0.25)
         axes.margins(x=0.01)
         ends = {name: (len(curve), 100 * curve[-1]) for name, curve in curves.items()}
@@ -140,7 +142,8 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
                     mean = entries[:, mask].nanmean(dim=1)
                     axes.plot(epochs, mean, color=colour, linewidth=2, label=label)
             axes.axhline(1, color="0.7", linewidth=1, linestyle=":", zorder=0)
-            axes.set(xlabel="epoch", title=title)
+            axes.set_title(title)
+            epochs_axis(axes)
         panels[0].set_ylabel("mean weight (1 = standard training)")
         panels[0].legend()
         save(figure, path)
@@ -159,11 +162,11 @@ def descent_figure(path: Path, outcome: Outcome) -> None:
         axes = figure.add_subplot()
         axes.bar(range(1, len(shares) + 1), shares, color=COLOURS["l2b"], width=0.8)
         axes.set(
-            xlabel="epoch",
             ylabel="steps (%)",
             ylim=(0, 100),
             title="Steps that raised the clean loss (the theorem promises none)",
         )
+        epochs_axis(axes)
         axes.grid(axis="y", alpha=0.25)
         save(figure, path)
 
@@ -213,6 +216,12 @@ def suspects_figure(path: Path, data: Data, found: Suspects) -> None:
                     ha="center", va="top", transform=axes.transAxes,
                 )  # fmt: skip
         save(figure, path)
+
+
+def epochs_axis(axes: Axes) -> None:
+    """Name the horizontal axis and mark it at whole epochs."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def label_ends(

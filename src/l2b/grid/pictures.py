@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from l2b.grid.results import Results
-from l2b.report import COLOURS, STYLE, label_ends, save
+from l2b.report import COLOURS, STYLE, epochs_axis, label_ends, save
 
 ALIASES = {
     "standard training": "cross_entropy", "full": "l2b", "Eq. 9": "l2b", "β = 0 (L2RW)": "l2rw",
@@ -82,8 +82,9 @@ def curves_picture(
         for axes, panel in zip(grid, panels, strict=True):
             for label, values in panel.lines.items():
                 _band(axes, range(1, values.shape[1] + 1), values, colour[label])
-            axes.set(xlabel="epoch", title=panel.title)
+            axes.set_title(panel.title)
             axes.margins(x=0.01)
+            epochs_axis(axes)
         grid[0].set_ylabel(f"test {WORDS[judged]} (%)")
         for axes, panel in zip(grid, panels, strict=True):
             ends = {
