@@ -2,8 +2,9 @@
 
 python benchmarks/gaps.py [--out FILE.png]
 
-From benchmarks/results/evidence.json and auto.json: test accuracy at the last epoch, mean over the
-seeds that the automatic choice has, minus that of the best of the seventeen methods.
+From benchmarks/results/evidence.json, auto.json and auto_isic.json: test accuracy at the last
+epoch, mean over the seeds that the automatic choice has, minus that of the best of the seventeen
+methods.
 """
 
 import argparse
@@ -20,12 +21,14 @@ from provenance import RESULTS
 
 from l2b.report import COLOURS, STYLE, save
 
+FILES = ("auto.json", "auto_isic.json")
 AUTO = {"auto": "accuracy", "auto, distil=True": "student"}
 
 
 def gaps() -> dict[str, list[float]]:
     """By method, points above the best of each setting that the automatic choice was run on."""
-    rows = json.loads((RESULTS / "auto.json").read_text())["rows"]
+    files = (json.loads((RESULTS / name).read_text()) for name in FILES)
+    rows = [row for file in files for row in file["rows"]]
     ours = {name: by_setting(rows, measure) for name, measure in AUTO.items()}
     rivals = others("last_accuracy")
     found: dict[str, list[float]] = {name: [] for name in (*AUTO, *METHODS)}
