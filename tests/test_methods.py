@@ -1,5 +1,6 @@
 """Rival methods against their definitions: losses by hand, hypergradients by double backward."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -493,9 +494,11 @@ def test_options_that_train_on_clean_samples_say_so():
         (lambda: Mlc(hidden=0), r"needs hidden >= 1.*got 0"),
         (lambda: CoTeaching(forget=1), r"0 <= forget < 1.*got 1 and 10"),
         (lambda: Elr(memory=1), r"0 <= memory < 1, got 3.0 and 1"),
-        (lambda: Mixup(concentration=0), r"needs concentration > 0, got 0"),
+        (lambda: Mixup(concentration=0), r"needs finite concentration > 0, got 0"),
+        (lambda: Mixup(concentration=math.inf), r"needs finite concentration > 0, got inf"),
         (lambda: GeneralisedCrossEntropy(q=0), r"needs 0 < q <= 1, got 0"),
-        (lambda: L2B(mixup=-1), r"needs mixup >= 0, got -1"),
+        (lambda: L2B(mixup=-1), r"needs finite mixup >= 0, got -1"),
+        (lambda: L2B(mixup=math.nan), r"needs finite mixup >= 0, got nan"),
         (lambda: LabelSmoothing(share=1), r"needs 0 <= share < 1, got 1"),
         (lambda: CleanlabPrune(folds=1), r"folds >= 2.*got 0.4, 1"),
     ],

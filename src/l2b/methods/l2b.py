@@ -1,5 +1,6 @@
 """Learning to bootstrap."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -96,9 +97,9 @@ class L2B(Method):
                 f"L2B needs clean_weight >= 0, got {self.clean_weight}: a negative weight would "
                 "train away from the checked labels."
             )
-        if not self.mixup >= 0:
+        if not 0 <= self.mixup < math.inf:
             raise ValueError(
-                f"L2B needs mixup >= 0, got {self.mixup}: it is the parameter of a Beta "
+                f"L2B needs finite mixup >= 0, got {self.mixup}: it is the parameter of a Beta "
                 "distribution, or 0 for no blends."
             )
         if self.amortise.weights_every > 1 and not isinstance(self.candidates, Pair):

@@ -1,5 +1,6 @@
 """Mixup: pairs of samples are blended, and so are their labels."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -97,11 +98,11 @@ class Blends:
         """Take the parameter a of the Beta distribution.
 
         Raises:
-            ValueError: if it is not positive.
+            ValueError: if it is not positive and finite.
         """
-        if not concentration > 0:
+        if not 0 < concentration < math.inf:
             raise ValueError(
-                f"Mixup needs concentration > 0, got {concentration}: it is the parameter of a "
+                f"Mixup needs finite concentration > 0, got {concentration}: it is the parameter of a "
                 "Beta distribution."
             )
         self.beta = torch.distributions.Beta(concentration, concentration)
