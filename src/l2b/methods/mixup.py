@@ -102,8 +102,8 @@ class Blends:
         """
         if not 0 < concentration < math.inf:
             raise ValueError(
-                f"Mixup needs finite concentration > 0, got {concentration}: it is the parameter of a "
-                "Beta distribution."
+                f"Mixup needs finite concentration > 0, got {concentration}: it is the parameter "
+                "of a Beta distribution."
             )
         self.beta = torch.distributions.Beta(concentration, concentration)
 
