@@ -260,7 +260,7 @@ def others(measure: str) -> dict[tuple[str, str], dict[int, float]]:
     """Figures of benchmarks/evidence.py in percent, by method and setting, then by seed."""
     found = {(name, setting): {} for name in METHODS for setting in SETTINGS}
     for row in json.loads((RESULTS / "evidence.json").read_text())["rows"]:
-        found[row["method"], row["setting"]][row["seed"]] = 100 * row[measure]
+        found.setdefault((row["method"], row["setting"]), {})[row["seed"]] = 100 * row[measure]
     return found
 
 
