@@ -15,6 +15,7 @@ import argparse
 import json
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,22 @@ import numpy as np
 import torch
 from evidence import METHODS, SETTINGS, base
 from provenance import RESULTS, provenance, rows_left
-from sklearn.utils import compute_class_weight
 from spread import gain, spread
-from torch import nn
 from tqdm import tqdm
 
 from l2b.data import Data
 from l2b.estimation.learn import Plan, learn, logits
 from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given
+from l2b.estimation.weighted import class_weights
 from l2b.evaluate import evaluate
 from l2b.files import write_json
 from l2b.grid.markdown import p_value, rendered
 from l2b.stats import mean_sd, paired
 
 RIVALS = tuple(name for name in METHODS if name not in ("l2b", "as_published"))
-BASELINES = ("clean_only", "fine_tune", "l2b")
+ALONE = ("clean_only", "fine_tune")
+BASELINES = (*ALONE, "l2b")
 
 
 def one(setting: str, seed: int, budget: float, balanced: bool = False) -> dict[str, Any]:
@@ -56,48 +57,40 @@ def one(setting: str, seed: int, budget: float, balanced: bool = False) -> dict[
     assert data.test is not None
     given = samples(data)
     training = replace(run.training, threads=1)
+    wanted = "balanced" if balanced else None
     plan = Plan(
         model=run.model, training=training, validation=0.0, progress=False,
-        class_weights=balancing(given) if balanced else None,
+        class_weights=class_weights(wanted, given, np.array(given.classes)),
     )  # fmt: skip
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
     found, judged = elected.comparison, data.test
-    # The figures of benchmarks/evidence.py have no class weights: what they add is to be seen.
-    alone = ("clean_only", "fine_tune") if balanced else ()
+    # The figures of benchmarks/evidence.py have no class weights: these are under the same.
+    alone = {
+        name: learn(given, candidates()[name], plan, seed).module
+        for name in (ALONE if balanced else ())
+    }
 
-    def judge(name: str, module: nn.Module) -> dict[str, float]:
-        figures = evaluate(lambda x: logits(module, x), judged, data)
-        return {
-            name: 100 * figures["accuracy"],
-            f"{name}_balanced": 100 * figures["balanced_accuracy"],
-        }
-
+    modules = {
+        "accuracy": elected.module,
+        "committee": elected.committee,
+        "student": elected.single.module,
+        **alone,
+    }
+    figures: dict[str, float] = {}
+    for name, module in modules.items():
+        row = evaluate(partial(logits, module), judged, data)
+        figures[name] = 100 * row["accuracy"]
+        figures[f"{name}_balanced"] = 100 * row["balanced_accuracy"]
     return {
         "setting": setting,
         "seed": seed,
-        **judge("accuracy", elected.module),
-        **judge("committee", elected.committee),
-        **judge("student", elected.single.module),
-        **{
-            key: value
-            for name in alone
-            for key, value in judge(
-                name, learn(given, candidates()[name], plan, seed).module
-            ).items()
-        },
+        **figures,
         "members": found.members,
         "cross_validated": found.accuracy,
         "folds": found.folds,
         "left_out": found.left_out,
         "seconds": found.seconds,
     }
-
-
-def balancing(given: Given) -> tuple[float, ...]:
-    """Class weights under which all classes are drawn alike."""
-    seen = torch.cat([given.y, given.y_clean]).numpy()
-    classes = np.arange(len(given.classes))
-    return tuple(compute_class_weight("balanced", classes=classes, y=seen).tolist())
 
 
 def samples(data: Data) -> Given:
@@ -171,12 +164,12 @@ def weighted(rows: list[dict[str, Any]]) -> str:
     lines = []
     for setting, ours in by_setting(rows, "accuracy_balanced").items():
         cells = [spread(list(ours.values()))]
-        for name in ("clean_only", "fine_tune"):
+        for name in ALONE:
             if other := by_setting(rows, f"{name}_balanced").get(setting):
                 cells += [spread(list(other.values())), *_difference(ours, other)]
         lines.append([setting, *cells])
     heads = ["setting", "auto"]
-    for name in ("clean_only", "fine_tune"):
+    for name in ALONE:
         heads += [name, f"auto − {name} ± SE", "p"]
     return rendered(heads, lines)
 

@@ -528,6 +528,24 @@ def test_an_election_counts_labels_as_often_as_they_are_worth(seed):
     assert elected(p, labels, times / times.float().mean()) == pytest.approx(repeated)
 
 
+def test_auto_elects_under_the_class_weights(problem, monkeypatch):
+    seen = []
+
+    def watched(p, labels, worth):
+        seen.append((labels, worth))
+        return {WITHOUT: 1.0}
+
+    monkeypatch.setattr(selection, "elected", watched)
+    usual = {"method": "auto", "epochs": 1, "time_budget": 1e-6}
+    plain = quick(**usual).fit(problem.x, problem.y, clean=problem.clean)
+    heavy = quick(**usual, class_weight={0: 50, 1: 1, 2: 1})
+    heavy.fit(problem.x, problem.y, clean=problem.clean)
+    (_, alike), (labels, worth) = seen
+    assert (alike == 1).all() and (plain.comparison_.worth == 1).all()
+    assert worth[labels == 0].min() > 5 * worth[labels != 0].max()
+    assert torch.equal(heavy.comparison_.worth, worth)
+
+
 def test_judged_samples_count_as_their_classes_do_in_training():
     y, y_clean = torch.tensor([0] * 70 + [1] * 20), torch.tensor([0] * 8 + [1] * 2)
     samples = Given(

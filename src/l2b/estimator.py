@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import nn
@@ -22,6 +22,7 @@ from l2b.estimation.scaling import fitted_scale
 from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
+from l2b.estimation.weighted import class_weights
 from l2b.methods import Method
 from l2b.models import Model
 from l2b.quality import judged_by_checked, knowing_epochs, label_quality
@@ -270,15 +271,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             ),
             validation=self.validation,
             progress=self.verbose > 1,
-            class_weights=self._class_weights(given),
+            class_weights=class_weights(self.class_weight, given, self.classes_),
         )
-
-    def _class_weights(self, given: Given) -> tuple[float, ...] | None:
-        if self.class_weight is None:
-            return None
-        labels = self.classes_[torch.cat([given.y, given.y_clean]).numpy()]
-        found = compute_class_weight(self.class_weight, classes=self.classes_, y=labels)
-        return tuple(found.tolist())
 
     def _stood_in(self, given: Given) -> bool:
         return len(np.intersect1d(given.index.numpy(), self.clean_indices_)) > 0

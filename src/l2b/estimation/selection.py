@@ -309,7 +309,7 @@ class Contest:
         if self.plan.class_weights is None:
             return torch.ones(len(labels))
         classes = len(self.given.classes)
-        seen = torch.cat([self.given.y, self.given.y_clean]).bincount(minlength=classes)
+        seen = self.given.labels.bincount(minlength=classes)
         share = torch.tensor(self.plan.class_weights) * seen
         worth = (share / labels.bincount(minlength=classes).clamp_min(1))[labels]
         return worth / worth.mean() if worth.any() else torch.ones(len(labels))

@@ -33,6 +33,11 @@ class Given:
     y_clean: Tensor
     classes: tuple[str, ...]
 
+    @property
+    def labels(self) -> Tensor:
+        """Of all samples, noisy and checked, [N + M]."""
+        return torch.cat([self.y, self.y_clean])
+
     def data(self, validation: float, seed: int) -> Data:
         """Everything as training data, a part of the checked samples kept for validation.
 

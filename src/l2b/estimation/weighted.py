@@ -3,12 +3,31 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
+from sklearn.utils import compute_class_weight
 from torch import Tensor
 
+from l2b.estimation.task import Given
 from l2b.ledger import StepRecord
 from l2b.methods import Learner, Method, Task
 from l2b.types import Batch, Inputs
+
+
+def class_weights(
+    wanted: dict[Any, float] | str | None, given: Given, names: np.ndarray
+) -> tuple[float, ...] | None:
+    """How often each class is to be seen, in proportion, as scikit-learn reads ``class_weight``.
+
+    Args:
+        wanted: None, "balanced", or weights by name.
+        given: noisy and checked samples, whose labels are counted.
+        names: of the classes, as ``wanted`` knows them.
+    """
+    if wanted is None:
+        return None
+    labels = names[given.labels.numpy()]
+    return tuple(compute_class_weight(wanted, classes=names, y=labels).tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
