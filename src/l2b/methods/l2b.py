@@ -173,6 +173,8 @@ class L2BLearner(Learner):
         z, weights = (
             self._weighed_pass(batch, parts.to_weigh) if due else self._recalled_pass(batch)
         )
+        if self.blends:
+            z = z.detach()  # blends are learned instead: nothing is kept for a backward pass
         losses = cross_entropy(z, batch.labels)
         # A sum over all processes, of which `descend` takes the mean.
         loss = self._objective(batch, z, weights) * collectives.ranks()
