@@ -203,11 +203,18 @@ def test_killed_three_times_ends_bit_identical(data, tmp_path):
 @pytest.mark.timeout(1500)
 def test_a_program_killed_fifty_times_ends_bit_identical(tmp_path):
     words = [*QUICK, "--epochs", 150]
-    begun = time.monotonic()
-    subprocess.run(program(*words, "--out", tmp_path / "whole"), check=True, capture_output=True)
-    length = time.monotonic() - begun
+
+    def seconds(*words):
+        begun = time.monotonic()
+        subprocess.run(program(*words), check=True, capture_output=True)
+        return time.monotonic() - begun
+
+    start = seconds(*QUICK, "--epochs", 1, "--out", tmp_path / "start")
+    length = seconds(*words, "--out", tmp_path / "whole")
     draw, out = random.Random(0), tmp_path / "parts"
-    moments = [draw.uniform(0.1, length) for _ in range(50)]
+    # From half-way through the start to a tenth of the training: kills hit all of its parts.
+    latest = start + max(0, length - start) / 10
+    moments = [draw.uniform(start / 2, latest) for _ in range(50)]
     kill_at_random(lambda out: started(*words, "--resume", "--out", out), out, moments)
     last = subprocess.run(
         program(*words, "--resume", "--out", out), check=True, capture_output=True, text=True
