@@ -66,8 +66,8 @@ class L2B(Method):
         mixup: a of the Beta(a, a) of mixup (Zhang et al. 2018); 0, as published, for none. Samples
             are weighed as they are, and learned in blends of two: λx_i + (1 − λ)x_j towards
             λ(α_i y_i + β_i ŷ_i) + (1 − λ)(α_j y_j + β_j ŷ_j), for one more pass a step. With 1 it
-            is better where most labels are wrong, and about level elsewhere
-            (docs/evidence.md). Not for masks.
+            did better on development data where most labels are wrong, and is about level
+            elsewhere (docs/evidence.md). Not for masks.
         amortise: what may be used again for a few steps, to save time.
     """
 
