@@ -20,7 +20,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from evidence import METHODS, SETTINGS, base
 from provenance import RESULTS, provenance, rows_left
@@ -31,7 +30,6 @@ from l2b.data import Data
 from l2b.estimation.learn import Plan, learn, logits
 from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given
-from l2b.estimation.weighted import class_weights
 from l2b.evaluate import evaluate
 from l2b.files import write_json
 from l2b.grid.markdown import p_value, rendered
@@ -57,10 +55,9 @@ def one(setting: str, seed: int, budget: float, balanced: bool = False) -> dict[
     assert data.test is not None
     given = samples(data)
     training = replace(run.training, threads=1)
-    wanted = "balanced" if balanced else None
     plan = Plan(
         model=run.model, training=training, validation=0.0, progress=False,
-        class_weights=class_weights(wanted, given, np.array(given.classes)),
+        class_weights="balanced" if balanced else None,
     )  # fmt: skip
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
     found, judged = elected.comparison, data.test

@@ -546,7 +546,7 @@ def test_auto_elects_under_the_class_weights(problem, monkeypatch):
     assert torch.equal(heavy.comparison_.worth, worth)
 
 
-def test_judged_samples_count_as_their_classes_do_in_training():
+def test_judged_samples_count_as_their_classes_do():
     y, y_clean = torch.tensor([0] * 70 + [1] * 20), torch.tensor([0] * 8 + [1] * 2)
     samples = Given(
         x=torch.zeros(90, 2), y=y, index=torch.arange(90), x_clean=torch.zeros(10, 2),
@@ -560,9 +560,8 @@ def test_judged_samples_count_as_their_classes_do_in_training():
         return Contest(samples, plan, seed=0).worth(y_clean)
 
     assert torch.equal(worth(None), torch.ones(10))
-    # As "balanced" makes them of 78 and 22: both classes are half of what is drawn.
-    balanced = worth((100 / 156, 100 / 44))
-    torch.testing.assert_close(balanced, torch.tensor([0.625] * 8 + [2.5] * 2))
+    torch.testing.assert_close(worth("balanced"), torch.tensor([0.625] * 8 + [2.5] * 2))
+    torch.testing.assert_close(worth((1.0, 4.0)), torch.tensor([0.625] * 8 + [2.5] * 2))
     torch.testing.assert_close(worth((0.0, 3.0)), torch.tensor([0.0] * 8 + [5.0] * 2))
     assert torch.equal(worth((0.0, 0.0)), torch.ones(10))
 
@@ -639,6 +638,10 @@ def test_training_takes_as_many_threads_as_it_is_given(problem):
         ({"device": "gpu"}, "device of L2BClassifier must be 'cpu' or 'auto', got 'gpu'"),
         ({"method": "l2bb"}, "No method is called 'l2bb'; did you mean 'l2b'"),
         ({"method": 3}, "Parameter method of L2BClassifier must be"),
+        ({"class_weight": "even"}, "class_weight must be None, 'balanced' or a dict .*'even'"),
+        ({"class_weight": {7: 2}}, "class_weight names 7, which no label is: they are 0, 1, 2"),
+        ({"class_weight": {0: -1}}, "class_weight must hold finite weights .* got -1 for 0"),
+        ({"class_weight": {0: "much"}}, "finite weights of at least 0, got 'much' for 0"),
         ({"n_jobs": 0}, "Parameter n_jobs of L2BClassifier must be"),
         ({"model": network((6,), 4)}, r"one logit for each of the 3 classes.*got \(1, 4\)"),
         ({"model": lambda *_: 3}, "must return a torch.nn.Module, got int"),

@@ -1,5 +1,6 @@
 """Several processes equal one: weights, parameters, ledger, stops."""
 
+import itertools
 import os
 import re
 import signal
@@ -348,9 +349,10 @@ def test_a_launched_mistake_is_told_once(tmp_path, capfd):
 
 
 def test_shares_of_a_batch_make_up_the_whole():
-    data = Run().prepare()
-    settings = {"data": data, "batch": 48, "clean_batch": 40, "seed": 3}
-    for augment in (Identity(), CropFlip(padding=1)):
+    settings = {"data": Run().prepare(), "batch": 48, "clean_batch": 40, "seed": 3}
+    balanced = Run(imbalance=5, class_weight="balanced").prepare()
+    sets = (settings, {**settings, "data": balanced, "clean_batch": 24})
+    for settings, augment in itertools.product(sets, (Identity(), CropFlip(padding=1))):
         whole = next(Feed(**settings, augment=augment).epoch(1))
         shares = [
             next(Feed(**settings, augment=augment, ranks=4, rank=r).epoch(1)) for r in range(4)

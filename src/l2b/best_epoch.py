@@ -14,8 +14,8 @@ class BestEpoch:
     """The parameters that judged the clean samples best so far, in a run not trained on them.
 
     Attributes:
-        judged: accuracy (of masks, Dice) and minus the loss in that epoch; ties in the first
-            go to the second.
+        judged: accuracy (`measure`) and minus the loss in that epoch; ties in the first go to
+            the second.
         waited: epochs since then.
     """
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from l2b.augment import Augmentation, Identity
 from l2b.cases import case_dice, mean_score
+from l2b.class_weights import ClassWeights, drawn_again, sample_weights
 from l2b.clean_split import clean_split
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
@@ -87,6 +88,7 @@ class Data:
             and volumes; None if unknown, or for labels.
         noise_hash: SHA-256 of the drawn labels of the whole training split.
         remark: what a reader must know of these bytes.
+        class_weights: how much classes count, in training and where an epoch is chosen.
     """
 
     train: Pool
@@ -100,6 +102,7 @@ class Data:
     noise_hash: str
     noise_dice: float | None = None
     remark: str = ""
+    class_weights: ClassWeights = None
 
     @property
     def masks(self) -> bool:
@@ -129,6 +132,7 @@ def prepare(
     validation: float,
     seed: int,
     imbalance: float = 1.0,
+    class_weights: ClassWeights = None,
 ) -> Data:
     """Thin out the tail, corrupt once, then set the trusted samples aside.
 
@@ -144,12 +148,18 @@ def prepare(
         seed: of the run.
         imbalance: how many times as many samples the first class has as the last; see
             `long_tail`. The test split stays as it is.
+        class_weights: how much classes count; not for masks.
 
     Raises:
         ValueError: if labels are out of range or of one class, or the clean set cannot
             hold every class.
     """
     _check_source(source)
+    if class_weights is not None and source.train.labels.ndim > 1:
+        raise ValueError(
+            "class_weight needs one label per sample to draw classes by, and this data's labels "
+            "are masks: leave it at none."
+        )
     if noise.needs_truth and not source.truth_known:
         raise ValueError(
             f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
@@ -188,12 +198,16 @@ def prepare(
         noise_hash=hashlib.sha256(observed.contiguous().numpy().data).hexdigest(),
         noise_dice=_mask_agreement(train, classes),
         remark=source.remark,
+        class_weights=class_weights,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
     """Deterministic batches: each is a function of the seed and its number alone.
+
+    An epoch goes through every sample once, but for what is left over. With class weights it is as
+    long, and goes through each sample as often as the weight of its label as given says.
 
     Attributes:
         data: what to draw from, already on its device.
@@ -247,7 +261,7 @@ class Feed:
             epoch: from 0.
             first: the step to begin with.
         """
-        order = _permutation(len(self.data.train), self.seed, "order", epoch)
+        order = self._order(self.data.train, "order", epoch)
         for step in range(first, self.steps):
             number = epoch * self.steps + step
             rows = order[step * self.batch : (step + 1) * self.batch]
@@ -257,15 +271,22 @@ class Feed:
             )
 
     def _clean_rows(self, number: int) -> Tensor:
-        # One endless sequence of shuffled passes, so every clean sample has equal weight.
+        # One endless sequence of shuffled passes, so no clean sample is favoured.
         size = len(self.data.clean)
         width = min(self.clean_batch, size)
         first, last = number * width // size, ((number + 1) * width - 1) // size
         passes = [
-            _permutation(size, self.seed, "clean order", turn) for turn in range(first, last + 1)
+            self._order(self.data.clean, "clean order", turn) for turn in range(first, last + 1)
         ]
         start = number * width - first * size
         return torch.cat(passes)[start : start + width]
+
+    def _order(self, pool: Pool, *names: str | int) -> Tensor:
+        order = torch.randperm(len(pool), generator=stream(self.seed, *names))
+        if self.data.class_weights is None:
+            return order
+        weights = sample_weights(self.data.class_weights, pool.labels.cpu())
+        return drawn_again(order, weights, stream(self.seed, "by class", *names))
 
     def _batch(self, pool: Pool, rows: Tensor, name: str, number: int) -> Batch:
         rows = rows.to(pool.labels.device)
@@ -287,10 +308,6 @@ class Feed:
 def _placed(inputs: Tensor, device: torch.device) -> Tensor:
     """Samples on a device; those in a file stay there, and are moved batch by batch."""
     return inputs if isinstance(inputs, RowsOnDisk) else inputs.to(device)
-
-
-def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
-    return torch.randperm(size, generator=stream(seed, *names))
 
 
 def _pool(split: Split, rows: Tensor, observed: Tensor | None, source: Source) -> Pool:

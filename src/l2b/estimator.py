@@ -16,13 +16,12 @@ from torch import nn
 from l2b.catalog import default
 from l2b.estimation.defaults import chosen_model, sized_training
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits
-from l2b.estimation.parameters import check_parameters
+from l2b.estimation.parameters import check_parameters, class_weights
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import fitted_scale
 from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
-from l2b.estimation.weighted import class_weights
 from l2b.methods import Method
 from l2b.models import Model
 from l2b.quality import judged_by_checked, knowing_epochs, label_quality
@@ -60,9 +59,10 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: of SGD with momentum, which falls to zero along half a cosine.
         validation: share of the checked samples kept aside to choose an epoch by, in [0, 1);
             0 keeps the last epoch and learns from all of them.
-        class_weight: None, "balanced", or a weight for each label as given. Batches are
-            redrawn in proportion, which in expectation weights the losses. "auto" compares
-            methods under the same weights.
+        class_weight: None, "balanced", or a weight for each label. Samples are drawn in
+            proportion, noisy ones by their labels as given and checked ones by theirs, which in
+            expectation weights the losses; "balanced" draws all classes alike. An epoch is
+            chosen, and "auto" compares methods, under the same weights.
         time_budget: seconds that "auto" may take, final training included. At least
             "clean_only" and "l2b" are compared, in one of three rounds, and ``distil``
             trains its network, whatever that takes. Where time runs out, what is
@@ -271,7 +271,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             ),
             validation=self.validation,
             progress=self.verbose > 1,
-            class_weights=class_weights(self.class_weight, given, self.classes_),
+            class_weights=class_weights(self.class_weight, self.classes_),
         )
 
     def _stood_in(self, given: Given) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from l2b.cases import case_dice, mean_score
+from l2b.class_weights import sample_weights
 from l2b.data import Data, Pool
 from l2b.losses import cross_entropy
 
@@ -21,12 +22,14 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     Args:
         predict: standardised inputs to logits [n, classes, *pixels].
         pool: samples and the labels to judge by.
-        data: gives the classes and the scale of the inputs.
+        data: gives the classes, how much they count and the scale of the inputs.
 
     Returns:
         ``accuracy`` and ``balanced_accuracy`` as fractions (of pixels, for masks), ``loss`` in
-        nats. For masks also ``dice`` on whole volumes: the mean over classes of the mean over
-        the volumes that show the class, and one ``dice_<class>`` for each.
+        nats. If some classes count for more, the loss is weighted by that, and
+        ``weighted_accuracy`` is the accuracy that is. For masks also ``dice`` on whole volumes:
+        the mean over classes of the mean over the volumes that show the class, and one
+        ``dice_<class>`` for each.
     """
     z = predict_pool(predict, pool, data)
     classes = len(data.classes)
@@ -34,17 +37,21 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     recall = multiclass_accuracy(z, pool.labels, num_classes=classes, average="none")
     present = torch.bincount(pool.labels.flatten(), minlength=classes) > 0
     accuracy = multiclass_accuracy(z, pool.labels, num_classes=classes, average="micro")
-    found = {
-        "accuracy": accuracy.item(),
-        "balanced_accuracy": recall[present].mean().item(),
-        "loss": cross_entropy(z, pool.labels).mean().item(),
-    }
+    losses = cross_entropy(z, pool.labels)
+    found = {"accuracy": accuracy.item(), "balanced_accuracy": recall[present].mean().item()}
+    if data.class_weights is not None:
+        worth = sample_weights(data.class_weights, pool.labels)
+        right = z.argmax(dim=1) == pool.labels
+        found["weighted_accuracy"] = (worth * right).mean().item()
+        losses = worth * losses
+    found["loss"] = losses.mean().item()
     return found if pool.cases is None else {**_dice(z.argmax(dim=1), pool, data), **found}
 
 
 def measure(row: Mapping[str, object], prefix: str = "") -> str:
-    """What a row of `evaluate` is to be judged by: ``dice`` where there is one."""
-    return "dice" if f"{prefix}dice" in row else "accuracy"
+    """What a row of `evaluate` is to be judged by: Dice or weighted accuracy if there is one."""
+    special = (name for name in ("dice", "weighted_accuracy") if f"{prefix}{name}" in row)
+    return next(special, "accuracy")
 
 
 def predict_pool(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Tensor:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -47,6 +47,9 @@ class Run:
         validation: share of them kept aside to choose an epoch by.
         imbalance: size of the first class over that of the last, at least 1: training samples
             are thinned out to a long tail before the noise strikes; 1 keeps them all.
+        class_weight: "balanced" draws noisy samples evenly from the classes of their observed
+            labels, clean ones from those of their true ones, and chooses an epoch by balanced
+            accuracy; "none" takes samples as they come. Not for masks.
         seed: of every random draw.
     """
 
@@ -58,6 +61,7 @@ class Run:
     clean: int = 50
     validation: float = 0.2
     imbalance: float = 1.0
+    class_weight: Literal["none", "balanced"] = "none"
     seed: int = 0
 
     def prepare(self) -> Data:
@@ -73,6 +77,7 @@ class Run:
             validation=self.validation,
             seed=self.seed,
             imbalance=self.imbalance,
+            class_weights=None if self.class_weight == "none" else self.class_weight,
         )
 
     def execute(

@@ -367,7 +367,7 @@ def trains_on_clean(method: Method, training: Training) -> bool:
 
 
 def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
-    """The first epoch with the best clean-validation accuracy or Dice (ties: lower loss)."""
+    """The first epoch that is best on clean validation (`measure`; ties: lower loss)."""
     judged = [row for row in history if "validation_accuracy" in row]
     if not judged:
         return None

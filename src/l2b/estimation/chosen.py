@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from l2b.data import Pool
-from l2b.evaluate import evaluate
+from l2b.evaluate import evaluate, measure
 from l2b.ledger import StepRecord
 from l2b.methods import Learner, Method, Task
 from l2b.types import Batch, Inputs
@@ -65,7 +65,7 @@ class ChosenLearner(Learner):
     def judge(self) -> None:
         """Remember the parameters if they are the best so far (ties: lower loss)."""
         found = evaluate(self.predict, self.validation, self.data)
-        score = (found["accuracy"], -found["loss"])
+        score = (found[measure(found)], -found["loss"])
         if score > self.best:
             self.best = score
             state = self.network.module.state_dict()

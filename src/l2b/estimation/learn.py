@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from l2b import collectives
 from l2b.catalog import name_of
+from l2b.class_weights import ClassWeights
 from l2b.estimation.chosen import Chosen, ChosenLearner
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
 from l2b.estimation.task import Given
-from l2b.estimation.weighted import Weighted
 from l2b.functional import forward
 from l2b.methods import Method
 from l2b.models import Model
@@ -32,14 +32,14 @@ class Plan:
         training: how long and how fast.
         validation: share of the checked samples to choose an epoch by, in [0, 1).
         progress: show progress bars on a terminal.
-        class_weights: how often each class is seen, in proportion; None for as it comes.
+        class_weights: how much classes count.
     """
 
     model: Model
     training: Training
     validation: float
     progress: bool
-    class_weights: tuple[float, ...] | None = None
+    class_weights: ClassWeights = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,8 @@ class Learned:
 
 def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     """Train once; keep the last epoch, or the best one on the checked samples kept aside."""
-    data = given.data(plan.validation, seed)
+    data = given.data(plan.validation, seed, plan.class_weights)
     used = method
-    if plan.class_weights is not None:
-        used = Weighted(method=used, weights=plan.class_weights)
     if data.validation is not None:
         used = Chosen(method=used, validation=data.validation)
     # An estimator is one process's own, whoever else is there.

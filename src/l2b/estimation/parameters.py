@@ -1,11 +1,13 @@
 """Parameters of the estimator that must make sense, checked as scikit-learn does: in fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
+from l2b.class_weights import ClassWeights
 from l2b.methods import Method
 
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -41,6 +43,37 @@ def check_parameters(estimator: BaseEstimator) -> None:
                 f"Parameter {name} of {type(estimator).__name__} must be {expected}, got "
                 f"{found[name]!r}."
             )
+
+
+def class_weights(wanted: dict[Any, float] | str | None, names: np.ndarray) -> ClassWeights:
+    """How much each class counts; those that are not named count as 1.
+
+    Args:
+        wanted: None, "balanced", or weights by name.
+        names: of the classes, as ``wanted`` knows them.
+
+    Raises:
+        ValueError: on anything else, on names that no label has, and on negative weights.
+    """
+    if wanted is None or (isinstance(wanted, str) and wanted == "balanced"):
+        return "balanced" if wanted else None
+    if not isinstance(wanted, Mapping):
+        raise ValueError(
+            "Parameter class_weight must be None, 'balanced' or a dict of one weight for each "
+            f"label, got {wanted!r}."
+        )
+    for name, weight in wanted.items():
+        if name not in names.tolist():
+            raise ValueError(
+                f"Parameter class_weight names {name!r}, which no label is: they are "
+                f"{', '.join(map(repr, names.tolist()))}."
+            )
+        if not _real(weight) or not 0 <= weight < float("inf"):
+            raise ValueError(
+                f"Parameter class_weight must hold finite weights of at least 0, got {weight!r} "
+                f"for {name!r}."
+            )
+    return tuple(float(wanted.get(name, 1.0)) for name in names.tolist())
 
 
 def _whole(value: Any) -> bool:

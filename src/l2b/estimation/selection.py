@@ -10,6 +10,7 @@ import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor, nn
 
+from l2b.class_weights import sample_weights
 from l2b.estimation.committee import Committee, elected
 from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import Learned, Plan, learn, probabilities
@@ -300,19 +301,10 @@ class Contest:
     def worth(self, labels: Tensor) -> Tensor:
         """How much each judged sample counts, with mean 1, [judged].
 
-        Every class has the share that it has in training, where class weights redraw batches
-        by the labels as given.
-
         Args:
             labels: of the judged samples, [judged].
         """
-        if self.plan.class_weights is None:
-            return torch.ones(len(labels))
-        classes = len(self.given.classes)
-        seen = self.given.labels.bincount(minlength=classes)
-        share = torch.tensor(self.plan.class_weights) * seen
-        worth = (share / labels.bincount(minlength=classes).clamp_min(1))[labels]
-        return worth / worth.mean() if worth.any() else torch.ones(len(labels))
+        return sample_weights(self.plan.class_weights, labels).float()
 
     def round(self, methods: dict[str, Method], held: Tensor, seed: int, end: float) -> None:
         """Train each method without the held-out samples and judge it by them.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2b.class_weights import ClassWeights
 from l2b.data import Data, Pool
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
@@ -33,17 +34,13 @@ class Given:
     y_clean: Tensor
     classes: tuple[str, ...]
 
-    @property
-    def labels(self) -> Tensor:
-        """Of all samples, noisy and checked, [N + M]."""
-        return torch.cat([self.y, self.y_clean])
-
-    def data(self, validation: float, seed: int) -> Data:
+    def data(self, validation: float, seed: int, class_weights: ClassWeights = None) -> Data:
         """Everything as training data, a part of the checked samples kept for validation.
 
         Args:
             validation: share of the checked samples of each class, in [0, 1).
             seed: of the draw.
+            class_weights: how much classes count.
         """
         aside = held_out(self.y_clean, validation, seed)
         return Data(
@@ -56,6 +53,7 @@ class Given:
             std=torch.tensor(1.0),
             noise_rate=None,
             noise_hash="",
+            class_weights=class_weights,
         )
 
     def checked(self, chosen: Tensor) -> Pool:

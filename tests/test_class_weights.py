@@ -1,0 +1,184 @@
+"""Classes that count for more: how they are drawn, and how models are judged by them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+
+from l2b.augment import Identity
+from l2b.class_weights import drawn_again, sample_weights
+from l2b.cli import main
+from l2b.data import Feed, prepare
+from l2b.datasets import Source, Split
+from l2b.datasets.digits import Digits
+from l2b.evaluate import evaluate, measure
+from l2b.loop import chosen_epoch
+from l2b.noise.none import NoNoise
+from l2b.noise.symmetric import Symmetric
+from l2b.streams import stream
+
+LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(torch.tensor)
+WEIGHT = st.one_of(st.just(0.0), st.floats(0.01, 100))
+
+
+def tailed(weights="balanced", seed=0):
+    """Digits of which the first are twenty times as many as the last."""
+    return prepare(
+        Digits().load(), Symmetric(rate=0.4), clean=40, validation=0.2, seed=seed, imbalance=20,
+        class_weights=weights,
+    )  # fmt: skip
+
+
+def counted(pool, batches):
+    """How often each class was drawn, [classes]."""
+    drawn = torch.cat([batch.index for batch in batches])
+    return torch.bincount(pool.labels[drawn], minlength=10)
+
+
+@given(LABELS, st.lists(WEIGHT, min_size=6, max_size=6))
+def test_sample_weights_by_definition(labels, weights):
+    assert torch.equal(sample_weights(None, labels), torch.ones(len(labels)).double())
+    alike = sample_weights("balanced", labels)
+    totals = torch.zeros(6).double().index_add(0, labels, alike)
+    there = totals[totals > 0]
+    torch.testing.assert_close(there, torch.full_like(there, len(labels) / len(there)))
+    found = sample_weights(tuple(weights), labels)
+    wanted = torch.tensor(weights).double()[labels]
+    assert found.mean().item() == pytest.approx(1)
+    if wanted.any():
+        torch.testing.assert_close(found * wanted.mean(), wanted)
+    else:
+        assert (found == 1).all()
+
+
+@given(st.lists(WEIGHT, min_size=1, max_size=60).filter(any), st.integers(0, 999))
+def test_samples_come_as_often_as_their_weights_say(weights, seed):
+    weights, size = torch.tensor(weights).double(), len(weights)
+    order = torch.randperm(size, generator=stream(seed, "order"))
+    drawn = drawn_again(order, weights, stream(seed, "draw"))
+    assert torch.equal(drawn, drawn_again(order, weights, stream(seed, "draw")))
+    counts, expected = torch.bincount(drawn, minlength=size), size * weights / weights.sum()
+    assert counts.sum() == size
+    assert ((counts - expected).abs() < 1 + 1e-6).all()
+    assert (counts[weights == 0] == 0).all()
+    alike = drawn_again(order, torch.full((size,), 0.1), stream(seed, "draw"))
+    assert torch.equal(alike.sort().values, torch.arange(size))
+
+
+def test_which_samples_are_rounded_up_is_chance():
+    weights = torch.tensor([1.5, 0.5] * 50)
+    seen = torch.zeros(100)
+    for seed in range(400):
+        order = torch.randperm(100, generator=stream(seed, "order"))
+        seen += torch.bincount(drawn_again(order, weights, stream(seed, "draw")), minlength=100)
+    torch.testing.assert_close(seen / 400, weights, atol=0.12, rtol=0)
+
+
+def test_balanced_batches_show_all_classes_alike():
+    data = tailed()
+    feed = Feed(data=data, batch=32, clean_batch=16, augment=Identity(), seed=0)
+    pairs = [pair for epoch in range(6) for pair in feed.epoch(epoch)]
+    sizes = torch.bincount(data.train.labels), torch.bincount(data.clean.labels)
+    assert all(size.max() > 3 * size.min() for size in sizes)
+    for pool, drawn in ((data.train, [b for b, _ in pairs]), (data.clean, [c for _, c in pairs])):
+        counts = counted(pool, drawn).double()
+        assert (counts / counts.mean() - 1).abs().max() < 0.15
+    for batch, clean in pairs[:3]:
+        assert torch.equal(batch.labels, data.train.labels[batch.index])
+        assert torch.equal(clean.labels, data.clean.labels[clean.index])
+    assert [b.index.tolist() for b, _ in feed.epoch(1)] != [b.index.tolist() for b, _ in pairs[:5]]
+    again = [b.index for b, _ in feed.epoch(2, first=1)]
+    whole = [b.index for b, _ in feed.epoch(2)]
+    assert all(torch.equal(a, b) for a, b in zip(again, whole[1:], strict=True))
+
+
+def test_weights_by_class_are_obeyed():
+    weights = (0.0, 3.0, *[1.0] * 8)
+    data = tailed(weights)
+    feed = Feed(data=data, batch=16, clean_batch=8, augment=Identity(), seed=1)
+    drawn = [batch for epoch in range(20) for batch, _ in feed.epoch(epoch)]
+    counts, sizes = counted(data.train, drawn), torch.bincount(data.train.labels)
+    expected = sizes * torch.tensor(weights)
+    assert counts[0] == 0
+    torch.testing.assert_close(counts / counts.sum(), expected / expected.sum(), atol=0.02, rtol=0)
+
+
+@given(st.integers(0, 99), st.one_of(st.just("balanced"), st.just((4.0, 0.0, 1.0, 2.0))))
+def test_models_are_judged_by_the_same_weights(seed, weights):
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.multinomial(torch.tensor([0.6, 0.2, 0.1, 0.1]), 50, True, generator=generator)
+    y[:4] = torch.arange(4)
+    z = torch.randn(50, 4, generator=generator)
+    source = Source(
+        train=Split(z, y), test=Split(z, y), classes=("a", "b", "c", "d"), mean=torch.zeros(()),
+        std=torch.ones(()),
+    )  # fmt: skip
+    settings = {"clean": 4, "validation": 0, "seed": 0}
+    plain = prepare(source, Symmetric(rate=0.2), **settings)
+    data = prepare(source, Symmetric(rate=0.2), **settings, class_weights=weights)
+    found, usual = (evaluate(lambda x: x, d.test, d) for d in (data, plain))
+    worth = sample_weights(weights, y).numpy()
+    truth, said, p = y.numpy(), z.argmax(dim=1).numpy(), torch.softmax(z.double(), dim=1).numpy()
+    assert found["weighted_accuracy"] == pytest.approx(
+        accuracy_score(truth, said, sample_weight=worth)
+    )
+    if weights == "balanced":
+        expected = balanced_accuracy_score(truth, said)
+        assert found["weighted_accuracy"] == pytest.approx(expected)
+    assert found["loss"] == pytest.approx(
+        log_loss(truth, p, sample_weight=worth, labels=np.arange(4)), rel=1e-5
+    )
+    assert usual["loss"] == pytest.approx(log_loss(truth, p, labels=np.arange(4)), rel=1e-5)
+    assert found["accuracy"] == usual["accuracy"]
+    assert (measure(found), measure(usual)) == ("weighted_accuracy", "accuracy")
+
+
+def test_epochs_are_chosen_by_what_counts():
+    rows = [
+        {"epoch": 0, "validation_accuracy": 0.9, "validation_weighted_accuracy": 0.3},
+        {"epoch": 1, "validation_accuracy": 0.5, "validation_weighted_accuracy": 0.6},
+    ]
+    assert chosen_epoch([row | {"validation_loss": 1.0} for row in rows]) == 1
+
+
+def test_rare_classes_are_learned_on_the_command_line(tmp_path):
+    words = [
+        "run", "--data", "digits", "--imbalance", "30", "--clean", "40", "--model", "mlp",
+        "--epochs", "10", "--batch", "32", "--rate", "0.2", "--method", "cross_entropy",
+    ]  # fmt: skip
+    found = []
+    for weight in ("none", "balanced"):
+        out = tmp_path / weight
+        assert main([*words, "--class_weight", weight, "--out", str(out)]) == 0
+        found.append(json.loads((out / "result.json").read_text()))
+    usual, balanced = found
+    assert usual["noise_hash"] == balanced["noise_hash"]
+    assert balanced["last_balanced_accuracy"] > usual["last_balanced_accuracy"] + 0.02
+
+
+@pytest.mark.parametrize("method", ["l2b", "co_teaching", "elr", "cleanlab_prune", "mlc"])
+def test_methods_take_samples_that_come_more_than_once(method, tmp_path):
+    words = ["run", "--data", "digits", "--imbalance", "20", "--clean", "60", "--model", "mlp",
+             "--epochs", "4", "--class_weight", "balanced", "--method", method]  # fmt: skip
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record["last_balanced_accuracy"] > 0.3
+
+
+def test_masks_have_no_class_to_draw_by():
+    masks = Split(torch.rand(6, 1, 4, 4), torch.randint(0, 2, (6, 4, 4)))
+    source = Source(
+        train=masks, test=masks, classes=("background", "organ"), mean=torch.zeros(()),
+        std=torch.ones(()),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"class_weight needs one label per sample .* are masks"):
+        prepare(source, NoNoise(), clean=2, validation=0, seed=0, class_weights="balanced")
+
+
+def test_other_words_are_refused(capsys):
+    assert main(["run", "--class_weight", "even"]) == 2
+    assert "class_weight" in capsys.readouterr().err
