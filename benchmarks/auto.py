@@ -8,7 +8,8 @@ What `L2BClassifier(method="auto")` does, on the very samples, with the network 
 best together are trained on everything and vote, and one more network, the student, learns from
 them and has half of the vote. Clean samples are those that every other method has; the validation
 samples are not used. Compared, paired by seed, with the figures of every method in
-benchmarks/results/evidence.json. What is in the file already is not run again.
+benchmarks/results/evidence.json. What is in the file already is not run again. With --balanced,
+the same where classes count alike (evidence_balanced.json), by balanced accuracy.
 """
 
 import argparse
@@ -21,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evidence import METHODS, SETTINGS, base
+from evidence import BALANCED, METHODS, SETTINGS, base
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
 from tqdm import tqdm
 
 from l2b.data import Data
-from l2b.estimation.learn import Plan, learn, logits
+from l2b.estimation.learn import Plan, logits
 from l2b.estimation.selection import candidates, elect
 from l2b.estimation.task import Given
 from l2b.evaluate import evaluate
@@ -36,18 +37,17 @@ from l2b.grid.markdown import p_value, rendered
 from l2b.stats import mean_sd, paired
 
 RIVALS = tuple(name for name in METHODS if name not in ("l2b", "as_published"))
-ALONE = ("clean_only", "fine_tune")
-BASELINES = (*ALONE, "l2b")
+EPOCHS = "last", "chosen"
+BASELINES = ("clean_only", "fine_tune", "l2b")
 
 
-def one(setting: str, seed: int, budget: float, balanced: bool = False) -> dict[str, Any]:
+def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     """Test accuracy in percent of one automatic choice, and what it chose.
 
     Args:
         setting: of benchmarks/evidence.py.
         seed: of data and training.
         budget: seconds.
-        balanced: as with ``class_weight="balanced"``.
     """
     torch.set_num_threads(1)
     run = replace(base(setting), seed=seed)
@@ -57,21 +57,14 @@ def one(setting: str, seed: int, budget: float, balanced: bool = False) -> dict[
     training = replace(run.training, threads=1)
     plan = Plan(
         model=run.model, training=training, validation=0.0, progress=False,
-        class_weights="balanced" if balanced else None,
+        class_weights=data.class_weights,
     )  # fmt: skip
     elected = elect(given, plan, budget=budget, seed=seed, say=lambda _: None)
     found, judged = elected.comparison, data.test
-    # The figures of benchmarks/evidence.py have no class weights: these are under the same.
-    alone = {
-        name: learn(given, candidates()[name], plan, seed).module
-        for name in (ALONE if balanced else ())
-    }
-
     modules = {
         "accuracy": elected.module,
         "committee": elected.committee,
         "student": elected.single.module,
-        **alone,
     }
     figures: dict[str, float] = {}
     for name, module in modules.items():
@@ -110,7 +103,7 @@ def by_setting(rows: list[dict[str, Any]], measure: str) -> dict[str, dict[int, 
             for row in rows
             if row["setting"] == setting and measure in row
         }
-        for setting in SETTINGS
+        for setting in SETTINGS | BALANCED
     }
     return {setting: seeds for setting, seeds in found.items() if seeds}
 
@@ -141,11 +134,9 @@ def table(
     return rendered([*heads, *(f"− {other}" for other in BASELINES)], lines)
 
 
-def parts(rows: list[dict[str, Any]]) -> str:
+def parts(rows: list[dict[str, Any]], *measures: str) -> str:
     """By setting: committee and student apart, and what both together gain on the committee."""
-    committee, student, both = (
-        by_setting(rows, part) for part in ("committee", "student", "accuracy")
-    )
+    committee, student, both = (by_setting(rows, measure) for measure in measures)
     lines = []
     for setting, found in both.items():
         apart = committee[setting], student[setting], found
@@ -154,21 +145,6 @@ def parts(rows: list[dict[str, Any]]) -> str:
     return rendered(
         ["setting", "committee", "student", "both", "both − committee ± SE", "p"], lines
     )
-
-
-def weighted(rows: list[dict[str, Any]]) -> str:
-    """By setting: balanced accuracy under class weights, and what comes without choosing."""
-    lines = []
-    for setting, ours in by_setting(rows, "accuracy_balanced").items():
-        cells = [spread(list(ours.values()))]
-        for name in ALONE:
-            if other := by_setting(rows, f"{name}_balanced").get(setting):
-                cells += [spread(list(other.values())), *_difference(ours, other)]
-        lines.append([setting, *cells])
-    heads = ["setting", "auto"]
-    for name in ALONE:
-        heads += [name, f"auto − {name} ± SE", "p"]
-    return rendered(heads, lines)
 
 
 def _against_best(
@@ -183,7 +159,7 @@ def voters(rows: list[dict[str, Any]]) -> str:
     """By setting: the mean weight of every candidate, and how many have one."""
     names = list(candidates())
     lines = []
-    for setting in (*SETTINGS, ""):
+    for setting in (*SETTINGS, *BALANCED, ""):
         found = [row for row in rows if setting in ("", row["setting"])]
         if not found:
             continue
@@ -210,46 +186,44 @@ def main() -> None:
     """Run what is missing, keep the figures after each run, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--balanced", action="store_true", help="where classes count alike")
+    parser.add_argument("--settings", nargs="+", choices=[*SETTINGS, *BALANCED])
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each choice")
-    parser.add_argument("--balanced", action="store_true", help='class_weight="balanced"')
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
-    parser.add_argument("--out", type=Path, default=RESULTS / "auto.json")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    settings = (options.budget, *(["balanced"] if options.balanced else []))
-    rows = rows_left(options.out, settings)
+    kind = "_balanced" if options.balanced else ""
+    path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
+    rows = rows_left(path, settings)
     done = {(row["setting"], row["seed"]) for row in rows}
     wanted = [
         (setting, seed)
         for seed in range(options.seeds)
-        for setting in options.settings
+        for setting in options.settings or (BALANCED if options.balanced else SETTINGS)
         if (setting, seed) not in done
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task, options.budget, options.balanced) for task in wanted]
+        waiting = [pool.submit(one, *task, options.budget) for task in wanted]
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
             rows.append(future.result())
-            write_json(options.out, {**provenance(), "settings": settings, "rows": rows})
-    last, chosen = (others(f"{epoch}_accuracy") for epoch in ("last", "chosen"))
-    balanced = others("last_balanced_accuracy")
+            write_json(path, {**provenance(), "settings": settings, "rows": rows})
+    judged = "balanced_accuracy" if options.balanced else "accuracy"
+    last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
+    auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     tables = (
-        f"Others at the last epoch\n\n{table(rows, last, 'auto', 'accuracy')}",
-        f"Others at the epoch chosen by validation\n\n{table(rows, chosen, 'auto', 'accuracy')}",
-        f"Others at the last epoch\n\n{table(rows, last, 'student', 'student')}",
-        parts(rows),
-        f"Balanced accuracy, where it was kept: others at the last epoch\n\n"
-        f"{table(rows, balanced, 'auto', 'accuracy_balanced')}",
+        f"Others at the last epoch\n\n{table(rows, last, 'auto', auto)}",
+        f"Others at the epoch chosen by validation\n\n{table(rows, chosen, 'auto', auto)}",
+        f"Others at the last epoch\n\n{table(rows, last, 'student', student)}",
+        parts(rows, committee, student, auto),
         voters(rows),
-        *([f"Balanced accuracy, all under class weights\n\n{weighted(rows)}"]
-          if options.balanced else []),
-    )  # fmt: skip
+    )
     print("\n\n".join(tables))
 
 
-def others(measure: str) -> dict[tuple[str, str], dict[int, float]]:
+def others(file: str, measure: str) -> dict[tuple[str, str], dict[int, float]]:
     """Figures of benchmarks/evidence.py in percent, by method and setting, then by seed."""
-    found = {(name, setting): {} for name in METHODS for setting in SETTINGS}
-    for row in json.loads((RESULTS / "evidence.json").read_text())["rows"]:
+    found = {(name, setting): {} for name in METHODS for setting in SETTINGS | BALANCED}
+    for row in json.loads((RESULTS / file).read_text())["rows"]:
         found.setdefault((row["method"], row["setting"]), {})[row["seed"]] = 100 * row[measure]
     return found
 

@@ -30,7 +30,7 @@ def gaps() -> dict[str, list[float]]:
     files = (json.loads((RESULTS / name).read_text()) for name in FILES)
     rows = [row for file in files for row in file["rows"]]
     ours = {name: by_setting(rows, measure) for name, measure in AUTO.items()}
-    rivals = others("last_accuracy")
+    rivals = others("evidence.json", "last_accuracy")
     found: dict[str, list[float]] = {name: [] for name in (*AUTO, *METHODS)}
     for setting, seeds in ours["auto"].items():
         of = {
