@@ -27,6 +27,7 @@ from l2b.decisions import read_decisions
 from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.features import column_features, text_features
+from l2b.files import read_tree
 from l2b.folder import RunFolder
 from l2b.methods.as_published import AsPublished
 from l2b.methods.clean_only import CleanOnly
@@ -242,6 +243,17 @@ def test_an_audit_trains_with_the_cheapest_engine_unless_told_otherwise(tmp_path
     assert audit_run(tmp_path / "told").subject.run.method == L2B()
 
 
+def test_an_audit_draws_classes_alike_if_told(tmp_path):
+    texts(tmp_path / "news.csv")
+    table = Table(path=tmp_path / "news.csv", label="topic", text="text", clean="checked")
+    for weight in ("none", "balanced"):
+        settings = ["--epochs", "2", "--class_weight", weight]
+        audit_own(table, tmp_path / weight, settings=settings, progress=False)
+    seen = [read_tree(tmp_path / w / "ledger.safetensors")["alpha"] for w in ("none", "balanced")]
+    missed = [alpha.isnan().sum().item() for alpha in seen]
+    assert missed[1] > missed[0]  # more than what is left over of an epoch
+
+
 def test_a_run_whose_data_is_gone_is_still_audited(tmp_path, capsys):
     texts(tmp_path / "news.csv")
     audit_own(
@@ -447,6 +459,7 @@ MISUSE = {
     "--csv f.csv --label y --clean z": "neither a column (x, y) nor a file",
     "--csv f.csv --label y --images nowhere": "No column of",
     "--csv f.csv --label y --noise symmetric": "settled by the table",
+    "--csv f.csv --label y --imbalance 9": "--imbalance is settled by the table",
     "--csv f.csv --label y --text x --image x": "text or image, got both",
     "--csv f.csv --label y --next 0": "--next must lie in [1, 8]",
 }

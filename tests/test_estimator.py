@@ -559,7 +559,7 @@ def test_judged_samples_count_as_their_classes_do():
         )
         return Contest(samples, plan, seed=0).worth(y_clean)
 
-    assert torch.equal(worth(None), torch.ones(10))
+    assert torch.equal(worth("none"), torch.ones(10))
     torch.testing.assert_close(worth("balanced"), torch.tensor([0.625] * 8 + [2.5] * 2))
     torch.testing.assert_close(worth((1.0, 4.0)), torch.tensor([0.625] * 8 + [2.5] * 2))
     torch.testing.assert_close(worth((0.0, 3.0)), torch.tensor([0.0] * 8 + [5.0] * 2))

@@ -477,6 +477,12 @@ def test_a_clean_set_with_wrong_labels_is_reported(data):
         run.execute(progress=False, data=replace(data, clean=clean))
 
 
+def test_a_clean_set_is_judged_by_what_classes_count():
+    labels = torch.tensor([0, 0, 1, 2, -1])
+    assert CleanSetGuard(labels, "balanced").chance == pytest.approx(1 / 3)
+    assert CleanSetGuard(labels, (1.0, 6.0, 0.0)).chance == pytest.approx(6 / 8)
+
+
 def test_a_clean_set_is_judged_seldom_and_once():
     guard = CleanSetGuard(torch.tensor([0, 0, 1, 2]))
     assert guard.chance == 0.5

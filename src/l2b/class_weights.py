@@ -5,8 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# By class, not negative; "balanced" for all classes alike; None for samples as they come.
-ClassWeights = Literal["balanced"] | tuple[float, ...] | None
+# By class, not negative; "balanced" for all classes alike; "none" for samples as they come.
+ClassWeights = Literal["none", "balanced"] | tuple[float, ...]
 
 
 def sample_weights(weights: ClassWeights, labels: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def sample_weights(weights: ClassWeights, labels: Tensor) -> Tensor:
     found = torch.ones(len(labels), dtype=torch.float64, device=labels.device)
     if weights == "balanced":
         found = (1 / torch.bincount(labels).double())[labels]
-    elif weights is not None:
+    elif weights != "none":
         found = torch.tensor(weights, dtype=torch.float64, device=labels.device)[labels]
     return found / found.mean() if found.any() else torch.ones_like(found)
 

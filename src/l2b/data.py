@@ -102,7 +102,7 @@ class Data:
     noise_hash: str
     noise_dice: float | None = None
     remark: str = ""
-    class_weights: ClassWeights = None
+    class_weights: ClassWeights = "none"
 
     @property
     def masks(self) -> bool:
@@ -132,7 +132,7 @@ def prepare(
     validation: float,
     seed: int,
     imbalance: float = 1.0,
-    class_weights: ClassWeights = None,
+    class_weights: ClassWeights = "none",
 ) -> Data:
     """Thin out the tail, corrupt once, then set the trusted samples aside.
 
@@ -155,7 +155,7 @@ def prepare(
             hold every class.
     """
     _check_source(source)
-    if class_weights is not None and source.train.labels.ndim > 1:
+    if class_weights != "none" and source.train.labels.ndim > 1:
         raise ValueError(
             "class_weight needs one label per sample to draw classes by, and this data's labels "
             "are masks: leave it at none."
@@ -283,7 +283,7 @@ class Feed:
 
     def _order(self, pool: Pool, *names: str | int) -> Tensor:
         order = torch.randperm(len(pool), generator=stream(self.seed, *names))
-        if self.data.class_weights is None:
+        if self.data.class_weights == "none":
             return order
         weights = sample_weights(self.data.class_weights, pool.labels.cpu())
         return drawn_again(order, weights, stream(self.seed, "by class", *names))

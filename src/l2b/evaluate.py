@@ -39,7 +39,7 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     accuracy = multiclass_accuracy(z, pool.labels, num_classes=classes, average="micro")
     losses = cross_entropy(z, pool.labels)
     found = {"accuracy": accuracy.item(), "balanced_accuracy": recall[present].mean().item()}
-    if data.class_weights is not None:
+    if data.class_weights != "none":
         worth = sample_weights(data.class_weights, pool.labels)
         right = z.argmax(dim=1) == pool.labels
         found["weighted_accuracy"] = (worth * right).mean().item()

@@ -77,7 +77,7 @@ class Run:
             validation=self.validation,
             seed=self.seed,
             imbalance=self.imbalance,
-            class_weights=None if self.class_weight == "none" else self.class_weight,
+            class_weights=self.class_weight,
         )
 
     def execute(

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from l2b.class_weights import ClassWeights, sample_weights
+
 LOOK_EVERY = 16  # steps from one look at an accelerator's flags to the next
 SHOWN = 10  # sample positions in a message
 FEWEST_EPOCHS = 4  # before which a bad clean set cannot be told from a slow start
@@ -131,14 +133,15 @@ def told_positions(positions: Sequence[int]) -> str:
 class CleanSetGuard:
     """Judges the clean set at epochs 1, 2, 4, 8, …, so that it costs next to nothing."""
 
-    def __init__(self, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor, class_weights: ClassWeights = "none") -> None:
         """Remember what chance would reach.
 
         Args:
             labels: of the clean set, class indices; negative ones count for nothing.
+            class_weights: how much classes count.
         """
         labels = labels[labels >= 0].cpu()
-        counts = torch.bincount(labels)
+        counts = torch.bincount(labels, sample_weights(class_weights, labels))
         self.chance = (counts.max() / counts.sum()).item() if labels.numel() else 0.0
         self.start: float | None = None
         self.told = False

@@ -41,7 +41,7 @@ class Watch:
         """
         self.guards, self.data, self.epochs = guards, data, epochs
         self.gradient, self.broken = GradientGuard(), 0
-        self.clean = CleanSetGuard(data.clean.labels)
+        self.clean = CleanSetGuard(data.clean.labels, data.class_weights)
         self.told_silent = False
 
     def look(self, epoch: int, log: EpochLog, steps: int) -> None:
@@ -94,7 +94,7 @@ class Watch:
             log: of its steps.
             silent: share of its batches in which all weights were zero; None if no weights
                 were learned.
-            judged: accuracy and loss on the clean set.
+            judged: what `evaluate` says of the clean set.
         """
         told, found = [], {}
         skipped = log.sound.count(False)
@@ -108,9 +108,8 @@ class Watch:
             told.append(silent_weights(epoch, round(share * weighed), weighed))
         if self.clean.due(epoch, self.epochs):
             clean = judged()
-            wrong = self.clean.judge(
-                epoch, clean["accuracy"], clean["loss"], steers=silent is not None
-            )
+            accuracy = clean.get("weighted_accuracy", clean["accuracy"])
+            wrong = self.clean.judge(epoch, accuracy, clean["loss"], steers=silent is not None)
             told += [wrong] if wrong else []
         for text in told:
             notice(text)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import STAND_INS
+from l2b.class_weights import ClassWeights
 from l2b.config import parse
 from l2b.data import Data, prepare
 from l2b.datasets import Source
@@ -19,7 +21,7 @@ from l2b.folder import RunFolder
 from l2b.noise.none import NoNoise
 from l2b.tables import TableFile
 
-SETTLED = ("data", "noise", "clean", "validation")  # by the table itself
+SETTLED = ("data", "noise", "clean", "validation", "imbalance")  # by the table itself
 STEPS = 60_000  # that the default training takes at most
 FEWEST_EPOCHS = 5
 RATE = 0.1
@@ -52,8 +54,8 @@ def audit_own(
         ValueError: if the file cannot be audited; the message says what to change.
     """
     source = table.load()
-    seed = parse(Run, [*_model_words(table, settings), *settings]).seed
-    data, stand_ins = _prepared(source, seed)
+    asked = parse(Run, [*_model_words(table, settings), *settings])
+    data, stand_ins = _prepared(source, asked.seed, asked.class_weight)
     run = _run(table, data, settings)
     result = run.execute(Path(out), overwrite=overwrite, progress=progress, data=data)
     if stand_ins:
@@ -82,15 +84,15 @@ def image_column(path: Path, folder: Path) -> str:
     )
 
 
-def _prepared(source: Source, seed: int) -> tuple[Data, int]:
+def _prepared(source: Source, seed: int, weights: ClassWeights) -> tuple[Data, int]:
     """Everything the run learns from, and how many samples stand in for checked ones."""
+    prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, class_weights=weights)
     if source.trusted is not None:
-        clean = len(source.trusted)
-        return prepare(source, NoNoise(), clean=clean, validation=0.0, seed=seed), 0
+        return prepared(source, clean=len(source.trusted)), 0
     inputs = ((source.train.inputs.float() - source.mean) / source.std).flatten(1)
     rows = torch.from_numpy(stand_in(inputs.numpy(), source.train.labels.numpy(), seed))
     marked = replace(source, trusted=rows)
-    data = prepare(marked, NoNoise(), clean=len(rows), validation=0.0, seed=seed)
+    data = prepared(marked, clean=len(rows))
     # They stay among the samples to be audited.
     everything = replace(
         data.train,

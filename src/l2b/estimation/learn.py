@@ -39,7 +39,7 @@ class Plan:
     training: Training
     validation: float
     progress: bool
-    class_weights: ClassWeights = None
+    class_weights: ClassWeights = "none"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,8 +55,10 @@ def class_weights(wanted: dict[Any, float] | str | None, names: np.ndarray) -> C
     Raises:
         ValueError: on anything else, on names that no label has, and on negative weights.
     """
-    if wanted is None or (isinstance(wanted, str) and wanted == "balanced"):
-        return "balanced" if wanted else None
+    if wanted is None:
+        return "none"
+    if isinstance(wanted, str) and wanted == "balanced":
+        return "balanced"
     if not isinstance(wanted, Mapping):
         raise ValueError(
             "Parameter class_weight must be None, 'balanced' or a dict of one weight for each "

@@ -34,7 +34,7 @@ class Given:
     y_clean: Tensor
     classes: tuple[str, ...]
 
-    def data(self, validation: float, seed: int, class_weights: ClassWeights = None) -> Data:
+    def data(self, validation: float, seed: int, class_weights: ClassWeights = "none") -> Data:
         """Everything as training data, a part of the checked samples kept for validation.
 
         Args:
