@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evidence import BALANCED, METHODS, SETTINGS, base
+from evidence import BALANCED, METHODS, SETTINGS, base, settings_of
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
 from tqdm import tqdm
@@ -187,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--balanced", action="store_true", help="where classes count alike")
-    parser.add_argument("--settings", nargs="+", choices=[*SETTINGS, *BALANCED])
+    parser.add_argument("--settings", nargs="+")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each choice")
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path)
@@ -195,11 +195,13 @@ def main() -> None:
     kind = "_balanced" if options.balanced else ""
     path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
     rows = rows_left(path, settings)
+    judged = "balanced_accuracy" if options.balanced else "accuracy"
+    last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
     done = {(row["setting"], row["seed"]) for row in rows}
     wanted = [
         (setting, seed)
         for seed in range(options.seeds)
-        for setting in options.settings or (BALANCED if options.balanced else SETTINGS)
+        for setting in settings_of(parser, options)
         if (setting, seed) not in done
     ]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
@@ -207,8 +209,6 @@ def main() -> None:
         for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
             rows.append(future.result())
             write_json(path, {**provenance(), "settings": settings, "rows": rows})
-    judged = "balanced_accuracy" if options.balanced else "accuracy"
-    last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
     auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     tables = (
         f"Others at the last epoch\n\n{table(rows, last, 'auto', auto)}",

@@ -181,18 +181,27 @@ def gaps(results: Results, measure: str) -> str:
     return rendered(["method", "mean gap to the best", "largest gap", "times best"], rows)
 
 
+def settings_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
+    """The settings that were asked for, all of one kind; every one of the kind by default."""
+    known = BALANCED if options.balanced else SETTINGS
+    unknown = [name for name in options.settings or () if name not in known]
+    if unknown:
+        parser.error(f"no setting {unknown[0]!r} here; known: {', '.join(known)}")
+    return options.settings or list(known)
+
+
 def main() -> None:
     """Run what is missing, then print tables and verdicts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--balanced", action="store_true", help="where classes count alike")
-    parser.add_argument("--settings", nargs="+", choices=[*SETTINGS, *BALANCED])
+    parser.add_argument("--settings", nargs="+")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="of what is there; run nothing")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    settings = options.settings or list(BALANCED if options.balanced else SETTINGS)
+    settings = settings_of(parser, options)
     path = options.out or RESULTS / f"evidence{'_balanced' if options.balanced else ''}.json"
     asked = grid(settings, options.methods, options.seeds)
     failures = {} if options.table else run_missing(asked, path, options.workers)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ from l2b.methods.clean_only import CleanOnly
 from l2b.methods.l2b import L2B
 from l2b.models.mlp import Mlp
 from l2b.pseudo import Temporal
-from l2b.quality import judged_by_checked, knowing_epochs
+from l2b.quality import judged_by_checked, knowing_epochs, label_quality
 from l2b.tables import TableFile, armed, defused
 from l2b.train import Training
 
@@ -572,12 +573,17 @@ def test_decisions_may_come_without_observed_labels(tmp_path):
 
 
 def test_those_judge_whom_no_step_was_taken_on():
+    data = Run().prepare()  # of 40 clean samples, and 10 kept aside
     both = [{"clean_accuracy": 0.5, "validation_accuracy": 0.6}]
-    assert judged_by_checked(both, clean=40, aside=10) == ([0.5], 40)
+    assert judged_by_checked(both, data) == ([0.5], 40)
     aside = [{"validation_accuracy": 0.6}, {"validation_accuracy": 0.7}]
-    assert judged_by_checked(aside, clean=40, aside=10) == ([0.6, 0.7], 10)
-    assert judged_by_checked([{}], clean=40, aside=0) == ([], 0)
-    assert judged_by_checked([], clean=40, aside=10) == ([], 0)
+    assert judged_by_checked(aside, data) == ([0.6, 0.7], 10)
+    assert judged_by_checked([{}], replace(data, validation=None)) == ([], 0)
+    assert judged_by_checked([], data) == ([], 0)
+    tailed = Run(imbalance=20, class_weight="balanced").prepare()
+    rows = [{"clean_balanced_accuracy": 0.3, "clean_accuracy": 0.9}]
+    counts = torch.bincount(tailed.clean.labels).double()
+    assert judged_by_checked(rows, tailed) == ([0.3], round((100 / (1 / counts).sum()).item()))
 
 
 def test_epochs_within_one_standard_error_of_the_best_are_heard():
@@ -585,6 +591,18 @@ def test_epochs_within_one_standard_error_of_the_best_are_heard():
     accuracy = torch.tensor([0.5, 0.77, 0.8, 0.75, 0.7])
     assert knowing_epochs(accuracy, 100).tolist() == [False, True, True, False, False]
     assert knowing_epochs(torch.zeros(3), 5).tolist() == [True] * 3
+
+
+def test_samples_that_no_heard_epoch_saw_are_judged_by_all_that_did():
+    pseudo = torch.tensor([[1, 0, -1], [-1, 0, -1], [1, 1, -1]])
+    loss = torch.tensor([[0.0, 0.0, torch.nan], [torch.nan, 0.0, torch.nan], [0.0, 9.0, torch.nan]])
+    weights = (torch.ones(3, 3), torch.zeros(3, 3))
+    heard = torch.tensor([False, True, False])
+    observed = torch.tensor([1, 0, 1])
+    found = label_quality(*weights, pseudo, loss, observed, classes=2, heard=heard)
+    assert found.quality.tolist() == [1.0, 1.0, 0.5]
+    assert found.suggested.tolist() == [1, 0, 1]
+    assert found.confidence.tolist() == [1.0, 1.0, 0.0]
 
 
 def test_an_audit_listens_to_epochs_that_know():

@@ -1,6 +1,8 @@
 """Classes that count for more: how they are drawn, and how models are judged by them."""
 
 import json
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -8,18 +10,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+from torch import nn
 
 from l2b.augment import Identity
+from l2b.best_epoch import BestEpoch
 from l2b.class_weights import drawn_again, sample_weights
 from l2b.cli import main
 from l2b.data import Feed, prepare
 from l2b.datasets import Source, Split
 from l2b.datasets.digits import Digits
+from l2b.estimation.chosen import Chosen
 from l2b.evaluate import evaluate, measure
+from l2b.experiment import Run, step_size_advice
+from l2b.ledger import Ledger, StepRecord
 from l2b.loop import chosen_epoch
+from l2b.methods import Task
+from l2b.methods.cross_entropy import CrossEntropy
 from l2b.noise.none import NoNoise
 from l2b.noise.symmetric import Symmetric
+from l2b.notices import Notice
+from l2b.report import suspects
 from l2b.streams import stream
+from l2b.train import Outcome
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(torch.tensor)
 WEIGHT = st.one_of(st.just(0.0), st.floats(0.01, 100))
@@ -123,29 +135,124 @@ def test_models_are_judged_by_the_same_weights(seed, weights):
     found, usual = (evaluate(lambda x: x, d.test, d) for d in (data, plain))
     worth = sample_weights(weights, y).numpy()
     truth, said, p = y.numpy(), z.argmax(dim=1).numpy(), torch.softmax(z.double(), dim=1).numpy()
-    assert found["weighted_accuracy"] == pytest.approx(
-        accuracy_score(truth, said, sample_weight=worth)
-    )
     if weights == "balanced":
-        expected = balanced_accuracy_score(truth, said)
-        assert found["weighted_accuracy"] == pytest.approx(expected)
+        assert found[measure(data)] == pytest.approx(balanced_accuracy_score(truth, said))
+    expected = accuracy_score(truth, said, sample_weight=worth)
+    assert found[measure(data)] == pytest.approx(expected)
     assert found["loss"] == pytest.approx(
         log_loss(truth, p, sample_weight=worth, labels=np.arange(4)), rel=1e-5
     )
     assert usual["loss"] == pytest.approx(log_loss(truth, p, labels=np.arange(4)), rel=1e-5)
     assert found["accuracy"] == usual["accuracy"]
-    assert (measure(found), measure(usual)) == ("weighted_accuracy", "accuracy")
+    assert measure(plain) == "accuracy"
 
 
-def test_epochs_are_chosen_by_what_counts():
+class Fixed(nn.Module):
+    """Says one class of every sample, whatever it is."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.said = nn.Parameter(torch.tensor(float(said)))
+
+    def forward(self, x):
+        return 9 * torch.eye(10)[int(self.said)].expand(len(x), -1)
+
+
+def of_one_class_or_two(data):
+    """Two predictors: the largest class, which is more accurate; and two others, all right."""
+    rare = data.clean.labels.bincount(minlength=10).argsort()[:2].tolist()
+
+    def two(x):
+        known = (x.unsqueeze(1) == data.standardise(data.clean.inputs)).flatten(2).all(dim=2)
+        right = data.clean.labels[known.int().argmax(dim=1)]
+        wrong = (right + 1) % 10
+        said = torch.where((right == rare[0]) | (right == rare[1]), right, wrong)
+        return 9 * torch.eye(10)[said]
+
+    return (lambda x: 9 * torch.eye(10)[0].expand(len(x), -1)), two
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_epochs_are_chosen_by_what_counts(weights):
     rows = [
-        {"epoch": 0, "validation_accuracy": 0.9, "validation_weighted_accuracy": 0.3},
-        {"epoch": 1, "validation_accuracy": 0.5, "validation_weighted_accuracy": 0.6},
+        {"epoch": 0, "validation_accuracy": 0.9, "validation_balanced_accuracy": 0.3},
+        {"epoch": 1, "validation_accuracy": 0.5, "validation_balanced_accuracy": 0.6},
     ]
-    assert chosen_epoch([row | {"validation_loss": 1.0} for row in rows]) == 1
+    rows = [row | {"validation_loss": 1.0} for row in rows]
+    data, alike = tailed(weights), weights == "balanced"
+    assert chosen_epoch(rows, measure(data)) == alike
+    of_one, of_two = of_one_class_or_two(data)
+    best, module = BestEpoch(), Fixed(1)
+    best.judge(of_one, module, data)
+    with torch.no_grad():
+        module.said.fill_(2)
+    best.judge(of_two, module, data)
+    best.bring_back(module)
+    assert module.said.item() == 1 + alike
+    # The same where an estimator keeps the best epoch.
+    kept = Chosen(method=CrossEntropy(), validation=data.clean)
+    learner = kept.build(Task(data=data, epochs=2, network=lambda _: Holder(Fixed(1))))
+    for number, predict in enumerate((of_one, of_two)):
+        learner.predict = predict
+        with torch.no_grad():
+            learner.network.module.said.fill_(1 + number)
+        learner.judge()
+    learner.network.module.load_state_dict(learner.best_state)
+    assert learner.network.module.said.item() == 1 + alike
 
 
-def test_rare_classes_are_learned_on_the_command_line(tmp_path):
+class Holder(NamedTuple):
+    """As much of a network as choosing an epoch needs."""
+
+    module: nn.Module
+
+
+def test_clean_sets_look_wrong_by_what_counts():
+    weighed = replace(Run(imbalance=20, class_weight="balanced"), method=CrossEntropy())
+    data = weighed.prepare()
+    wrong = replace(data.clean, labels=(data.clean.labels + 1) % 10)
+    with pytest.warns(Notice, match=r"of its labels in balanced accuracy \(guessing gets 10\.0%"):
+        weighed.execute(progress=False, data=replace(data, clean=wrong))
+
+
+def test_the_ledger_keeps_what_an_epoch_saw_first():
+    size = 50_000
+    draw = torch.Generator().manual_seed(0)
+    index = torch.randint(size // 2, (size,), generator=draw)
+    visit = torch.arange(size).float() / size
+    first = torch.full((size,), torch.inf).scatter_reduce(0, index, visit, "amin")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(5):
+            ledger = Ledger(1, size)
+            record = StepRecord(index=index, alpha=visit, beta=visit, loss=visit,
+                                pseudo=(8 * visit).long())  # fmt: skip
+            half = size // 2
+            parts = [
+                StepRecord(**{n: v[rows] for n, v in vars(record).items()})
+                for rows in (slice(half), slice(half, None))
+            ]
+            ledger.write(0, parts)
+            seen = first.isfinite()
+            assert torch.equal(ledger.alpha[0][seen], first[seen].half())
+            assert torch.equal(ledger.pseudo[0][seen].long(), (8 * first[seen]).long())
+            assert ledger.loss[0][~seen].isnan().all() and (ledger.pseudo[0][~seen] == -1).all()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_suggestions_come_from_epochs_that_saw_the_sample():
+    ledger = Ledger(4, 3)
+    ledger.alpha[:], ledger.loss[:] = 0.5, 1.0
+    ledger.pseudo[:] = torch.tensor([[5, -1, 2], [5, -1, 2], [-1, 7, 2], [5, -1, 3]])
+    outcome = Outcome(learner=None, ledger=ledger, history=[], chosen_epoch=None)
+    found = suspects(outcome, 3)
+    said = dict(zip(found.rows.tolist(), found.suggested.tolist(), strict=True))
+    assert (said[0], said[1]) == (5, 7) and said[2] in (2, 3)
+
+
+def test_rare_classes_are_learned_on_the_command_line(tmp_path, capsys):
     words = [
         "run", "--data", "digits", "--imbalance", "30", "--clean", "40", "--model", "mlp",
         "--epochs", "10", "--batch", "32", "--rate", "0.2", "--method", "cross_entropy",
@@ -158,6 +265,13 @@ def test_rare_classes_are_learned_on_the_command_line(tmp_path):
     usual, balanced = found
     assert usual["noise_hash"] == balanced["noise_hash"]
     assert balanced["last_balanced_accuracy"] > usual["last_balanced_accuracy"] + 0.02
+    assert (usual["judged_by"], balanced["judged_by"]) == ("accuracy", "balanced_accuracy")
+    said = [line for line in capsys.readouterr().out.splitlines() if "last epoch" in line]
+    plain, alike = (100 * balanced[f"last_{name}"] for name in ("accuracy", "balanced_accuracy"))
+    assert said[1].split() == [
+        "last", "epoch", f"{alike:.2f}%", "(balanced", "over", "classes;", "plain", "accuracy",
+        f"{plain:.2f}%)",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["l2b", "co_teaching", "elr", "cleanlab_prune", "mlc"])
@@ -177,6 +291,35 @@ def test_masks_have_no_class_to_draw_by():
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"class_weight needs one label per sample .* are masks"):
         prepare(source, NoNoise(), clean=2, validation=0, seed=0, class_weights="balanced")
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ((1.0,) * 9, "each of the 10 classes a finite weight"),
+        ((1.0,) * 9 + (-1.0,), "a finite weight of at least 0"),
+        ((0.0,) * 10, "not all of them 0"),
+        ((float("inf"),) * 10, "a finite weight"),
+    ],
+)
+def test_weights_that_mean_nothing_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        tailed(weights)
+
+
+def test_pools_without_any_weight_are_refused():
+    data = tailed((1.0, *[0.0] * 9))
+    others = (data.clean.labels > 0).nonzero().flatten()
+    clean = replace(data.clean, **{n: getattr(data.clean, n)[others] for n in ("inputs", "labels")})
+    with pytest.raises(ValueError, match="none of the clean samples any weight"):
+        Feed(data=replace(data, clean=clean), batch=8, clean_batch=8, augment=Identity(), seed=0)
+    huge = sample_weights((1e308, 1e308), torch.tensor([0, 1, 1]))
+    assert torch.equal(huge, torch.ones(3).double())
+
+
+def test_step_sizes_are_of_samples_as_they_come():
+    with pytest.raises(ValueError, match="not for class_weight balanced"):
+        step_size_advice(Run(class_weight="balanced"))
 
 
 def test_other_words_are_refused(capsys):

@@ -127,6 +127,28 @@ def test_grids_on_masks_are_judged_by_dice(masks, tmp_path):
     assert len(shown) == (2 if masks else 4)  # balanced accuracy says something else
 
 
+def test_grids_whose_classes_count_alike_are_judged_so(tmp_path):
+    grid = small(seeds=1)
+    record = {"last_accuracy": 0.95, "chosen_accuracy": 0.9, "last_balanced_accuracy": 0.5,
+              "chosen_balanced_accuracy": 0.4, "judged_by": "balanced_accuracy"}  # fmt: skip
+    rows = [Row(labels=t.labels, seed=0, folder=tmp_path, record=record) for t in grid.trials]
+    found = Results(grid=grid, folder=tmp_path, rows=tuple(rows), failures={}, missing=0)
+    assert found.headline == ("last_balanced_accuracy", "chosen_balanced_accuracy")
+    assert measures(found) == [*found.headline, "last_accuracy", "chosen_accuracy"]
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"test_balanced_accuracy": 0.5, "test_accuracy": 0.9}\n'
+    )
+    drawn = {line.item() for panel in curve_panels(found) for line in panel.lines.values()}
+    assert drawn == {0.5}
+    dots_picture(tmp_path / "dots.png", "t", found)
+    found.write("t", provenance("x"))
+    tests = json.loads((tmp_path / "results.json").read_text())["comparisons"]
+    assert {test["measure"] for test in tests} == set(found.headline)
+    plain = {k: v for k, v in record.items() if k != "judged_by"}
+    mixed = replace(found, rows=(replace(rows[0], record=plain), *rows[1:]))
+    assert mixed.judged == "accuracy"
+
+
 def test_a_failing_run_is_reported_and_stops_nothing(tmp_path):
     broken = replace(TINY, clean=5)  # fewer than there are classes
     trials = [Trial(labels={"method": "bad"}, run=broken), Trial(labels={"method": "ok"}, run=TINY)]

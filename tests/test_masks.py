@@ -301,7 +301,7 @@ def test_epochs_of_masks_are_chosen_by_dice():
         {"epoch": k, "validation_accuracy": a, "validation_dice": d, "validation_loss": 1.0}
         for k, (a, d) in enumerate([(0.99, 0.1), (0.9, 0.8), (0.95, 0.7)])
     ]
-    assert chosen_epoch(rows) == 1
+    assert chosen_epoch(rows, "dice") == 1
 
 
 def test_settings_that_do_not_suit_masks_are_refused(run, data):

@@ -85,6 +85,20 @@ def test_resumed_equals_uninterrupted_bit_for_bit(name, data, tmp_path, monkeypa
     assert str(left) == str(right)
 
 
+def test_runs_that_draw_classes_alike_resume_too(data, tmp_path, monkeypatch):
+    run = replace(SHORT, class_weight="balanced", imbalance=10)
+    data = run.prepare()
+    whole = run.execute(tmp_path / "whole", progress=False, data=data)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            run.execute(tmp_path / "parts", progress=False, data=data)
+    parts = run.execute(tmp_path / "parts", progress=False, data=data, resume=True)
+    assert parts.outcome.history == whole.outcome.history
+    for file in ("model.safetensors", "ledger.safetensors"):
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_method_learns_and_leaves_global_state_alone(name, data):
     random_state = torch.get_rng_state()
@@ -131,8 +145,8 @@ def test_epochs_are_chosen_on_validation_never_on_test():
         {"epoch": 2, "validation_accuracy": 0.6, "validation_loss": 0.9, "test_accuracy": 0.0},
         {"epoch": 3, "validation_accuracy": 0.6, "validation_loss": 0.9, "test_accuracy": 1.0},
     ]
-    assert chosen_epoch(rows) == 2
-    assert chosen_epoch([{"epoch": 0, "test_accuracy": 1.0}]) is None
+    assert chosen_epoch(rows, "accuracy") == 2
+    assert chosen_epoch([{"epoch": 0, "test_accuracy": 1.0}], "accuracy") is None
 
 
 def test_clean_gradients_are_taken_when_due_and_averaged():

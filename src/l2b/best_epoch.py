@@ -34,7 +34,7 @@ class BestEpoch:
             data: gives the clean samples.
         """
         found = evaluate(predict, data.clean, data)
-        judged = (found[measure(found)], -found["loss"])
+        judged = (found[measure(data)], -found["loss"])
         self.waited += 1
         if judged > self.judged:
             self.judged, self.waited = judged, 0

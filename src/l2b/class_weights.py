@@ -1,5 +1,6 @@
 """Classes that count for more than others: how often they are drawn, and how they are judged."""
 
+import math
 from typing import Literal
 
 import torch
@@ -7,6 +8,21 @@ from torch import Tensor
 
 # By class, not negative; "balanced" for all classes alike; "none" for samples as they come.
 ClassWeights = Literal["none", "balanced"] | tuple[float, ...]
+
+
+def check_class_weights(weights: ClassWeights, classes: int) -> None:
+    """Refuse weights that are not one for each class, finite, at least 0 and not all 0.
+
+    Raises:
+        ValueError: saying what is wrong.
+    """
+    if isinstance(weights, str):
+        return
+    if len(weights) != classes or not all(0 <= w < math.inf for w in weights) or not any(weights):
+        raise ValueError(
+            f"class_weight must give each of the {classes} classes a finite weight of at least 0, "
+            f"and not all of them 0, got {', '.join(map(str, weights)) or 'none'}."
+        )
 
 
 def sample_weights(weights: ClassWeights, labels: Tensor) -> Tensor:
@@ -24,7 +40,13 @@ def sample_weights(weights: ClassWeights, labels: Tensor) -> Tensor:
         found = (1 / torch.bincount(labels).double())[labels]
     elif weights != "none":
         found = torch.tensor(weights, dtype=torch.float64, device=labels.device)[labels]
+        found = found / max(*weights, 1e-300)  # so that no sum overflows
     return found / found.mean() if found.any() else torch.ones_like(found)
+
+
+def effective(weights: Tensor) -> int:
+    """How many samples of equal weight would tell as much as these, (Σw)² / Σw², rounded."""
+    return round((weights.sum() ** 2 / (weights**2).sum()).item())
 
 
 def drawn_again(order: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:

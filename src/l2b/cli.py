@@ -13,6 +13,11 @@ from typing import Any
 from l2b.cli_evidence import add_commands
 
 DEFAULT_OUT = Path("runs")
+# What is shown beside the figure that a run is judged by.
+BESIDE = {
+    "accuracy": ("balanced over classes", "balanced_accuracy"),
+    "balanced_accuracy": ("balanced over classes; plain accuracy", "accuracy"),
+}
 # Read when torch is loaded: threads that spin while they wait starve each other when
 # another program takes one of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -287,14 +292,15 @@ def _print_record(record: dict, out: Path) -> None:
     noise, kind = record["noise_rate"], "pixels" if "noise_dice" in record else "labels"
     print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
     print("noise unknown" if noise is None else f"{noise:.1%} of the {kind} wrong")
-    measure = "dice" if "last_dice" in record else "accuracy"
+    measure = record["judged_by"]
     if record.get("noise_dice") is not None:
         print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
     for key in ("last", "chosen", "best"):
-        value, balanced = record[f"{key}_{measure}"], record.get(f"{key}_balanced_accuracy")
+        value = record[f"{key}_{measure}"]
         shown = "–" if value is None else f"{value:.2%}"
-        if value is not None and balanced is not None and measure == "accuracy":
-            shown += f"  (balanced over classes {balanced:.2%})"
+        if value is not None and measure in BESIDE:
+            said, other = BESIDE[measure]
+            shown += f"  ({said} {record[f'{key}_{other}']:.2%})"
         print(f"  {key + ' epoch':<14}{shown}")
     if record.get("last_hausdorff_95") is not None:
         print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch)")

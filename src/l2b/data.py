@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from l2b.augment import Augmentation, Identity
 from l2b.cases import case_dice, mean_score
-from l2b.class_weights import ClassWeights, drawn_again, sample_weights
+from l2b.class_weights import ClassWeights, check_class_weights, drawn_again, sample_weights
 from l2b.clean_split import clean_split
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
@@ -160,6 +161,7 @@ def prepare(
             "class_weight needs one label per sample to draw classes by, and this data's labels "
             "are masks: leave it at none."
         )
+    check_class_weights(class_weights, len(source.classes))
     if noise.needs_truth and not source.truth_known:
         raise ValueError(
             f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
@@ -248,6 +250,8 @@ class Feed:
                     f"{size}: each takes an equal part of it. "
                     + (f"Set it to {fitting}." if fitting else "Start fewer processes.")
                 )
+        if self.data.class_weights != "none":
+            _ = self._noisy_weights, self._clean_weights  # refused now, if at all
 
     @property
     def steps(self) -> int:
@@ -285,8 +289,16 @@ class Feed:
         order = torch.randperm(len(pool), generator=stream(self.seed, *names))
         if self.data.class_weights == "none":
             return order
-        weights = sample_weights(self.data.class_weights, pool.labels.cpu())
+        weights = self._clean_weights if pool is self.data.clean else self._noisy_weights
         return drawn_again(order, weights, stream(self.seed, "by class", *names))
+
+    @cached_property
+    def _noisy_weights(self) -> Tensor:
+        return _drawable(self.data.class_weights, self.data.train, "noisy")
+
+    @cached_property
+    def _clean_weights(self) -> Tensor:
+        return _drawable(self.data.class_weights, self.data.clean, "clean")
 
     def _batch(self, pool: Pool, rows: Tensor, name: str, number: int) -> Batch:
         rows = rows.to(pool.labels.device)
@@ -303,6 +315,17 @@ class Feed:
         if self.data.masks:  # the same draws once more, so masks stay on their images
             labels = self.augment.masks(labels, stream(self.seed, name, number))
         return Batch(index=rows[own], inputs=inputs[own], labels=labels[own])
+
+
+def _drawable(weights: ClassWeights, pool: Pool, kind: str) -> Tensor:
+    """How often each sample of a pool is drawn, in proportion, [N], on the CPU."""
+    labels = pool.labels.cpu()
+    if not isinstance(weights, str) and not any(weights[k] for k in labels.unique().tolist()):
+        raise ValueError(
+            f"class_weight gives none of the {kind} samples any weight, so none can be drawn: give "
+            "one of their classes a positive weight."
+        )
+    return sample_weights(weights, labels)
 
 
 def _placed(inputs: Tensor, device: torch.device) -> Tensor:

@@ -24,7 +24,7 @@ from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
 from l2b.methods import Method
 from l2b.models import Model
-from l2b.quality import judged_by_checked, knowing_epochs, label_quality
+from l2b.quality import knowing_epochs, label_quality
 from l2b.threads import cpu_threads
 
 SUSPECT_BELOW = 0.5
@@ -280,13 +280,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _judge_labels(self, given: Given, learned: Learned, y: np.ndarray) -> None:
         """Quality, suggestion and weights of every row of X; checked rows are beyond doubt."""
         ledger, classes = learned.outcome.ledger, len(self.classes_)
-        aside = len(given.y_clean) - learned.checked
-        known, judges = judged_by_checked(
-            learned.outcome.history, clean=learned.checked, aside=aside
-        )
         heard = None
-        if judges and not self._stood_in(given):
-            heard = knowing_epochs(torch.tensor(known), judges)
+        if learned.judges and not self._stood_in(given):
+            heard = knowing_epochs(torch.tensor(learned.known), learned.judges)
         found = label_quality(
             ledger.alpha,
             ledger.beta,

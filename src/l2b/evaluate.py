@@ -1,7 +1,7 @@
 """How well predictions fit labels."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -26,10 +26,10 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
 
     Returns:
         ``accuracy`` and ``balanced_accuracy`` as fractions (of pixels, for masks), ``loss`` in
-        nats. If some classes count for more, the loss is weighted by that, and
-        ``weighted_accuracy`` is the accuracy that is. For masks also ``dice`` on whole volumes:
-        the mean over classes of the mean over the volumes that show the class, and one
-        ``dice_<class>`` for each.
+        nats. Class weights weigh the loss; if they are not just "balanced",
+        ``weighted_accuracy`` is the accuracy under them. For masks also ``dice`` on whole
+        volumes: the mean over classes of the mean over the volumes that show the class, and
+        one ``dice_<class>`` for each.
     """
     z = predict_pool(predict, pool, data)
     classes = len(data.classes)
@@ -41,17 +41,21 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     found = {"accuracy": accuracy.item(), "balanced_accuracy": recall[present].mean().item()}
     if data.class_weights != "none":
         worth = sample_weights(data.class_weights, pool.labels)
-        right = z.argmax(dim=1) == pool.labels
-        found["weighted_accuracy"] = (worth * right).mean().item()
         losses = worth * losses
+        if data.class_weights != "balanced":
+            right = z.argmax(dim=1) == pool.labels
+            found["weighted_accuracy"] = (worth * right).mean().item()
     found["loss"] = losses.mean().item()
     return found if pool.cases is None else {**_dice(z.argmax(dim=1), pool, data), **found}
 
 
-def measure(row: Mapping[str, object], prefix: str = "") -> str:
-    """What a row of `evaluate` is to be judged by: Dice or weighted accuracy if there is one."""
-    special = (name for name in ("dice", "weighted_accuracy") if f"{prefix}{name}" in row)
-    return next(special, "accuracy")
+def measure(data: Data) -> str:
+    """Which figure of `evaluate` counts: where an epoch is chosen, and where runs are compared."""
+    if data.clean.cases is not None:
+        return "dice"
+    weights = data.class_weights
+    named = {"none": "accuracy", "balanced": "balanced_accuracy"}
+    return named[weights] if isinstance(weights, str) else "weighted_accuracy"
 
 
 def predict_pool(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Tensor:

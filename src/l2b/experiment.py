@@ -18,7 +18,7 @@ from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.digits import Digits
-from l2b.evaluate import predict_pool
+from l2b.evaluate import measure, predict_pool
 from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
@@ -158,6 +158,7 @@ class Run:
             "noise_hash": data.noise_hash,
             **({"noise_dice": data.noise_dice} if data.masks else {}),
             "seed": self.seed,
+            "judged_by": measure(data),
             **accuracies(outcome),
             **volume_scores(data, outcome),
             "train_samples": len(data.train),
@@ -191,8 +192,8 @@ class Result:
 def accuracies(outcome: Outcome) -> dict[str, Any]:
     """Test accuracy (of masks, Dice too) at the last, the best and the chosen epoch.
 
-    All are fractions. The chosen epoch is the one with the best clean-validation accuracy, of
-    masks the best Dice. The best epoch looks at the test set and only tells how much choosing
+    All are fractions. The chosen epoch is the one that is best on clean validation, by the
+    `measure` that counts. The best epoch looks at the test set and only tells how much choosing
     could have gained. All are None without a test set.
     """
     history, chosen = outcome.history, outcome.chosen_epoch
@@ -244,8 +245,13 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
         weights: parameters of a former run; None takes the start of training.
 
     Raises:
-        ValueError: if the parameters are not of this model.
+        ValueError: if the parameters are not of this model, or classes are drawn alike.
     """
+    if run.class_weight != "none":
+        raise ValueError(
+            f"The step size is known for samples as they come, not for class_weight "
+            f"{run.class_weight}, which draws them by class: leave it at none."
+        )
     data = run.prepare()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(run.seed, "initialise", "main"))
@@ -269,8 +275,7 @@ def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
     """
     pool = data.train
     true = {} if pool.true is None else {"true": pool.true}
-    aside = 0 if data.validation is None else len(data.validation)
-    known, judges = judged_by_checked(outcome.history, clean=len(data.clean), aside=aside)
+    known, judges = judged_by_checked(outcome.history, data)
     if judges and not data.masks:
         true |= {"clean_accuracy": torch.tensor(known), "clean_samples": judges}
     return {

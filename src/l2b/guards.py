@@ -151,7 +151,9 @@ class CleanSetGuard:
         done = epoch + 1
         return not self.told and (done & epoch == 0 or done == epochs)
 
-    def judge(self, epoch: int, accuracy: float, loss: float, *, steers: bool) -> str | None:
+    def judge(
+        self, epoch: int, accuracy: float, loss: float, *, steers: bool, counted: str = "accuracy"
+    ) -> str | None:
         """A message if the clean set looks wrong.
 
         Args:
@@ -159,15 +161,17 @@ class CleanSetGuard:
             accuracy: of the model on the clean set, a fraction.
             loss: of the model on the clean set, in nats.
             steers: whether the method lets the clean set decide what is learned.
+            counted: what the accuracy is called.
         """
         if self.start is None or epoch + 1 < FEWEST_EPOCHS:
             return None
         if loss < self.start or not (steers or accuracy <= self.chance):
             return None  # it is being learned, or only overfitted
         self.told = True
+        how = "" if counted == "accuracy" else f" in {counted.replace('_', ' ')}"
         return (
             f"The clean set looks wrong: after epoch {epoch + 1} the model gets {accuracy:.1%} of "
-            f"its labels (guessing gets {self.chance:.1%}) and its loss went from "
+            f"its labels{how} (guessing gets {self.chance:.1%}) and its loss went from "
             f"{self.start:.3g} to {loss:.3g}. Check that its labels are right and its inputs "
             "are like those of the training set; if they are, raise training.optimiser.lr or "
             "training.epochs, for nothing was learned."

@@ -91,7 +91,8 @@ class Ledger:
     Eight bytes per sample and epoch: float16 for α, β and loss, int16 for the pseudo-label.
     Of an image with a mask, these are means over its pixels, and the share of pixels whose
     pseudo-label differs takes the place of the label. A sample that an epoch left out has NaN
-    and −1 there.
+    and −1 there; of one that it saw more than once, as class weights have it, the first time
+    counts, when the epoch had not trained on it.
 
     Attributes:
         alpha: [epochs, samples], times the batch size, so that 1 is plain training.
@@ -111,14 +112,15 @@ class Ledger:
         self.columns = ("alpha", "beta", "changed" if masks else "pseudo", "loss")
 
     def write(self, epoch: int, records: Sequence[Record]) -> None:
-        """Enter all steps of one epoch."""
-        index = torch.cat([r.index for r in records]).cpu()
+        """Enter all steps of one epoch; of a sample that came more than once, the first."""
+        index = torch.cat([r.index for r in records]).cpu().flip(0).numpy()
         for name in self.columns:
             row = getattr(self, name)
             values = torch.cat([getattr(r, name) for r in records]).cpu()
             if row.is_floating_point():
                 values = values.float().clamp(-65504, 65504)  # the range of float16
-            row[epoch, index] = values.to(row.dtype)
+            # Backwards, for NumPy keeps the last of what is assigned to one place, always.
+            row[epoch].numpy()[index] = values.to(row.dtype).flip(0).numpy()
 
     def state_dict(self) -> dict[str, Tensor]:
         """All entries by name."""

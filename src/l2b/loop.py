@@ -191,7 +191,7 @@ class Loop:
                 row |= {f"{name}_{key}": value for key, value in self._judged(judged).items()}
         silent = row["silent_batches"] if self.learner.steers else None
         clean = self._judged(self.data.clean) if self.apart else {}
-        row |= {f"clean_{key}": clean[key] for key in ("accuracy", "loss") if clean}
+        row |= {f"clean_{key}": clean[key] for key in (measure(self.data), "loss") if clean}
         remarks = self.watch.remarks(
             epoch, log, silent, lambda: clean or self._judged(self.data.clean)
         )
@@ -219,7 +219,7 @@ class Loop:
         return Ledger(epochs, len(self.data.train), masks=self.data.masks)
 
     def _save(self, folder: RunFolder, epoch: int, row: dict[str, torch.Tensor]) -> None:
-        if chosen_epoch(self.history) == epoch:
+        if chosen_epoch(self.history, measure(self.data)) == epoch:
             folder.write_model(self.learner.network.module, "chosen")
         folder.checkpoints.write_row(epoch, row)
         state = {**self._state(), "history": self.history, "clean_start": self.watch.clean.start}
@@ -366,11 +366,10 @@ def trains_on_clean(method: Method, training: Training) -> bool:
     return method.fits_clean or training.extra_clean_step
 
 
-def chosen_epoch(history: list[dict[str, Any]]) -> int | None:
-    """The first epoch that is best on clean validation (`measure`; ties: lower loss)."""
+def chosen_epoch(history: list[dict[str, Any]], measured: str) -> int | None:
+    """The first epoch that is best on clean validation, by what counts (ties: lower loss)."""
     judged = [row for row in history if "validation_accuracy" in row]
     if not judged:
         return None
-    key = f"validation_{measure(judged[0], 'validation_')}"
-    best = max(judged, key=lambda row: (row[key], -row["validation_loss"]))
+    best = max(judged, key=lambda row: (row[f"validation_{measured}"], -row["validation_loss"]))
     return best["epoch"]

@@ -7,26 +7,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from l2b.class_weights import effective, sample_weights
+from l2b.data import Data
+from l2b.evaluate import measure
 
-def judged_by_checked(
-    history: Sequence[Mapping[str, Any]], *, clean: int, aside: int
-) -> tuple[list[float], int]:
+
+def judged_by_checked(history: Sequence[Mapping[str, Any]], data: Data) -> tuple[list[float], int]:
     """Accuracy by epoch on checked samples that no step was taken on, and their number.
 
     These are the clean ones or, where the model learned from them, those kept aside.
 
     Args:
         history: one row of metrics per epoch.
-        clean: number of clean samples.
-        aside: number of those kept aside.
+        data: what was learned from; class weights count here too.
 
     Returns:
-        Fractions, one per epoch, and how many samples they are of; none and 0 without a judge.
+        Fractions, one per epoch, and how many samples of equal weight they are of; none and 0
+        without a judge.
     """
-    for key, judges in (("clean_accuracy", clean), ("validation_accuracy", aside)):
+    for name, pool in (("clean", data.clean), ("validation", data.validation)):
+        key = f"{name}_{measure(data)}"
         known = [row[key] for row in history if key in row]
-        if judges and known and len(known) == len(history):
-            return known, judges
+        if pool is not None and known and len(known) == len(history):
+            return known, effective(sample_weights(data.class_weights, pool.labels))
     return [], 0
 
 
@@ -86,6 +89,7 @@ def label_quality(
         observed: labels as given, [N].
         classes: number of classes.
         heard: which epochs to listen to, [epochs] bool, such as `knowing_epochs`; None for all.
+            To all, too, for a sample that these did not see.
 
     Returns:
         Quality, suggestion and confidence. A sample that no epoch saw has quality 0.5, its own
@@ -95,14 +99,14 @@ def label_quality(
         ValueError: if the shapes do not fit each other.
     """
     _check(alpha, beta, pseudo, loss, observed)
-    if heard is not None:
-        pseudo, loss = pseudo[heard], loss[heard]
     seen = pseudo >= 0
+    if heard is not None:  # but for samples that none of these epochs saw
+        seen = seen & (heard.unsqueeze(1) | ~seen[heard].any(dim=0))
     epochs = seen.sum(dim=0)
     probability = torch.exp(-loss.float()).nan_to_num(0.0)
     agreement = (pseudo == observed).float()
     believed = torch.where(seen, (probability + agreement) / 2, 0.0).sum(dim=0)
-    votes = _votes(pseudo.long(), seen, classes)
+    votes = class_votes(pseudo, seen, classes)
     # A tie goes to the label as given.
     votes_and_given = votes + 0.5 * functional.one_hot(observed, classes)
     suggested = votes_and_given.argmax(dim=1)
@@ -111,10 +115,16 @@ def label_quality(
     return Quality(quality.clamp(0, 1), suggested, confidence)
 
 
-def _votes(pseudo: Tensor, seen: Tensor, classes: int) -> Tensor:
-    """How many epochs predicted each class, [N, classes]."""
+def class_votes(pseudo: Tensor, seen: Tensor, classes: int) -> Tensor:
+    """How many epochs predicted each class, [N, classes].
+
+    Args:
+        pseudo: predicted classes, [epochs, N].
+        seen: the predictions that count, [epochs, N].
+        classes: number of classes.
+    """
     votes = torch.zeros(pseudo.shape[1], classes)
-    for row, valid in zip(pseudo, seen, strict=True):
+    for row, valid in zip(pseudo.long(), seen, strict=True):
         votes.scatter_add_(1, row.clamp_min(0).unsqueeze(1), valid.float().unsqueeze(1))
     return votes
 

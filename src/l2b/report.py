@@ -12,7 +12,9 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from l2b.data import Data
+from l2b.evaluate import measure
 from l2b.files import write_atomically
+from l2b.quality import class_votes
 from l2b.train import Outcome
 
 STYLE: dict[Any, Any] = {
@@ -59,14 +61,16 @@ def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
         data: what the run learned from.
         outcome: what it recorded.
     """
-    name = "dice" if data.masks else "accuracy"
+    name = measure(data)
     curves = {
         f"{pool} {name}": [row[f"{pool}_{name}"] for row in outcome.history]
         for pool in ("test", "validation")
         if f"{pool}_{name}" in outcome.history[0]
     }
     if curves:
-        accuracy_figure(folder / f"{name}.png", curves, f"{name.capitalize()} by epoch", name)
+        file, said = ("dice" if data.masks else "accuracy"), name.replace("_", " ")
+        named = {label.replace("_", " "): curve for label, curve in curves.items()}
+        accuracy_figure(folder / f"{file}.png", named, f"{said.capitalize()} by epoch", said)
     if data.train.true is not None:
         weights_figure(folder / "weights.png", data, outcome)
     if "clean_loss_rose" in outcome.history[0]:
@@ -182,8 +186,9 @@ def suspects(outcome: Outcome, count: int) -> Suspects:
     alpha = ledger.alpha[late].float().nanmean(dim=0).nan_to_num(1.0)
     loss = ledger.loss[late].float().nanmean(dim=0).nan_to_num(0.0)
     rows = torch.argsort(alpha - 1e-3 * loss)[:count]
-    seen = ledger.pseudo[late][:, rows].long()
-    return Suspects(rows, torch.mode(seen.masked_fill(seen < 0, 0), dim=0).values)
+    said = ledger.pseudo[late][:, rows]
+    votes = class_votes(said, said >= 0, int(ledger.pseudo.max()) + 1)
+    return Suspects(rows, votes.argmax(dim=1))
 
 
 def suspects_figure(path: Path, data: Data, found: Suspects) -> None:

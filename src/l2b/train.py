@@ -34,8 +34,9 @@ class Outcome:
         learner: after the last epoch.
         ledger: every sample in every epoch; empty in all but the first of several processes.
         history: one row of metrics per epoch.
-        chosen_epoch: the epoch with the best accuracy (of masks, the best Dice) on the clean
-            validation samples (ties: lower loss), counted from 0; None if there are none.
+        chosen_epoch: the epoch with the best accuracy (of masks, the best Dice; under class
+            weights, the best accuracy under them) on the clean validation samples (ties: lower
+            loss), counted from 0; None if there are none.
     """
 
     learner: Learner
@@ -90,7 +91,7 @@ def fit(
         learner=loop.learner,
         ledger=ledger,
         history=loop.history,
-        chosen_epoch=chosen_epoch(loop.history),
+        chosen_epoch=chosen_epoch(loop.history, measure(loop.data)),
     )
 
 
@@ -136,7 +137,7 @@ def _bar(label: str, loop: Loop, *, show: bool) -> Iterator[Callable[[], None]]:
         def advance() -> None:
             row = loop.history[-1] if loop.history else {}
             pool = next((p for p in ("test_", "validation_") if f"{p}accuracy" in row), "")
-            name = measure(row, pool)
+            name = measure(loop.data)
             accuracy = row.get(f"{pool}{name}")
             progress.update(
                 task,

@@ -35,7 +35,8 @@ class Training:
             times more), and all that torch may use elsewhere.
         tensorboard: also write metrics for TensorBoard.
         monitor: "descent" also records how often a step raised the loss on the whole clean
-            set (evaluation mode), at the price of one pass over it per step.
+            set (evaluation mode; weighted, if classes are), at the price of one pass over it
+            per step.
         guards: what happens when numbers stop being finite.
         keep: checkpoints between epochs that are kept, the newest ones.
         checkpoint_every: steps from one checkpoint within an epoch to the next; None writes one

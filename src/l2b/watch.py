@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from l2b.data import Data
+from l2b.evaluate import measure
 from l2b.guards import (
     CleanSetGuard,
     GradientGuard,
@@ -108,8 +109,10 @@ class Watch:
             told.append(silent_weights(epoch, round(share * weighed), weighed))
         if self.clean.due(epoch, self.epochs):
             clean = judged()
-            accuracy = clean.get("weighted_accuracy", clean["accuracy"])
-            wrong = self.clean.judge(epoch, accuracy, clean["loss"], steers=silent is not None)
+            name = "accuracy" if self.data.masks else measure(self.data)
+            wrong = self.clean.judge(
+                epoch, clean[name], clean["loss"], steers=silent is not None, counted=name
+            )
             told += [wrong] if wrong else []
         for text in told:
             notice(text)

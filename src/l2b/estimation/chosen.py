@@ -65,7 +65,7 @@ class ChosenLearner(Learner):
     def judge(self) -> None:
         """Remember the parameters if they are the best so far (ties: lower loss)."""
         found = evaluate(self.predict, self.validation, self.data)
-        score = (found[measure(found)], -found["loss"])
+        score = (found[measure(self.data)], -found["loss"])
         if score > self.best:
             self.best = score
             state = self.network.module.state_dict()

@@ -18,6 +18,7 @@ from l2b.functional import forward
 from l2b.methods import Method
 from l2b.models import Model
 from l2b.notices import no_notices
+from l2b.quality import judged_by_checked
 from l2b.train import Outcome, Training, fit
 
 ROWS_AT_ONCE = 2048
@@ -51,14 +52,16 @@ class Learned:
         device: where it was trained.
         outcome: ledger and history.
         epoch: the epoch whose parameters were kept, from 0.
-        checked: number of checked samples that were not kept aside to choose it.
+        known: accuracy by epoch on checked samples that were not trained on.
+        judges: how many these are; see `judged_by_checked`.
     """
 
     module: nn.Module
     device: torch.device
     outcome: Outcome
     epoch: int
-    checked: int
+    known: list[float]
+    judges: int
 
 
 def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
@@ -85,8 +88,9 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     module = learner.network.module.to("cpu").eval()
     last = plan.training.epochs - 1
     epoch = _first(outcome.chosen_epoch, last)
+    known, judges = judged_by_checked(outcome.history, data)
     return Learned(
-        module=module, device=device, outcome=outcome, epoch=epoch, checked=len(data.clean)
+        module=module, device=device, outcome=outcome, epoch=epoch, known=known, judges=judges
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from l2b.class_weights import ClassWeights
+from l2b.class_weights import ClassWeights, check_class_weights
 from l2b.methods import Method
 
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -70,12 +70,13 @@ def class_weights(wanted: dict[Any, float] | str | None, names: np.ndarray) -> C
                 f"Parameter class_weight names {name!r}, which no label is: they are "
                 f"{', '.join(map(repr, names.tolist()))}."
             )
-        if not _real(weight) or not 0 <= weight < float("inf"):
+        if not _real(weight):
             raise ValueError(
-                f"Parameter class_weight must hold finite weights of at least 0, got {weight!r} "
-                f"for {name!r}."
+                f"Parameter class_weight must hold numbers, got {weight!r} for {name!r}."
             )
-    return tuple(float(wanted.get(name, 1.0)) for name in names.tolist())
+    found = tuple(float(wanted.get(name, 1.0)) for name in names.tolist())
+    check_class_weights(found, len(found))
+    return found
 
 
 def _whole(value: Any) -> bool:

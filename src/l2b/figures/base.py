@@ -148,8 +148,10 @@ def described(run: Run) -> str:
     limit = getattr(run.data, "limit", None)
     samples = f" ({limit:,} samples)" if limit else ""
     clean = f", {run.clean} clean" if run.clean else ""
+    alike = ", classes drawn alike" if run.class_weight == "balanced" else ""
     return (
         f"{name_of(run.data)}{samples}, {name_of(run.model)}{clean}, {run.training.epochs} epochs"
+        f"{alike}"
     )
 
 
@@ -189,7 +191,7 @@ def by_number(results: Results, axis: str) -> list[Panel]:
     seeds = sorted({row.seed for row in results.rows})
     compare = results.grid.compare
     panels = []
-    for measure, title in EPOCHS.items():
+    for measure, title in zip(results.headline, EPOCHS, strict=True):
         lines = {}
         for label in results.grid.labels(compare):
             found = [results.values({axis: point, compare: label}, measure) for point in points]

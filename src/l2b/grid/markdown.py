@@ -17,10 +17,8 @@ SECTIONS = {
     "last_balanced_accuracy": "Balanced test accuracy at the last epoch",
     "chosen_balanced_accuracy": "Balanced test accuracy at the chosen epoch",
 }
-BALANCED = {
-    "last_accuracy": "last_balanced_accuracy",
-    "chosen_accuracy": "chosen_balanced_accuracy",
-}
+PAIRS = [(f"{epoch}_accuracy", f"{epoch}_balanced_accuracy") for epoch in ("last", "chosen")]
+OTHER = dict(PAIRS) | {balanced: plain for plain, balanced in PAIRS}
 UNBALANCED = 0.005  # difference of the two accuracies from which both are shown
 SURE = 0.05
 
@@ -34,13 +32,15 @@ def document(results: "Results", title: str, provenance: Mapping[str, Any]) -> s
 
 
 def measures(results: "Results") -> list[str]:
-    """What deserves a table: of masks Dice; balanced accuracy where it says something else."""
+    """What deserves a table: what runs are judged by, and the other accuracy where it differs."""
     records = [row.record for row in results.rows]
-    plain = [m for m in results.headline if any(record.get(m) is not None for record in records)]
-    balanced = {m: BALANCED[m] for m in plain if m in BALANCED}
-    pairs = ((record.get(m), record.get(b)) for record in records for m, b in balanced.items())
+    first = [m for m in results.headline if any(record.get(m) is not None for record in records)]
+    others = {m: OTHER[m] for m in first if m in OTHER}
+    pairs = (
+        (record.get(m), record.get(other)) for record in records for m, other in others.items()
+    )
     differ = any(abs(a - b) > UNBALANCED for a, b in pairs if a is not None and b is not None)
-    return plain + (list(balanced.values()) if differ else [])
+    return first + (list(others.values()) if differ else [])
 
 
 def section(results: "Results", measure: str) -> str:

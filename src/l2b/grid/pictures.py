@@ -22,8 +22,8 @@ FURTHER = ("#009e73", "#cc79a7", "#b08900", "#56b4e9", "#7f1d1d", "#111827", "#0
 WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
 SHIFT = 0.008  # of the axis, between error bars that would lie on each other
 COLUMNS = 3  # panels side by side
-WORDS = {"accuracy": "accuracy", "dice": "Dice"}
-EPOCHS = {"last_accuracy": "last epoch", "chosen_accuracy": "epoch chosen on clean validation"}
+WORDS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "dice": "Dice"}
+EPOCHS = "last epoch", "epoch chosen on clean validation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,7 @@ def dots_picture(path: Path, title: str, results: Results, *, note: str = "") ->
         marks = [
             Line2D([], [], color="0.3", marker="o", ls="", mfc="0.3" if filled else "white",
                    label=name)
-            for name, filled in zip(EPOCHS.values(), (True, False), strict=True)
+            for name, filled in zip(EPOCHS, (True, False), strict=True)
         ]  # fmt: skip
         figure.legend(handles=marks, loc="outside lower right", ncols=2, fontsize=9)
         save(figure, path)

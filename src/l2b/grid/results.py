@@ -86,9 +86,9 @@ class Results:
 
     @property
     def judged(self) -> str:
-        """What the runs are judged by: ``dice`` if they are on masks, or ``accuracy``."""
-        masks = any(row.record.get("last_dice") is not None for row in self.rows)
-        return "dice" if masks else "accuracy"
+        """What all runs are judged by: `measure`; accuracy, if they differ in that."""
+        found = {judged_by(row.record) for row in self.rows}
+        return found.pop() if len(found) == 1 else "accuracy"
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -178,6 +178,12 @@ def read_results(grid: Grid, folder: Path) -> Results:
     return Results(
         grid=grid, folder=folder, rows=tuple(rows), failures=failures, missing=len(missing)
     )
+
+
+def judged_by(record: Mapping[str, Any]) -> str:
+    """What a run was judged by; records of earlier versions do not say."""
+    usual = "accuracy" if record.get("last_dice") is None else "dice"
+    return record.get("judged_by", usual)
 
 
 def flat(row: Row) -> dict[str, Any]:

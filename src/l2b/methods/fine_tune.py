@@ -16,8 +16,8 @@ class FineTune(Method):
 
     Attributes:
         noisy_share: share of the epochs given to noisy training, in (0, 1). After it, the
-            parameters of its best epoch on the clean set (by accuracy, for masks by Dice)
-            come back.
+            parameters of its best epoch on the clean set (by accuracy, for masks by Dice, under
+            class weights by the accuracy under them) come back.
         lr_factor: factor on the learning rate while training on the clean set.
     """
 

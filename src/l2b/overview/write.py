@@ -11,6 +11,7 @@ import numpy as np
 from l2b.files import write_text
 from l2b.grid import Results
 from l2b.grid.markdown import SECTIONS, measures, p_value, percent
+from l2b.grid.results import judged_by
 from l2b.overview.collect import Batch, Entry, collect
 from l2b.overview.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Plot, plot
 from l2b.page import rendered
@@ -22,6 +23,10 @@ CURVES = {
     "test_accuracy": "Test accuracy (%)",
     "validation_accuracy": "Accuracy on clean validation (%)",
     "train_loss": "Training loss towards observed labels (nats)",
+}
+ALIKE = {
+    key.replace("accuracy", "balanced_accuracy"): title.replace(" (%)", ", classes alike (%)")
+    for key, title in CURVES.items()
 }
 WEIGHTS = {
     "alpha_share": "Share of all weight on observed labels, α (%)",
@@ -88,6 +93,7 @@ def _compared(results: Results) -> dict[str, Any]:
     grid = results.grid
     labels = grid.labels(grid.compare)
     colour = {label: place % COLOURS for place, label in enumerate(labels)}
+    curves = ALIKE if results.judged == "balanced_accuracy" else CURVES
     return {
         "compare": grid.compare,
         "against": grid.against,
@@ -95,7 +101,7 @@ def _compared(results: Results) -> dict[str, Any]:
         "settings": [" / ".join(setting.values()) or "all runs" for setting in grid.settings],
         "tables": [_table(results, measure) for measure in measures(results)],
         "tests": [test for measure in measures(results) for test in _tests(results, measure)],
-        "curves": _plots(results, CURVES, colour, labels),
+        "curves": _plots(results, curves, colour, labels),
         "weights": _plots(results, WEIGHTS, colour, _weighing(results, labels)),
         "hashes": _hashes(results),
     }
@@ -188,13 +194,13 @@ def _hashes(results: Results) -> dict[str, int]:
 def _run(entry: Entry, home: Path) -> dict[str, Any]:
     record = entry.record or {}
     state = "finished" if entry.record else "failed" if entry.error else "unfinished"
-    where = os.path.relpath(entry.path, home)
+    where, judged = os.path.relpath(entry.path, home), judged_by(record)
     return {
         "labels": list(entry.labels.values()),
         "seed": entry.run.seed if entry.run else "?",
         "state": state,
-        "last": _one(record.get("last_dice", record.get("last_accuracy"))),
-        "chosen": _one(record.get("chosen_dice", record.get("chosen_accuracy"))),
+        "last": _one(record.get(f"last_{judged}")),
+        "chosen": _one(record.get(f"chosen_{judged}")),
         "epoch": record.get("chosen_epoch") or "–",
         "noise_rate": _one(record.get("noise_rate")),
         "noise_hash": record.get("noise_hash") or "",
