@@ -1,10 +1,11 @@
 """How far each method is from the best of every setting, as a picture.
 
-python benchmarks/gaps.py [--out FILE.png]
+python benchmarks/gaps.py [--balanced] [--out FILE.png]
 
 From benchmarks/results/evidence.json, auto.json and auto_isic.json: test accuracy at the last
 epoch, mean over the seeds that the automatic choice has, minus that of the best of the seventeen
-methods.
+methods. With --balanced, from evidence_balanced.json and auto_balanced.json: balanced accuracy
+where classes count alike.
 """
 
 import argparse
@@ -21,16 +22,17 @@ from provenance import RESULTS
 
 from l2b.report import COLOURS, STYLE, save
 
-FILES = ("auto.json", "auto_isic.json")
 AUTO = {"auto": "accuracy", "auto, distil=True": "student"}
 
 
-def gaps() -> dict[str, list[float]]:
+def gaps(*, balanced: bool) -> dict[str, list[float]]:
     """By method, points above the best of each setting that the automatic choice was run on."""
-    files = (json.loads((RESULTS / name).read_text()) for name in FILES)
+    kind = "_balanced" if balanced else ""
+    names = ("auto_balanced.json",) if balanced else ("auto.json", "auto_isic.json")
+    files = (json.loads((RESULTS / name).read_text()) for name in names)
     rows = [row for file in files for row in file["rows"]]
-    ours = {name: by_setting(rows, measure) for name, measure in AUTO.items()}
-    rivals = others("evidence.json", "last_accuracy")
+    ours = {name: by_setting(rows, f"{measure}{kind}") for name, measure in AUTO.items()}
+    rivals = others(f"evidence{kind}.json", f"last{kind}_accuracy")
     found: dict[str, list[float]] = {name: [] for name in (*AUTO, *METHODS)}
     for setting, seeds in ours["auto"].items():
         of = {
@@ -47,7 +49,7 @@ def gaps() -> dict[str, list[float]]:
     return found
 
 
-def draw(path: Path, found: dict[str, list[float]]) -> None:
+def draw(path: Path, found: dict[str, list[float]], measured: str) -> None:
     """A row for each method, a dot for each setting, a bar at their mean."""
     names = sorted(found, key=lambda name: mean(found[name]))
     with mpl.rc_context(STYLE):
@@ -63,7 +65,7 @@ def draw(path: Path, found: dict[str, list[float]]) -> None:
         axes.set_xticks(ticks, [f"{tick:+d}" if tick else "best" for tick in ticks])
         axes.minorticks_off()
         axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("test accuracy, in points from the best of seventeen single methods")
+        axes.set_xlabel(f"{measured}, in points from the best of seventeen single methods")
         axes.set_title(f"How far from the best in {len(found[OURS])} settings (dots; bars: mean)")
         save(figure, path)
 
@@ -71,9 +73,13 @@ def draw(path: Path, found: dict[str, list[float]]) -> None:
 def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    picture = RESULTS.parent.parent / "docs" / "figures" / "evidence-gaps.png"
-    parser.add_argument("--out", type=Path, default=picture)
-    draw(parser.parse_args().out, gaps())
+    parser.add_argument("--balanced", action="store_true", help="where classes count alike")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    kind, measured = ("-balanced", "balanced") if options.balanced else ("", "test")
+    picture = RESULTS.parent.parent / "docs" / "figures" / f"evidence-gaps{kind}.png"
+    found = gaps(balanced=options.balanced)
+    draw(options.out or picture, found, f"{measured} accuracy")
 
 
 if __name__ == "__main__":
