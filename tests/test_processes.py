@@ -352,11 +352,9 @@ def test_shares_of_a_batch_make_up_the_whole():
     settings = {"data": Run().prepare(), "batch": 48, "clean_batch": 40, "seed": 3}
     balanced = Run(imbalance=5, class_weight="balanced").prepare()
     sets = (settings, {**settings, "data": balanced, "clean_batch": 24})
-    for settings, augment in itertools.product(sets, (Identity(), CropFlip(padding=1))):
-        whole = next(Feed(**settings, augment=augment).epoch(1))
-        shares = [
-            next(Feed(**settings, augment=augment, ranks=4, rank=r).epoch(1)) for r in range(4)
-        ]
+    for of, augment in itertools.product(sets, (Identity(), CropFlip(padding=1))):
+        whole = next(Feed(**of, augment=augment).epoch(1))
+        shares = [next(Feed(**of, augment=augment, ranks=4, rank=r).epoch(1)) for r in range(4)]
         for name in ("index", "inputs", "labels"):
             for k, pair in enumerate(zip(*shares, strict=True)):
                 joined = torch.cat([getattr(share, name) for share in pair])
