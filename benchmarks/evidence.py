@@ -58,6 +58,10 @@ BALANCED = {
     "CIFAR-10N worst, long tail": f"{SETTINGS['CIFAR-10N worst']} --imbalance 20 {ALIKE}",
     "Yorùbá, classes alike": f"{SETTINGS['Yorùbá, weak rules']} {ALIKE}",
 }
+WITHOUT = {  # the same without class weights
+    "ISIC, classes alike": "ISIC, symmetric 40 %",
+    "Yorùbá, classes alike": "Yorùbá, weak rules",
+}
 METHODS = (
     "cross_entropy", "label_smoothing", "generalised_cross_entropy", "mixup", "bootstrap", "elr",
     "co_teaching", "clean_only", "pooled", "fine_tune", "gold_correction", "cleanlab_prune",
@@ -181,6 +185,27 @@ def gaps(results: Results, measure: str) -> str:
     return rendered(["method", "mean gap to the best", "largest gap", "times best"], rows)
 
 
+def gained(alike: Results, without: Results) -> str:
+    """By method: points of balanced accuracy that class weights bring, nothing else changed."""
+    rows, means = [], {setting: [] for setting in WITHOUT}
+    for name in alike.grid.labels("method"):
+        cells = []
+        for setting, other in WITHOUT.items():
+            found = (
+                results.values({"setting": s, "method": name}, "last_balanced_accuracy")
+                for results, s in ((alike, setting), (without, other))
+            )
+            change, error = gain(*found)
+            means[setting].append(change)
+            cells.append(
+                f"{100 * change:+.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
+            )
+        rows.append([name, *cells])
+    more = [f"{sum(m > 0 for m in found)} of {len(found)}" for found in means.values()]
+    mean = [f"{100 * sum(found) / len(found):+.1f}" for found in means.values()]
+    return rendered(["gain by class weights", *WITHOUT], [*rows, ["mean", *mean], ["gain", *more]])
+
+
 def settings_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
     """The settings that were asked for, all of one kind; every one of the kind by default."""
     known = BALANCED if options.balanced else SETTINGS
@@ -211,6 +236,9 @@ def main() -> None:
         parts = table(results, measure), verdicts(results, measure), gaps(results, measure)
         print("\n\n".join([f"\n{measure}", *parts]))
     print(f"\nlast_{other}\n\n{table(results, f'last_{other}')}")
+    if options.balanced and set(WITHOUT) <= set(settings):
+        plain = grid(list(WITHOUT.values()), options.methods, options.seeds)
+        print(f"\n{gained(results, kept(plain, RESULTS / 'evidence.json'))}")
     for name, error in failures.items():
         print(f"{name} failed: {error}", file=sys.stderr)
     sys.exit(1 if results.missing else 0)

@@ -85,7 +85,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(name, data, tmp_path, monkeypa
     assert str(left) == str(right)
 
 
-def test_runs_that_draw_classes_alike_resume_too(data, tmp_path, monkeypatch):
+def test_runs_that_draw_classes_alike_resume_too(tmp_path, monkeypatch):
     run = replace(SHORT, class_weight="balanced", imbalance=10)
     data = run.prepare()
     whole = run.execute(tmp_path / "whole", progress=False, data=data)

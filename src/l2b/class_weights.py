@@ -63,10 +63,10 @@ def drawn_again(order: Tensor, weights: Tensor, generator: torch.Generator) -> T
     Returns:
         Positions, [N].
     """
-    size = len(order)
-    edges = weights.double()[order].cumsum(dim=0)
+    size, shares = len(order), weights.double()[order]
+    edges = shares.cumsum(dim=0)
     first = torch.rand((), generator=generator, dtype=torch.float64)
     marks = (torch.arange(size) + first) * (edges[-1] / size)
     found = torch.searchsorted(edges, marks, right=True)
-    last = int(weights[order].nonzero().max())  # what rounding pushes beyond the end
+    last = int(shares.nonzero().max())  # what rounding pushes beyond the end
     return order[found.clamp_max(last)][torch.randperm(size, generator=generator)]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from l2b.audit.table import AuditTable
+from l2b.quality import class_votes
 
 
 class ForCleanlab(NamedTuple):
@@ -38,10 +39,7 @@ def for_cleanlab(ledger: dict[str, Tensor]) -> ForCleanlab:
     seen = pseudo >= 0
     own = torch.exp(-ledger["loss"].double()).where(seen, torch.nan).nanmean(dim=0)
     own = own.nan_to_num(1 / size)
-    votes = torch.zeros(len(observed), size, dtype=torch.float64)
-    for row, valid in zip(pseudo, seen, strict=True):
-        votes.scatter_add_(1, row.clamp_min(0).unsqueeze(1), valid.double().unsqueeze(1))
-    votes = votes + 1 / size  # no class is impossible
+    votes = class_votes(pseudo, seen, size).double() + 1 / size  # no class is impossible
     votes.scatter_(1, observed.unsqueeze(1), 0.0)
     rest = votes / votes.sum(dim=1, keepdim=True) * (1 - own).unsqueeze(1)
     probabilities = rest.scatter(1, observed.unsqueeze(1), own.unsqueeze(1))
