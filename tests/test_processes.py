@@ -27,6 +27,7 @@ from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
 from l2b.folder import RunFolder
+from l2b.launch import launch
 from l2b.lookahead import OptimiserStep
 from l2b.methods.bootstrap import Bootstrap
 from l2b.methods.cross_entropy import CrossEntropy
@@ -346,6 +347,15 @@ def test_a_launched_mistake_is_told_once(tmp_path, capfd):
         "l2b: training.batch must be a multiple of the 2 processes, got 63: each takes an equal "
         "part of it. Set it to 62.\n"
     )
+
+
+def test_a_mistake_that_the_first_process_finds_late_is_told_once(tmp_path, capfd, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\n[ "$RANK" = 0 ] && sleep 2\necho "l2b: no." >&2\nexit 2\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert launch([], 2) == 2
+    assert capfd.readouterr().err == "l2b: no.\n"
 
 
 def test_shares_of_a_batch_make_up_the_whole():

@@ -15,6 +15,7 @@ from l2b.collectives import MEETING
 
 LOOK_EVERY = 0.05  # seconds
 GRACE = 20.0  # seconds from asking a process to end to ending it
+MISTAKE = 2  # exit status of what the user got wrong, which every process finds for itself
 
 
 def launch(words: Sequence[str], processes: int) -> int:
@@ -102,8 +103,11 @@ def _first_failure(running: list[subprocess.Popen]) -> tuple[int, int] | None:
 
 
 def _culprit(running: list[subprocess.Popen], seen: tuple[int, int]) -> tuple[int, int]:
-    """The first process's own failure if it has one too, for its message was shown already."""
-    deadline = time.monotonic() + 1
+    """The first process's own failure if it has one too, for its message was shown already.
+
+    It is waited for: on a busy machine it may come seconds after the others to what they all find.
+    """
+    deadline = time.monotonic() + (GRACE if seen[1] == MISTAKE else 1)
     while running[0].poll() is None and time.monotonic() < deadline:
         time.sleep(LOOK_EVERY)
     status = running[0].poll()
