@@ -286,3 +286,60 @@ def test_compiled_modules_are_followed_where_compiled_code_has_no_derivative():
     problem.model(problem.inputs)  # so there is compiled code to fall into
     found = weighed(problem, Forward())
     assert relative(found.scores, expected.scores) < 1e-9
+
+
+class Twice(nn.Module):
+    """One layer, registered under two names and used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(5, 5)
+        self.other, self.norm = self.one, nn.BatchNorm1d(5)
+        self.again, self.head = self.norm, nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = torch.tanh(self.norm(self.one(x)))
+        return self.head(torch.tanh(self.again(self.other(x))))
+
+
+class Once(nn.Module):
+    """The same without second names."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm, self.head = nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        x = torch.tanh(self.norm(self.one(x)))
+        return self.head(torch.tanh(self.norm(self.one(x))))
+
+
+@pytest.mark.parametrize("engine", ["forward", "finite_difference", "double_backward"])
+def test_a_layer_with_two_names_is_left_as_it_was(engine):
+    torch.manual_seed(0)
+    model, same = Twice().double(), Once().double()
+    same.load_state_dict({k: v for k, v in model.state_dict().items() if k in same.state_dict()})
+    x, clean = torch.randn(2, 8, 5, dtype=torch.double)
+    y, labels = torch.randint(3, (2, 8))
+    before = {name: (p, p.clone()) for name, p in model.named_parameters()}
+    used = getattr(l2b.engines, engine)
+    found = l2b.weigh(model, x, y, clean, labels, engine=used).scores
+    beside = l2b.weighed_pass(model, x, y, clean, labels, engine=used)[1].scores
+    torch.testing.assert_close(found, l2b.weigh(same, x, y, clean, labels, engine=used).scores)
+    torch.testing.assert_close(found, beside)
+    after = dict(model.named_parameters())
+    for name, (parameter, value) in before.items():
+        assert after[name] is parameter and parameter.requires_grad
+        assert torch.equal(parameter, value)
+    assert model.other is model.one and model.one.weight is after["one.weight"]
+
+
+def test_what_has_no_forward_mode_names_another_engine():
+    model = nn.Sequential(nn.EmbeddingBag(10, 3))
+    x, clean = torch.randint(10, (2, 8, 4))
+    y, labels = torch.randint(3, (2, 8))
+    for call in (l2b.weigh, l2b.weighed_pass):
+        with pytest.raises(NotImplementedError, match=r"l2b\.engines\.finite_difference"):
+            call(model, x, y, clean, labels)
+    found = l2b.weigh(model, x, y, clean, labels, engine=l2b.engines.finite_difference)
+    assert found.alpha.isfinite().all()

@@ -585,3 +585,35 @@ def test_batch_norm_in_half_precision_is_close_to_full(no_second_pass, mode, tra
         low = {n: d.bfloat16() for n, d in direction.items()}
         half = with_tangents(net.bfloat16(), x.bfloat16(), low).dz
     assert ((half - full).norm() / full.norm()).item() < 0.03
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_group_norm_of_images_with_their_channels_last(no_second_pass, affine):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(4, 8, affine=affine), nn.ReLU(),
+        nn.Conv2d(8, 8, 3), nn.GroupNorm(2, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, 3),
+    ).double()  # fmt: skip
+    images = torch.randn(5, 3, 6, 7, dtype=torch.double)
+    direction = some_direction(model)
+    expected = reference(model, images, direction).dz
+    for layout in (torch.channels_last, torch.contiguous_format):
+        given = images.contiguous(memory_format=layout)
+        close(with_tangents(model, given, direction).dz, expected)
+
+
+def test_attention_with_a_scale_of_zero(no_second_pass):
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(4, 12)
+
+        def forward(self, x):
+            q, k, v = self.mix(x).unsqueeze(1).chunk(3, dim=-1)
+            return F.scaled_dot_product_attention(q, k, v, scale=0.0).mean((1, 2))
+
+    torch.manual_seed(0)
+    model, inputs = Flat().double(), torch.randn(3, 5, 4, dtype=torch.double)
+    direction = some_direction(model)
+    close(with_tangents(model, inputs, direction).dz, reference(model, inputs, direction).dz)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -97,7 +98,23 @@ def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> T
     args, kwargs = _call(inputs)
     if state is None:
         return logits(module(*args, **kwargs))
-    return logits(functional_call(module, state, args, kwargs))
+    # Names of one place twice (a layer that is used under two names) would not be restored.
+    everywhere = _in_every_place(module, state)
+    return logits(functional_call(module, everywhere, args, kwargs, tie_weights=False))
+
+
+def _in_every_place(module: nn.Module, state: Params) -> Params:
+    """The same under one name for every place that holds the tensor that it replaces."""
+    places: dict[int, list[str]] = {}
+    for prefix, part in module.named_modules():  # each once, under its first name
+        own = (part.named_parameters, part.named_buffers)
+        for name, tensor in (pair for of in own for pair in of(prefix, recurse=False)):
+            places.setdefault(id(tensor), []).append(name)
+    found = {}
+    for names in places.values():
+        first = next((name for name in names if name in state), None)
+        found |= {} if first is None else dict.fromkeys(names, state[first])
+    return found
 
 
 def full_precision(z: Tensor) -> Tensor:
@@ -123,6 +140,28 @@ def differentiable_kernels() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """Dual numbers inside; where an operation has none, the error says what to use instead.
+
+    Raises:
+        NotImplementedError: if an operation has no forward-mode derivative.
+    """
+    try:
+        with forward_ad.dual_level(), differentiable_kernels():
+            yield
+    except RuntimeError as error:  # of which NotImplementedError is one
+        line = str(error).strip().partition("\n")[0]
+        lacking = isinstance(error, NotImplementedError) or "forward mode AD" in line
+        if not lacking and "view size" not in line:
+            raise
+        raise NotImplementedError(
+            f"The model holds an operation that forward-mode differentiation does not take "
+            f"({line[:200]}): choose another engine, l2b.engines.finite_difference or "
+            "l2b.engines.last_layer (--engine finite_difference)."
+        ) from error
 
 
 def _eager() -> AbstractContextManager[Any]:

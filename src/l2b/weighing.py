@@ -106,6 +106,7 @@ def weigh(
         ValueError: if no parameter is trainable, labels do not fit the logits in shape or
             range, or a batch is empty.
         TypeError: if class indices are not integers, or the model returns no logits.
+        NotImplementedError: if the engine has no derivative of an operation in the model.
     """
     direction = look_ahead_gradient(
         model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
@@ -165,6 +166,7 @@ def weighed_pass(
     Raises:
         ValueError: as `weigh`.
         TypeError: as `weigh`.
+        NotImplementedError: as `weigh`.
     """
     direction = look_ahead_gradient(
         model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser

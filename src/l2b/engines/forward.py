@@ -7,7 +7,7 @@ from torch import nn
 from torch.autograd import forward_ad
 
 from l2b.engines.base import Engine
-from l2b.functional import differentiable_kernels
+from l2b.functional import forward_mode
 from l2b.tangents import with_tangents
 from l2b.types import Apply, Inputs, Params, Probe
 
@@ -22,7 +22,7 @@ class Forward(Engine):
 
     def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
         """One pass of dual numbers through the model."""
-        with torch.no_grad(), forward_ad.dual_level(), differentiable_kernels():
+        with torch.no_grad(), forward_mode():
             duals = {
                 name: forward_ad.make_dual(value, direction[name]) for name, value in params.items()
             }

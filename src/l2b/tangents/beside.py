@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.function import BackwardCFunction
 
-from l2b.functional import differentiable_kernels, forward
+from l2b.functional import forward, forward_mode
 from l2b.tangents.propagation import Propagation
 from l2b.tangents.shadows import Shadows, Unsupported
 from l2b.types import Inputs, Params, Probe
@@ -80,8 +80,7 @@ class _Before:
         with (
             torch.random.fork_rng(devices=devices),
             torch.no_grad(),
-            forward_ad.dual_level(),
-            differentiable_kernels(),
+            forward_mode(),
         ):
             torch.set_rng_state(self.on_cpu)
             if self.on_device is not None:

@@ -70,8 +70,12 @@ def group_norm(call: Call) -> Tensor | None:
     per_channel = (channels, *[1] * (x.ndim - 2))
     dy = None
     if dx is not None:
+        # The kernel takes both to lie in memory in the same way, and does not look.
+        last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        given = dx.contiguous(memory_format=layout), x.contiguous(memory_format=layout)
         dy = aten.native_group_norm_backward(
-            dx.contiguous(), x, mean, rstd, None, n, channels, pixels, groups, [True, False, False]
+            *given, mean, rstd, None, n, channels, pixels, groups, [True, False, False]
         )[0]
         dy = dy if weight is None else dy.mul_(weight.view(per_channel))
     if dweight is not None:

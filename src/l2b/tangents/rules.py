@@ -174,7 +174,8 @@ def attended(call: Call) -> Tensor | None:
         raise Unsupported("shares keys between groups of queries")
     refuse_hidden_dropout(call)
     mask = call.kwargs.get("attn_mask")
-    scale = call.kwargs.get("scale") or q.shape[-1] ** -0.5
+    scale = call.kwargs.get("scale")
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     causal = call.args[4] if len(call.args) > 4 else call.kwargs.get("is_causal", False)
     logits = (q @ k.mT) * scale
     if mask is not None:
