@@ -85,3 +85,32 @@ def test_mean_and_spread():
     assert mean_sd([4]) == (4, None)
     with pytest.raises(ValueError, match="at least one"):
         mean_sd([])
+
+
+@pytest.mark.parametrize("count", [6, 9, 13, 16])
+def test_ties_survive_single_precision(count):
+    draw = np.random.default_rng(count)
+    for _ in range(10):
+        first, second = draw.integers(330, 360, (2, count))
+        change = (first - second).astype(float)
+        change = change[change != 0]
+        found = paired(_share(first), _share(second)).wilcoxon
+        if len(change) < 6:
+            assert found is None
+            continue
+        ranks = stats.rankdata(np.abs(change))
+        signs = np.array(list(itertools.product((0, 1), repeat=len(change))))
+        far = np.abs(signs @ ranks - ranks.sum() / 2)
+        here = abs((change > 0) @ ranks - ranks.sum() / 2)
+        assert found == pytest.approx((far >= here - 1e-9).mean(), abs=1e-12)
+
+
+def _share(right):
+    """Accuracies as records hold them."""
+    return (right / 360).astype(np.float32).astype(float).tolist()
+
+
+def test_many_pairs_without_ties_are_those_of_scipy():
+    first, second = np.random.default_rng(0).normal(size=(2, 40))
+    expected = stats.wilcoxon(first - second, method="exact").pvalue
+    assert paired(first, second).wilcoxon == pytest.approx(expected)
