@@ -34,6 +34,7 @@ from l2b.models.mlp import Mlp
 from l2b.noise.pair_flip import PairFlip
 from l2b.noise.symmetric import Symmetric
 from l2b.provenance import provenance
+from l2b.signals import STOPPED
 from l2b.train import Training
 
 TINY = Run(model=Mlp(hidden=(8,)), training=Training(epochs=2, batch=256), method=CrossEntropy())
@@ -201,7 +202,9 @@ def test_a_run_is_claimed_once_and_a_dead_process_gives_it_up(tmp_path):
 
 def test_a_killed_grid_goes_on_where_it_was(tmp_path):
     slow = replace(TINY, training=Training(epochs=15, batch=64), method=L2B())
-    tree = {"base": yaml.safe_load(dump(slow)), "seeds": 2, "method": ["cross_entropy", "l2b"]}
+    base = yaml.safe_load(dump(slow))
+    del base["seed"]
+    tree = {"base": base, "seeds": 2, "method": ["cross_entropy", "l2b"]}
     file = tmp_path / "two.yaml"
     file.write_text(yaml.safe_dump(tree))
     grid = parse_grid(file.read_text())
@@ -242,7 +245,8 @@ def test_several_processes_and_one_that_dies(tmp_path):
         hand.give("next", TINY, tmp_path / "next")  # by its successor
         assert hand.take(tmp_path).state == "finished"
     finally:
-        hand.dismiss()
+        hand.ask_to_end()
+        hand.process.join()
 
 
 @pytest.mark.slow
@@ -318,3 +322,94 @@ def test_a_worker_reads_a_data_set_once_if_it_is_small(monkeypatch):
     shelf(many)
     shelf(many)
     assert shelf.kept is None and read[3:] == [many, many]
+
+
+def test_a_label_whose_runs_all_failed_stops_nothing(tmp_path, capsys):
+    file = tmp_path / "grid.yaml"
+    file.write_text(
+        "base: {model: {name: mlp}, training: {epochs: 1}}\nclean: [5, 50]\n"
+        "method: [cross_entropy]\n"
+    )
+    words = ["grid", str(file), "--out", str(tmp_path / "out"), "--workers", "1", "--quiet"]
+    assert main(words) == 1
+    assert "1 runs done, 1 failed." in capsys.readouterr().out
+    assert (tmp_path / "out" / "curves.png").exists()
+    assert (tmp_path / "out" / "accuracy.png").exists()
+
+
+def _lives(session):
+    """Whether a process of it, such as a worker, is left."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_grid_that_is_asked_to_stop_saves_and_leaves_nobody_behind(tmp_path, workers):
+    file = tmp_path / "grid.yaml"
+    file.write_text(
+        "base: {model: {name: mlp}, training: {epochs: 100000}}\nmethod: [cross_entropy, l2b]\n"
+    )
+    words = ["grid", str(file), "--out", str(tmp_path / "out"), "--workers", workers, "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "l2b", *words],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    runs = tmp_path / "out" / "runs"
+    waited(lambda: len(list(runs.glob("*/metrics.jsonl"))) == int(workers))
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == STOPPED
+    assert said.startswith("l2b: stopped")
+    assert said.endswith("the same command goes on\n") and said.count("\n") == 1
+    waited(lambda: not _lives(process.pid), seconds=10)
+    for run in runs.iterdir():
+        if run.is_dir():
+            with claimed(run) as mine:
+                assert mine
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("compare: [method]\nmethod: [l2b]", "`compare` in a grid file must be one word"),
+        ("reference: {a: b}\nmethod: [l2b]", "`reference` in a grid file must be one word"),
+        ("base: {seed: 7}\nmethod: [l2b]", r"seeds: \[7\]"),
+        ("method: [l2b]\nmethod: [l2rw]", "says method twice"),
+        ("base: {clean: 40, clean: 50}\nmethod: [l2b]", "says clean twice"),
+    ],
+)
+def test_what_a_grid_file_cannot_mean_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_grid(text)
+
+
+def test_numbers_are_labels_too():
+    grid = parse_grid("compare: clean\nreference: 100\nclean: [50, 100]\nmethod: [l2b]")
+    assert (grid.compare, grid.against) == ("clean", "100")
+    named = parse_grid("noise: [{name: symmetric, rate: 0.2, label: 0}]\nmethod: [l2b]")
+    assert named.labels("noise") == ["0"]
+
+
+def test_damaged_files_are_named(tmp_path, capsys):
+    words = ["--out", str(tmp_path / "out"), "--workers", "1", "--quiet"]
+    file = tmp_path / "grid.yaml"
+    file.write_text("base: {model: {name: mlp}, training: {epochs: 1}}\nmethod: [l2rw, l2b]\n")
+    assert main(["grid", str(file), *words]) == 0
+    plan = tmp_path / "out" / "grid.json"
+    whole = plan.read_text()
+    for path, text, message in (
+        (plan, "", "is damaged"),
+        (plan, "[]", "must hold a mapping"),
+        (plan, '{"trials": [], "reference": "l2b"}', "it lacks compare"),
+        (next((tmp_path / "out" / "runs").glob("*/result.json")), "", "is damaged"),
+    ):
+        path.write_text(text)
+        capsys.readouterr()
+        assert main(["report", str(tmp_path / "out"), "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert str(path) in said and message in said
+        plan.write_text(whole)

@@ -1,5 +1,6 @@
 """The report about many runs: whole, escaped, without network, in a real browser."""
 
+import html
 import shutil
 from dataclasses import replace
 
@@ -8,10 +9,12 @@ import pytest
 from browser import Browser
 from conftest import weighing
 from l2b.cli import main
+from l2b.engines import LastLayer
 from l2b.experiment import Run
 from l2b.grid import Grid, Trial, execute
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.l2b import L2B
+from l2b.methods.mixup import Mixup
 from l2b.models.mlp import Mlp
 from l2b.overview import write_overview
 from l2b.overview.collect import collect
@@ -112,6 +115,26 @@ def test_runs_of_no_grid_are_told_apart_by_their_settings(tmp_path):
     assert batch.results.grid.settings == [{"clean": "50"}, {"clean": "80"}]
     assert main(["report", str(tmp_path), "--quiet"]) == 0
     assert "l2b warmup 1" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_runs_of_several_methods_are_called_by_them(tmp_path):
+    home = tmp_path / "here and there"
+    for name, method in {"a": L2B(), "b": Mixup(), "c": L2B(engine=LastLayer())}.items():
+        run = replace(TINY, method=method)
+        run.execute(home / name, progress=False, figures=False)
+    (batch,) = collect([home])
+    labels = [entry.labels["method"] for entry in batch.entries]
+    assert labels == ["l2b engine forward", "mixup", "l2b engine last_layer"]
+    shutil.rmtree(home / "c")
+    (batch,) = collect([home])
+    assert [dict(entry.labels) for entry in batch.entries] == [
+        {"method": "l2b"}, {"method": "mixup"},
+    ]  # fmt: skip
+    assert batch.results.grid.against == "l2b"
+    page = write_overview([home], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "l2b run --config 'here and there/a/run.yaml' --out NEW" in html.unescape(
+        page.replace("\\u0027", "'")
+    )
 
 
 def test_unfinished_and_foreign_runs_do_no_harm(tmp_path):

@@ -48,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"l2b: {_one_line(error)}", file=sys.stderr)
         return 2
     except Stopped as stopped:
-        print(f"l2b: {stopped}; go on with --resume", file=sys.stderr)
+        print(f"l2b: {stopped}{options.again}", file=sys.stderr)
         return STOPPED
     except KeyboardInterrupt:
-        print("l2b: interrupted; go on with --resume (a grid: same command)", file=sys.stderr)
+        print(f"l2b: interrupted{options.again}", file=sys.stderr)
         return 130
 
 
@@ -77,7 +77,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument("--resume", action="store_true")
     run.add_argument("--overwrite", action="store_true")
     run.add_argument("--launch", type=int, default=1)
-    run.set_defaults(command=_run)
+    run.set_defaults(command=_run, again="; go on with --resume")
 
     demo = commands.add_parser(
         "demo", help="compare methods on mislabelled digits", allow_abbrev=False
@@ -109,6 +109,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for command in (run, demo, audit, theory, listing, unpack, *evidence):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
+        if command.get_default("again") is None:
+            command.set_defaults(again="")
     return parser
 
 
@@ -131,7 +133,10 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
         "--clean", action="append", default=[], metavar="COLUMN|FILE",
         help="what was checked: a column (yes/no, or the right label), or exported decisions",
     )  # fmt: skip
-    audit.add_argument("--out", type=Path, metavar="DIR", help="folder for the run and its audit")
+    audit.add_argument(
+        "--out", type=Path, metavar="DIR|FILE",
+        help="folder for the run and its audit; with --apply, the file of corrected labels",
+    )  # fmt: skip
     audit.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
     audit.add_argument("--next", type=int, metavar="N", help="propose N labels to check next")
     audit.add_argument(

@@ -64,7 +64,9 @@ def add_commands(commands: Any, progress: Progress, words: Sequence[str]) -> lis
     report.set_defaults(command=_report)
     made += [grid, report]
     for parser in made:
-        parser.set_defaults(progress=progress, words=list(words))
+        parser.set_defaults(
+            progress=progress, words=list(words), again="; the same command goes on"
+        )
     return made
 
 

@@ -79,9 +79,9 @@ def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
     Raises:
         ValueError: with one clear line on unknown names or wrong values.
     """
-    said = _pairs([*_as_arguments(text), *args])
-    leaves = _chosen_leaves(cls, said)
-    resolved = [(_resolve(key, leaves), value) for key, value in said]
+    pairs = _pairs([*_as_arguments(text), *args])
+    leaves = _chosen_leaves(cls, pairs)
+    resolved = [(_resolve(key, leaves), value) for key, value in pairs]
     parser = settings_parser(leaves)
     try:
         found = parser.parse_args([f"--{path}={value}" for path, value in resolved])
@@ -89,6 +89,16 @@ def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
         raise ValueError(f"{_one_line(str(error))} See `l2b run --help`.") from error
     _refuse_missing(leaves, {path for path, _ in resolved})
     return _build(cls, "", {leaf.path: found[leaf.path] for leaf in leaves})
+
+
+def said(cls: type, args: Sequence[str], text: str = "") -> set[str]:
+    """Dotted names of the settings that ``args`` say, over those of a YAML text; see `parse`.
+
+    Raises:
+        ValueError: on unknown names.
+    """
+    leaves = _chosen_leaves(cls, _pairs([*_as_arguments(text), *args]))
+    return {_resolve(key, leaves) for key, _ in _pairs(args)}
 
 
 def settings_parser(leaves: list[Leaf], description: str = "") -> ArgumentParser:
@@ -230,7 +240,7 @@ def plain_yaml(text: str) -> Any:
     """Read YAML without tags, without aliases and without depth, which can fill any memory.
 
     Raises:
-        yaml.YAMLError: if it has one of them, or is no YAML.
+        yaml.YAMLError: if it has one of them, says a key twice, or is no YAML.
     """
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
@@ -239,7 +249,20 @@ def plain_yaml(text: str) -> Any:
         if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
             what = "is nested too deeply" if depth > DEEPEST else "holds an alias, *name"
             raise yaml.YAMLError(f"it {what}")
-    return yaml.safe_load(text)
+    return yaml.load(text, _OnceLoader)
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses keys that are said twice, of which YAML would keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node."""
+        found = super().construct_mapping(node, deep=deep)
+        if len(found) < len(node.value):
+            keys = [str(key.value) for key, _ in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), "a key")
+            raise yaml.YAMLError(f"it says {twice} twice in one mapping")
+        return found
 
 
 def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -59,6 +59,27 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def json_of(text: str, path: Path) -> dict[str, Any]:
+    """The mapping in a JSON text that this program wrote.
+
+    Args:
+        text: of the file.
+        path: the file, for the message.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove it, and the command that made it makes it again."
+        ) from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a mapping, got {type(found).__name__}: remove it.")
+    return found
+
+
 def write_json(path: Path, content: object) -> None:
     """Write JSON that strict readers accept (no NaN), whole or not at all."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")

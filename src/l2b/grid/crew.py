@@ -1,10 +1,13 @@
 """Several processes that work through a list of runs; one that dies is replaced."""
 
 import multiprocessing
+import signal
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -14,7 +17,7 @@ import torch
 from l2b.config import dump, load
 from l2b.experiment import Run
 from l2b.grid.claim import Report, Shelf, attempt, fail
-from l2b.signals import STOPPED, Stopped
+from l2b.signals import STOPPED, Stopped, stop_requests
 from l2b.threads import cpu_threads
 
 PAUSE = 0.5  # seconds between looks at a run that another process holds
@@ -47,11 +50,25 @@ def alone(runs: Mapping[str, Run], folder: Path, threads: int) -> Iterator[Repor
 
 
 def crew(runs: Mapping[str, Run], folder: Path, threads: int, workers: int) -> Iterator[Report]:
-    """Execute runs in several processes; arguments and reports as for `alone`."""
+    """Execute runs in several processes; arguments and reports as for `alone`.
+
+    Raises:
+        Stopped: if SIGTERM came; the runs in progress have saved everything.
+    """
+    with stop_requests() as asked:
+        yield from _crew(runs, folder, threads, workers, asked)
+
+
+def _crew(
+    runs: Mapping[str, Run], folder: Path, threads: int, workers: int, asked: Callable[[], bool]
+) -> Iterator[Report]:
     waiting, resume_at = deque(runs), 0.0
-    hands = [Hand(threads) for _ in range(min(workers, len(runs)))]
+    hands: list[Hand] = []
     try:
+        hands += [Hand(threads) for _ in range(min(workers, len(runs)))]
         while waiting or any(hand.name for hand in hands):
+            if asked():
+                raise Stopped("stopped as asked; the runs in progress are saved")
             for hand in hands:
                 if not hand.name and waiting and time.monotonic() >= resume_at:
                     name = waiting.popleft()
@@ -67,7 +84,9 @@ def crew(runs: Mapping[str, Run], folder: Path, threads: int, workers: int) -> I
                     yield report
     finally:
         for hand in hands:
-            hand.dismiss()
+            hand.ask_to_end()
+        for hand in hands:
+            hand.process.join()
 
 
 class Hand:
@@ -101,18 +120,18 @@ class Hand:
             self._start()
             return fail(folder / name, died)
 
-    def dismiss(self) -> None:
-        """End the process; a run in progress can be resumed."""
+    def ask_to_end(self) -> None:
+        """Let the process end; a run in progress is saved and can be resumed."""
         self.line.close()
         if self.name:
             self.process.terminate()
-        self.process.join()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, self.threads), daemon=True)
-        self.process.start()
+        with _deaf():
+            self.process.start()
         theirs.close()
 
 
@@ -123,10 +142,23 @@ def _serve(line: Connection, threads: int) -> None:
         while True:
             text, folder = line.recv()
             line.send(attempt(load(Run, text), Path(folder), shelf))
-    except (EOFError, OSError, KeyboardInterrupt):
-        return  # whoever gave the work is gone, or was interrupted
+    except (EOFError, OSError):
+        return  # whoever gave the work is gone
     except Stopped:
         sys.exit(STOPPED)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that start inside do not hear Ctrl-C: whoever started them does, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _nap() -> list[Connection]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from l2b.files import write_atomically, write_json, write_text
+from l2b.files import json_of, write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
 from l2b.grid.markdown import SECTIONS, document
@@ -106,7 +106,7 @@ class Results:
         return {seed: value for seed, value in found.items() if value is not None}
 
     def curves(self, labels: Mapping[str, str], key: str) -> np.ndarray:
-        """A metric by seed and epoch, [seeds, epochs]; runs of other lengths are refused.
+        """A metric by seed and epoch, [seeds, epochs], [0, 0] where no run has ended.
 
         Raises:
             ValueError: if the runs have different lengths.
@@ -117,7 +117,7 @@ class Results:
                 f"The runs of {' / '.join(labels.values())} have different numbers of epochs, so "
                 "they share no learning curve: give them different labels."
             )
-        return np.array(found, dtype=float).reshape(len(found), -1)
+        return np.array(found, dtype=float) if found else np.empty((0, 0))
 
     def comparisons(self, measure: str) -> list[Comparison]:
         """The reference against every other label in every setting."""
@@ -172,7 +172,7 @@ def read_results(grid: Grid, folder: Path) -> Results:
             rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record))
         elif (path / FAILURE).exists():
             text = (path / FAILURE).read_text(encoding="utf-8")
-            failures[path.name] = json.loads(text)["error"]
+            failures[path.name] = json_of(text, path / FAILURE)["error"]
         else:
             missing.add(path)
     return Results(

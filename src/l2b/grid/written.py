@@ -58,9 +58,17 @@ def parse_grid(text: str) -> Grid:
     ]
     return Grid(
         trials=tuple(trials),
-        compare=tree.get("compare", "method"),
-        reference=tree.get("reference", ""),
+        compare=_word(tree, "compare", "method"),
+        reference=_word(tree, "reference", ""),
     )
+
+
+def _word(tree: Mapping[str, Any], key: str, usual: str) -> str:
+    """One word; a number stands for the label that it makes."""
+    found = tree.get(key)
+    if isinstance(found, dict | list):
+        raise ValueError(f"`{key}` in a grid file must be one word, got {found!r}.")
+    return usual if found is None else str(found)
 
 
 def _mapping(text: str) -> dict[str, Any]:
@@ -76,8 +84,14 @@ def _mapping(text: str) -> dict[str, Any]:
     for key in tree:
         if key not in OWN and key not in FIELDS:
             raise ValueError(unknown("key of a grid file", str(key), [*OWN, *FIELDS]))
-    if not isinstance(tree.get("base") or {}, dict):
+    base = tree.get("base") or {}
+    if not isinstance(base, dict):
         raise ValueError("`base` in a grid file must be a mapping of settings of l2b run.")
+    if "seed" in base:
+        raise ValueError(
+            "`base` in a grid file cannot hold a seed, which every run has of its own: write "
+            f"seeds: [{base['seed']}] beside it."
+        )
     return tree
 
 
@@ -102,7 +116,8 @@ def _entry(entry: Any) -> tuple[str, Any]:
     if not isinstance(entry, dict):
         return str(entry), entry
     settings = {key: value for key, value in entry.items() if key != "label"}
-    return str(entry.get("label") or _said(settings)), settings
+    label = entry.get("label")
+    return _said(settings) if label in (None, "") else str(label), settings
 
 
 def _said(settings: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """Find the runs in folders, and the grids that they belong to."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from l2b.config import encode, load
 from l2b.experiment import Run
+from l2b.files import json_of
 from l2b.folder import RunFolder
 from l2b.grid import Grid, Results, Trial
 from l2b.grid.claim import FAILURE
@@ -82,7 +82,12 @@ def collect(folders: Sequence[Path]) -> list[Batch]:
 
 
 def _grid(path: Path) -> Batch:
-    plan = json.loads(path.read_text(encoding="utf-8"))
+    plan = _read(path)
+    if absent := {"trials", "compare", "reference"} - plan.keys():
+        raise ValueError(
+            f"{path} is damaged, it lacks {', '.join(sorted(absent))}: run the grid's command "
+            "again, which writes it and repeats no finished run."
+        )
     home = path.parent
     entries, waiting = [], set()
     for trial in plan["trials"]:
@@ -92,7 +97,7 @@ def _grid(path: Path) -> Batch:
         else:
             waiting.add(trial["run"])
     summary = home / "results.json"
-    found = json.loads(summary.read_text(encoding="utf-8")) if summary.exists() else {}
+    found = _read(summary) if summary.exists() else {}
     return Batch(
         title=home.resolve().name,
         entries=tuple(entries),
@@ -107,9 +112,7 @@ def _loose(folder: Path, paths: Sequence[Path]) -> Batch:
     plain = [_entry(path, {}) for path in paths]
     flat = [dict(_flat("", encode(entry.run))) if entry.run else {} for entry in plain]
     known = [settings for settings in flat if settings]
-    keys = dict.fromkeys(key for settings in known for key in settings if key != "seed")
-    differ = [key for key in keys if len({settings.get(key, "–") for settings in known}) > 1]
-    shown = ["method.name", *(key for key in differ if key != "method.name")]
+    shown = ["method.name", *(key for key in _differing(known) if key != "method.name")]
     labelled = [
         Entry(**{**entry.__dict__, "labels": _labels(settings, shown)})
         for entry, settings in zip(plain, flat, strict=True)
@@ -123,10 +126,32 @@ def _loose(folder: Path, paths: Sequence[Path]) -> Batch:
     )
 
 
+def _differing(known: Sequence[Mapping[str, str]]) -> list[str]:
+    """The settings, but the seed, in which runs differ that have a choice in common.
+
+    That a method has settings which others lack is said by its name.
+    """
+    values: dict[str, dict[tuple[str | None, ...], set[str]]] = {}
+    for settings in known:
+        for key, value in settings.items():
+            values.setdefault(key, {}).setdefault(_above(key, settings), set()).add(value)
+    return [
+        key
+        for key, by_choice in values.items()
+        if key != "seed" and any(len(found) > 1 for found in by_choice.values())
+    ]
+
+
+def _above(key: str, settings: Mapping[str, str]) -> tuple[str | None, ...]:
+    """The names, such as that of the method, that decide whether a setting exists."""
+    parts = key.removesuffix(".name").split(".")[:-1]
+    return tuple(settings.get(f"{'.'.join(parts[:n])}.name") for n in range(1, len(parts) + 1))
+
+
 def _labels(settings: Mapping[str, str], keys: Sequence[str]) -> dict[str, str]:
     """What tells a run from the others; settings of its method are part of that label."""
     name = settings.get("method.name", "?")
-    own = [f"{key.rpartition('.')[2]} {settings[key]}" for key in keys
+    own = [f"{key.removesuffix('.name').rpartition('.')[2]} {settings[key]}" for key in keys
            if key.startswith("method.") and key != "method.name" and key in settings]  # fmt: skip
     others = {key.removesuffix(".name"): settings.get(key, "–") for key in keys
               if not key.startswith("method.")}  # fmt: skip
@@ -141,13 +166,17 @@ def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
         yield prefix, str(value)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    return json_of(path.read_text(encoding="utf-8"), path)
+
+
 def _entry(path: Path, labels: Mapping[str, str]) -> Entry:
     folder = RunFolder(path)
     text = folder.read_config() or ""
     record = folder.read_result()
     failure = {}
     if record is None and (path / FAILURE).exists():
-        failure = json.loads((path / FAILURE).read_text(encoding="utf-8"))
+        failure = _read(path / FAILURE)
     return Entry(
         path=path,
         labels=labels,

@@ -1,6 +1,7 @@
 """From folders of runs to the page."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -207,7 +208,7 @@ def _run(entry: Entry, home: Path) -> dict[str, Any]:
         "seconds": f"{record['seconds']:.1f}" if "seconds" in record else "–",
         "device": record.get("device") or "–",
         "remark": record.get("remark") or "",
-        "command": f"l2b run --config {where}/run.yaml --out NEW",
+        "command": f"l2b run --config {shlex.quote(f'{where}/run.yaml')} --out NEW",
         "settings": entry.settings,
         "error": entry.error,
         "traceback": entry.traceback,
