@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from matplotlib.axes import Axes
 
 from l2b import report
 from l2b.catalog import find, name_of, names
 from l2b.cli import main
-from l2b.figures import Figure, GridFigure
+from l2b.figures import Figure, GridFigure, clean_size
 from l2b.methods.l2b import L2B
 from l2b.presets import BUDGETS, PRESETS, base_run
 
@@ -122,3 +123,48 @@ def test_figures_vary_the_objective_of_the_paper_unless_told_otherwise(data, pre
     method = base_run(["--data", data], preset).method
     assert isinstance(method, L2B) and method.clean_weight == 0 and method.warmup != "auto"
     assert base_run(["--data", data, "--method", "l2b"], preset).method == L2B()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("figure overfitting --noise pair_flip --rate 0.3", "--noise has no effect here"),
+        ("figure overfitting --noise.rate 0.3", "--noise.rate has no effect here"),
+        ("figure overfitting --seed 3", "--seeds N says how many"),
+        ("figure overfitting --method mixup", "--method mixup has no effect here"),
+        ("table ablation --normalise softmax", "--method.normalise has no effect here"),
+        ("figure clean-size --clean 70", "--clean has no effect here"),
+        ("figure warmup --warmup 3", "--method.warmup has no effect here"),
+        ("figure warmup --lengths [3,4]", "--lengths must hold one below the 2 epochs"),
+    ],
+)
+def test_nothing_that_is_said_is_without_effect(words, message, tmp_path, capsys):
+    assert main([*words.split(), *TINY, "--workers", "1", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_rates_that_look_alike_are_told_apart():
+    grid = find(Figure, "overfitting")(rates=(0.401, 0.404)).grid(base_run([], "quick"), [0])
+    assert grid.labels("noise") == ["40.1 %", "40.4 %"]
+
+
+def test_sizes_are_drawn_in_their_order(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(clean_size, "numbers_picture", lambda *a, **k: drawn.update(x=a[3], **k))
+    words = ["--sizes", "[60,20,60]", "--methods", "[l2b]", "--seeds", "1", "--workers", "1"]
+    weighed = ["--class_weight", "balanced", "--out", str(tmp_path)]
+    assert main(["figure", "clean-size", *words, *TINY, *weighed]) == 0
+    assert drawn["x"] == [20, 60]
+    assert drawn["judged"] == "balanced_accuracy"
+
+
+def test_curves_say_what_they_are_of(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "set_ylabel", lambda _, text, **__: drawn.append(text))
+    words = ["--seeds", "1", "--workers", "1", "--class_weight", "balanced"]
+    for name in ("overfitting", "normalisers"):
+        assert main(["figure", name, *words, *TINY, "--out", str(tmp_path / name)]) == 0
+    assert drawn.count("test balanced accuracy (%)") == 2
+    assert "test accuracy (%)" not in drawn

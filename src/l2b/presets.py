@@ -6,7 +6,7 @@ from typing import Any, Literal
 import yaml
 
 from l2b.catalog import name_of
-from l2b.config import parse
+from l2b.config import parse, said
 from l2b.experiment import Run
 
 Preset = Literal["quick", "cpu", "paper"]
@@ -95,13 +95,23 @@ def base_run(words: Sequence[str], preset: Preset) -> Run:
     Raises:
         ValueError: on wrong settings.
     """
+    return parse(Run, words, _settings(words, preset))
+
+
+def said_settings(words: Sequence[str], preset: Preset) -> set[str]:
+    """Dotted names of the settings that the words say; arguments and errors as `base_run`."""
+    return said(Run, words, _settings(words, preset))
+
+
+def _settings(words: Sequence[str], preset: Preset) -> str:
+    """What the preset says, as YAML."""
     tree = {} if chosen(words, "noise") else {"noise": NOISE}
     data = name_of(parse(Run, words, yaml.safe_dump(tree)).data)
     budget = {"method": STEERED, **BUDGETS.get(data, BUDGETS[""])[preset]}
     for family in ("model", "method"):  # another one may not have the preset's settings
         if chosen(words, family):
             budget.pop(family, None)
-    return parse(Run, words, yaml.safe_dump({**tree, **budget}, sort_keys=False))
+    return yaml.safe_dump({**tree, **budget}, sort_keys=False)
 
 
 def chosen(words: Sequence[str], family: str) -> bool:

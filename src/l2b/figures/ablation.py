@@ -28,6 +28,7 @@ class Ablation(GridFigure):
     """L2B without one part at a time: β = 0, α = 0, α + β = 1, fixed weights, full."""
 
     kind: ClassVar[Kind] = "table"
+    varies: ClassVar[tuple[str, ...]] = ("noise", "method.normalise")
 
     def title(self, base: Run) -> str:
         """What is left out."""

@@ -16,7 +16,7 @@ from l2b.grid.pictures import EPOCHS, Panel
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
-from l2b.presets import PRESETS, SEEDS, Preset, base_run
+from l2b.presets import PRESETS, SEEDS, Preset, base_run, said_settings
 from l2b.provenance import provenance
 
 Kind = Literal["figure", "table"]
@@ -92,9 +92,12 @@ class Figure(ABC):
 class GridFigure(Figure):
     """A figure that is a grid of runs and pictures of what they found."""
 
+    varies: ClassVar[tuple[str, ...]] = ()  # settings of runs that it sets itself
+
     def make(self, request: Request) -> Made:
         """Execute what is left of the grid; write its tables; draw it."""
         base = base_run(request.words, request.preset)
+        self._refuse_varied(said_settings(request.words, request.preset), base)
         grid = self.grid(base, range(request.seeds or SEEDS[request.preset]))
         results = execute(grid, request.out, workers=request.workers, progress=request.progress)
         title = f"{self.title(base)}: {self.note(base)}"
@@ -105,6 +108,23 @@ class GridFigure(Figure):
             paths=(*pictures, *tables),
             complete=not results.failures and not results.missing,
         )
+
+    def _refuse_varied(self, said: set[str], base: Run) -> None:
+        """Nothing that was said may be without effect."""
+        if "seed" in said:
+            raise ValueError("--seed has no effect here: --seeds N says how many there are.")
+        if not isinstance(base.method, L2B):
+            raise ValueError(
+                f"--method {name_of(base.method)} has no effect here, for every {self.kind} has "
+                "methods of its own: leave it away, or give l2b and settings of it."
+            )
+        for setting in sorted(said):
+            if any(setting == own or setting.startswith(f"{own}.") for own in self.varies):
+                name = setting.removesuffix(".name")
+                raise ValueError(
+                    f"--{name} has no effect here, for this {self.kind} varies it itself: see "
+                    f"l2b {self.kind} {name_of(self).replace('_', '-')} --help."
+                )
 
     @abstractmethod
     def title(self, base: Run) -> str:
@@ -158,14 +178,15 @@ def described(run: Run) -> str:
 def noise_label(run: Run) -> str:
     """A noise model in a few words, such as ``symmetric 40 %``."""
     rate = getattr(run.noise, "rate", None)
-    share = f" {100 * rate:.0f} %" if isinstance(rate, float) else ""
+    share = f" {100 * rate:g} %" if isinstance(rate, float) else ""
     flip = getattr(run.noise, "convention", "redraw") == "flip"
     return f"{name_of(run.noise)}{share}{' (flip)' if flip else ''}".replace("_", " ")
 
 
 def ours(base: Run) -> L2B:
-    """The L2B that the base run trains; the usual one if it trains another method."""
-    return base.method if isinstance(base.method, L2B) else L2B()
+    """The L2B that the base run trains."""
+    assert isinstance(base.method, L2B)  # others are refused
+    return base.method
 
 
 def method(base: Run, name: str) -> Method:

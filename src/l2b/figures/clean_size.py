@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, by_number, described, method, noise_label
@@ -21,6 +22,7 @@ class CleanSize(GridFigure):
         methods: names of those that are compared; the others are tested against the last.
     """
 
+    varies: ClassVar[tuple[str, ...]] = ("clean",)
     sizes: tuple[int, ...] = (10, 30, 100, 300, 1000)
     methods: tuple[str, ...] = ("cross_entropy", "clean_only", "fine_tune", "l2rw", "l2b")
 
@@ -34,7 +36,7 @@ class CleanSize(GridFigure):
 
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
         """Every method with every number of clean samples."""
-        sizes = {str(size): {AXIS: size} for size in self.sizes}
+        sizes = {str(size): {AXIS: size} for size in self._sizes}
         methods = {name: {"method": method(base, name)} for name in self.methods}
         return cross(base, {AXIS: sizes, "method": methods}, seeds, reference=self.methods[-1])
 
@@ -45,9 +47,14 @@ class CleanSize(GridFigure):
             path,
             self.title(base),
             by_number(results, AXIS),
-            self.sizes,
+            self._sizes,
             "clean samples",
             log=True,
             note=self.note(base),
+            judged=results.judged,
         )
         return [path]
+
+    @property
+    def _sizes(self) -> list[int]:
+        return sorted(set(self.sizes))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, noise_label, ours
@@ -22,6 +23,7 @@ class Normalisers(GridFigure):
         temperature: of the softmax, in the units of the scores.
     """
 
+    varies: ClassVar[tuple[str, ...]] = ("method.normalise",)
     temperature: float = 1.0
 
     def title(self, base: Run) -> str:
@@ -42,5 +44,11 @@ class Normalisers(GridFigure):
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """One panel of learning curves."""
         path = out / "normalisers.png"
-        curves_picture(path, self.title(base), curve_panels(results), note=self.note(base))
+        curves_picture(
+            path,
+            self.title(base),
+            curve_panels(results),
+            note=self.note(base),
+            judged=results.judged,
+        )
         return [path]

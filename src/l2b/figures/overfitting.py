@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, method
@@ -21,6 +22,7 @@ class Overfitting(GridFigure):
         rates: shares of labels that are drawn anew, one panel each.
     """
 
+    varies: ClassVar[tuple[str, ...]] = ("noise",)
     rates: tuple[float, ...] = (0.2, 0.4)
 
     def title(self, base: Run) -> str:
@@ -30,12 +32,18 @@ class Overfitting(GridFigure):
 
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
         """Three methods at every rate."""
-        noises = {f"{100 * rate:.0f} %": {"noise": Symmetric(rate=rate)} for rate in self.rates}
+        noises = {f"{100 * rate:g} %": {"noise": Symmetric(rate=rate)} for rate in self.rates}
         methods = {label: {"method": method(base, name)} for label, name in METHODS.items()}
         return cross(base, {"noise": noises, "method": methods}, seeds)
 
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """A panel of learning curves for every rate."""
         path = out / "overfitting.png"
-        curves_picture(path, self.title(base), curve_panels(results), note=self.note(base))
+        curves_picture(
+            path,
+            self.title(base),
+            curve_panels(results),
+            note=self.note(base),
+            judged=results.judged,
+        )
         return [path]

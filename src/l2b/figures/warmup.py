@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, by_number, noise_label, ours
@@ -22,6 +23,7 @@ class Warmup(GridFigure):
         lengths: epochs of plain cross-entropy; those that leave no epoch to weigh in are left out.
     """
 
+    varies: ClassVar[tuple[str, ...]] = ("method.warmup",)
     lengths: tuple[int, ...] = (0, 1, 2, 5, 10, 15)
 
     def title(self, base: Run) -> str:
@@ -61,8 +63,16 @@ class Warmup(GridFigure):
             "warm-up epochs",
             log=False,
             note=self.note(base),
+            judged=results.judged,
         )
         return [path]
 
     def _lengths(self, base: Run) -> list[int]:
-        return [epochs for epochs in self.lengths if epochs < base.training.epochs]
+        epochs = base.training.epochs
+        left = sorted({length for length in self.lengths if length < epochs})
+        if not left:
+            raise ValueError(
+                f"--lengths must hold one below the {epochs} epochs of a run, got "
+                f"{list(self.lengths)}: nothing is left to weigh in."
+            )
+        return left

@@ -103,6 +103,7 @@ def numbers_picture(
     *,
     log: bool,
     note: str = "",
+    judged: str = "accuracy",
 ) -> None:
     """Mean against a number, with one standard deviation as error bars.
 
@@ -110,10 +111,11 @@ def numbers_picture(
         path: the PNG file.
         title: what the picture shows.
         panels: fractions by seed and point.
-        x: the number at each point.
+        x: the number at each point, rising.
         xlabel: what it is.
         log: whether its axis is logarithmic.
         note: what a reader must know, in small letters.
+        judged: what the values are, see `Results.judged`.
     """
     colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
@@ -133,7 +135,7 @@ def numbers_picture(
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set(xlabel=xlabel, title=panel.title)
-        grid[0].set_ylabel("test accuracy (%)")
+        grid[0].set_ylabel(f"test {WORDS[judged]} (%)")
         for axes, panel in zip(grid, panels, strict=True):
             ends = {k: (x[-1], _mean_sd(v)[0][-1]) for k, v in panel.lines.items()}
             label_ends(axes, {k: e for k, e in ends.items() if np.isfinite(e[1])}, colour)
@@ -195,7 +197,7 @@ def _figure(
 def _band(axes: Axes, x: Iterable[float], values: np.ndarray, colour: str) -> None:
     mean, sd = _mean_sd(values)
     x = list(x)
-    axes.plot(x, mean, color=colour, linewidth=2)
+    axes.plot(x, mean, color=colour, linewidth=2, marker="o" if len(x) == 1 else "")
     axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
 
 
