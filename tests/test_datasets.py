@@ -859,6 +859,10 @@ def test_isic_follows_the_lists(tmp_path):
         ("test.lst", lambda t: "", "it is empty"),
         ("test.lst", lambda t: t + "ISIC_0000003\n", "ISIC_0000003 occurs twice"),
         ("train.lst", lambda t: t + "ISIC_0000003\n", "ISIC_0000003 occurs twice"),
+        ("test.lst", lambda t: t + t, "ISIC_0000015 occurs twice"),
+        ("ISIC_2019_Training_GroundTruth.csv",
+         lambda t: t + "ISIC_0000003" + ",0.0" * 7 + ",1.0,0.0\n",
+         "gives ISIC_0000003 a second class in line 18"),
     ],
 )  # fmt: skip
 def test_isic_names_what_is_wrong(tmp_path, file, damage, message):
@@ -923,6 +927,17 @@ def test_clothing1m_names_what_is_wrong(tmp_path, file, text, message):
     with pytest.raises(ValueError, match=message) as caught:
         Clothing1m(root=tmp_path).load()
     assert file in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["clean_val", "clean_test"])
+def test_clothing1m_learns_from_nothing_that_it_is_judged_by(tmp_path, part):
+    root = write_clothing(tmp_path)
+    key = (root / f"{part}_key_list.txt").read_text().splitlines()[0]
+    for name, more in (("noisy_train_key_list", key), ("noisy_label_kv", f"{key} 1")):
+        with (root / f"{name}.txt").open("a") as file:
+            file.write(f"{more}\n")
+    with pytest.raises(ValueError, match=f"{key} of {part}_key_list.txt is in another one too"):
+        Clothing1m(root=root).load()
 
 
 def test_clothing1m_names_missing_files(tmp_path):

@@ -56,6 +56,7 @@ class Clothing1m(Dataset):
         noisy, clean = (_labels(root / KEY_VALUES.format(kind)) for kind in ("noisy", "clean"))
         keys = self._kept(_keys(root, "noisy", "train", noisy), noisy)
         trusted, test = _keys(root, "clean", "val", clean), _keys(root, "clean", "test", clean)
+        _refuse_overlap(keys, trusted, test, root)
         labels = [noisy[key] for key in keys] + [clean[key] for key in trusted]
         train = Split(self._pixels(keys + trusted, root), torch.tensor(labels))
         mean, std = moments(train.inputs)
@@ -113,6 +114,20 @@ def _keys(root: Path, kind: str, part: str, labels: dict[str, int]) -> list[str]
             "fetch both again."
         )
     return keys
+
+
+def _refuse_overlap(noisy: list[str], trusted: list[str], test: list[str], root: Path) -> None:
+    """What is learned from may not be judged by, and a checked image has one label."""
+    for part, others, name in (
+        (test, {*noisy, *trusted}, "clean_test_key_list.txt"),
+        (trusted, {*noisy}, "clean_val_key_list.txt"),
+    ):
+        both = next((key for key in part if key in others), None)
+        if both is not None:
+            raise ValueError(
+                f"The lists in {root} must not share images, but {both} of {name} is in another "
+                "one too: what is trained on cannot be judged by."
+            )
 
 
 def _lines(path: Path) -> list[str]:

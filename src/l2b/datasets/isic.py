@@ -1,6 +1,7 @@
 """ISIC 2019: skin lesions by dermoscopy (Tschandl et al. 2018; Combalia et al. 2019)."""
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,11 @@ def _truth(path: Path) -> dict[str, int]:
                     f"{path} must mark exactly one of {', '.join(CLASSES)} with 1.0 in every "
                     f"row, got {len(ones)} in line {number}: the line is cut or changed."
                 )
-            truth[row["image"]] = ones[0]
+            if truth.setdefault(row["image"], ones[0]) != ones[0]:
+                raise ValueError(
+                    f"{path} gives {row['image']} a second class in line {number}: every image "
+                    "has one."
+                )
     return truth
 
 
@@ -125,9 +130,8 @@ def _names(path: Path, truth: dict[str, int]) -> list[str]:
 
 
 def _refuse_overlap(train: list[str], test: list[str], root: Path) -> None:
-    both = sorted(set(train) & set(test))
-    if both or len(set(train)) < len(train):
-        twice = both[0] if both else next(n for n in train if train.count(n) > 1)
+    twice = next((name for name, count in Counter(train + test).items() if count > 1), None)
+    if twice is not None:
         raise ValueError(
             f"The lists in {root} must name every image once, but {twice} occurs twice: what is "
             "trained on cannot be judged by."
