@@ -21,7 +21,7 @@ from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
-from l2b.methods.base import NoisyOnly
+from l2b.methods.base import NoisyOnly, first_part
 from l2b.methods.cleanlab_prune import CleanlabPrune, _folds
 from l2b.methods.co_teaching import CoTeaching, smallest
 from l2b.methods.cross_entropy import CrossEntropy
@@ -34,6 +34,7 @@ from l2b.methods.mlc import Corrector, Mlc, MlcLearner, recorded_inputs
 from l2b.methods.mw_net import MwNet, MwNetLearner, WeightNet
 from l2b.models.mlp import Mlp
 from l2b.noise.symmetric import Symmetric
+from l2b.notices import Notice
 from l2b.pseudo import SelfLabels
 from l2b.scores import candidate_score
 from l2b.train import Training
@@ -519,3 +520,15 @@ def test_noise_free_samples_are_kept():
     training = replace(SHORT.training, epochs=20, batch=64)
     kept = replace(run, training=training).execute(progress=False).outcome.learner.kept
     assert kept.float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["fine_tune", "gold_correction", "cleanlab_prune"])
+def test_the_second_part_has_an_epoch(name):
+    method = default(Method, name)
+    for epochs in range(2, 30):
+        turn = first_part(method, 0.99, epochs)
+        assert 1 <= turn < epochs
+        assert first_part(method, 0.5, epochs) == max(1, round(0.5 * epochs))
+    assert 1 <= first_part(method, 0.99, 9, parts=3) <= 7
+    with pytest.warns(Notice, match=f"{name} has 2 parts, and 1 epochs are too few"):
+        assert first_part(method, 0.5, 1) == 1

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b.catalog import name_of
 from l2b.data import Data
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.network import Network
+from l2b.notices import notice
 from l2b.types import Batch, Inputs
 
 
@@ -183,6 +185,23 @@ def plain_step(
     losses = cross_entropy(z, batch.labels)
     network.descend(loss(losses, network.overlap(z, batch.labels)))
     return plain_record(batch, z, losses), z.detach()
+
+
+def first_part(method: Method, share: float, epochs: int, *, parts: int = 2) -> int:
+    """Epochs of a method's first part, which leaves one at least for each that follows.
+
+    Args:
+        method: whose parts they are.
+        share: of the epochs that it asks for.
+        epochs: of the run; a notice says so where they are too few.
+        parts: how many there are.
+    """
+    if epochs < parts:
+        notice(
+            f"{name_of(method)} has {parts} parts, and {epochs} epochs are too few for all of "
+            f"them: what follows the first is left out. Train for {parts} epochs or more."
+        )
+    return max(1, min(round(share * epochs), epochs - parts + 1))
 
 
 def descend_clean(network: Network, clean: Batch, share: float = 1.0) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record
+from l2b.methods.base import Learner, Method, Task, first_part, plain_record
 from l2b.network import Network
 from l2b.types import Batch
 
@@ -72,7 +72,7 @@ class CleanlabPruneLearner(Learner):
     def __init__(self, method: CleanlabPrune, task: Task) -> None:
         """Make one network per fold, and the one that is kept."""
         self.method, self.task = method, task
-        self.turn = max(1, round(method.noisy_share * task.epochs))
+        self.turn = first_part(method, method.noisy_share, task.epochs)
         self.fold = [task.network(f"fold {k}") for k in range(method.folds)]
         self.final = task.network("main")
         self.network = self.fold[0]

@@ -5,7 +5,7 @@ from typing import Any
 
 from l2b.best_epoch import BestEpoch
 from l2b.ledger import StepRecord
-from l2b.methods.base import Learner, Method, Task, clean_step
+from l2b.methods.base import Learner, Method, Task, clean_step, first_part
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
@@ -44,7 +44,7 @@ class FineTuneLearner(CrossEntropyLearner):
         """Start with the noisy part."""
         super().__init__(task)
         self.method = method
-        self.turn = max(1, round(method.noisy_share * task.epochs))
+        self.turn = first_part(method, method.noisy_share, task.epochs)
         self.tuning = False
         self.best = BestEpoch()
 

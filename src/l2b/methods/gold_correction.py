@@ -9,7 +9,7 @@ from torch import Tensor
 from l2b.evaluate import predict_pool
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, mean_loss, plain_record
+from l2b.methods.base import Learner, Method, Task, first_part, mean_loss, plain_record
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
@@ -58,7 +58,7 @@ class GoldCorrectionLearner(Learner):
     def __init__(self, method: GoldCorrection, task: Task) -> None:
         """Make both networks; the first is the one in use until the turn."""
         self.method, self.task = method, task
-        self.turn = max(1, round(method.noisy_share * task.epochs))
+        self.turn = first_part(method, method.noisy_share, task.epochs)
         self.noisy = CrossEntropyLearner(task)
         self.fresh = task.network("corrected")
         self.network = self.noisy.network

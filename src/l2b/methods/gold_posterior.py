@@ -8,7 +8,15 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, clean_step, mean_loss, posterior_record
+from l2b.methods.base import (
+    Learner,
+    Method,
+    Task,
+    clean_step,
+    first_part,
+    mean_loss,
+    posterior_record,
+)
 from l2b.methods.fine_tune import FineTune, FineTuneLearner
 from l2b.methods.gold_correction import transition_matrix
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
@@ -72,8 +80,10 @@ class GoldPosteriorLearner(Learner):
     def __init__(self, method: GoldPosterior, task: Task) -> None:
         """Start with the noisy part, which is that of fine-tuning."""
         self.method, self.task = method, task
-        self.first = max(1, round(method.noisy_share * task.epochs))
-        self.second = self.first + max(1, round(method.clean_share * task.epochs))
+        self.first = first_part(method, method.noisy_share, task.epochs, parts=3)
+        self.second = self.first + max(
+            1, min(round(method.clean_share * task.epochs), task.epochs - self.first - 1)
+        )
         share = min(0.99, self.first / task.epochs)
         self.noisy = FineTuneLearner(FineTune(noisy_share=share), task)
         self.network = self.noisy.network
