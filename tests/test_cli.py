@@ -240,3 +240,15 @@ def test_words_win_over_the_file_and_endings_are_found():
         parse(Run, [], "- a")
     with pytest.raises(ValueError, match=r"no setting --training\.epoch;"):
         parse(Run, [], "training: {epoch: 3}")
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["run", "--data", "digits", "--model", "mlp", "--epochs", "1", "--quiet"]
+    assert main([*words, "--batch", "99999", "--out", str(out)]) == 2
+    assert "99999" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*words, "--out", str(out)]) == 0
+    assert main([*words, "--out", str(out), "--resume", "--overwrite"]) == 2
+    assert "choose one" in capsys.readouterr().err
+    assert (out / "result.json").exists()

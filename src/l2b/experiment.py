@@ -138,7 +138,11 @@ class Run:
         return Result(run=self, data=data, outcome=outcome, record=record)
 
     def _open(self, folder: RunFolder, data: Data, *, resume: bool, overwrite: bool) -> None:
-        if overwrite:  # nothing is removed for a run that cannot begin
+        if resume and overwrite:
+            raise ValueError(
+                "A run cannot both go on (--resume) and be replaced (--overwrite): choose one."
+            )
+        if not resume:  # nothing is removed or written for a run that cannot begin
             check(data, self.model, self.method, self.training, seed=self.seed)
         folder.open(resume=resume, overwrite=overwrite)
         there = folder.read_config()
