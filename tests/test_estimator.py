@@ -30,9 +30,11 @@ from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
 from l2b.estimation.selection import WITHOUT, Comparison, Contest, _affordable, candidates
 from l2b.estimation.task import Given
+from l2b.estimation.trusted import stand_in
 from l2b.methods.elr import Elr
 from l2b.methods.l2b import L2B
 from l2b.models import Mlp
+from l2b.notices import Notice
 from l2b.quality import knowing_epochs
 from l2b.train import Training
 
@@ -701,3 +703,41 @@ def test_defaults_do_well_on_digits():
     )
     assert model.score(x_test, y_test) > 0.9
     assert roc_auc_score(y == true, model.label_quality_) > 0.97
+
+
+def test_a_rare_class_does_not_make_the_stand_ins_arbitrary():
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(600, 5))
+    true = (x[:, 0] > 0).astype(int)
+    y = np.where(draw.random(600) < 0.3, 1 - true, true)
+    y[[100, 200]] = 2
+    rows = stand_in(x, y, seed=0)
+    assert (y[rows] != true[rows]).mean() < 0.03
+    assert (y[rows] == 2).sum() == 1
+    assert len(stand_in(x, np.where(np.arange(600) < 2, 1, 0), seed=0)) == 121
+
+
+def test_one_checked_sample_is_too_few_to_compare_by(problem, capsys):
+    model = quick(method="auto", verbose=1).fit(problem.x, problem.y, clean=[0])
+    assert 'method="auto" needs 2 checked samples or more' in capsys.readouterr().out
+    assert name_of(model.method_) == "gold_posterior"
+    assert model.comparison_ is None
+
+
+def test_a_fit_that_fails_leaves_the_former_one(problem):
+    model = quick().fit(problem.x, NAMES[problem.y], clean=problem.clean)
+    before = model.predict(problem.x)
+    for bad in ({"clean": [-1]}, {"X_clean": problem.x}):
+        with pytest.raises(ValueError):
+            model.fit(problem.x[:, :4], np.array(["x", "y", "z"])[problem.y], **bad)
+        np.testing.assert_array_equal(model.predict(problem.x), before)
+    model.set_params(learning_rate=1e30)
+    with pytest.raises(FloatingPointError, match=r"lower learning_rate, which is 1e\+30\.$"):
+        model.fit(problem.x, problem.y, clean=problem.clean)
+    np.testing.assert_array_equal(model.predict(problem.x), before)
+
+
+def test_checked_samples_too_few_to_keep_aside_are_told(problem):
+    rows = [int(np.flatnonzero(problem.y[:30] == c)[0]) for c in range(3)]
+    with pytest.warns(Notice, match=r"a share of 0\.5 could be kept aside"):
+        quick(validation=0.5, epochs=2).fit(problem.x, problem.y, clean=rows)

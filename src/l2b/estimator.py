@@ -29,15 +29,17 @@ from l2b.threads import cpu_threads
 
 SUSPECT_BELOW = 0.5
 DEFAULT = "gold_posterior"
+COMPARED = 2  # checked samples that it takes to compare methods by
 
 
 class L2BClassifier(ClassifierMixin, BaseEstimator):
     """A classifier that learns from labels of which some are wrong.
 
     A few checked samples tell it which labels help. Give them as ``X_clean, y_clean``, or
-    say with ``clean`` which rows of X were checked. Without either, a fifth of the samples
-    that a cross-fitted linear model confirms with most confidence stand in for them: that
-    works where labels are wrong at random, not where they are wrong by rule.
+    say with ``clean`` which rows of X were checked. Without either, a fifth of the samples (of
+    5,000 of them, if there are more), those that a cross-fitted linear model confirms with
+    most confidence, stand in for them: that works where labels are wrong at random, not where
+    they are wrong by rule.
 
     Features are scaled: to zero mean and unit variance, or, where three quarters of them are
     zero (words, one-hot columns), by their size alone. Sparse matrices become dense a batch
@@ -50,7 +52,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             compares methods, among them the checked samples alone, by cross-validation on the
             checked samples, and lets the networks of those that do best together vote, which
             are 1 to 32. Where they are several, one more learns from them, and has half of
-            the vote. Without checked samples it is "gold_posterior".
+            the vote. Without checked samples, or with one, it is "gold_posterior".
         distil: with "auto", keep one network alone: that which learned from the others, where
             there are several. It is a little less accurate than the vote, and as small and
             fast as any single network.
@@ -140,9 +142,26 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             y_clean: their labels.
             clean: rows of X whose label in y was checked, as positions or a mask.
 
+        A fit that fails leaves the estimator as it was.
+
         Raises:
             ValueError: if input or parameters are wrong; the message says what was expected.
+            FloatingPointError: if training diverges.
         """
+        before = dict(vars(self))
+        try:
+            return self._fit(X, y, X_clean, y_clean, clean)
+        except BaseException as error:
+            vars(self).clear()  # a fit that fails leaves the former one as it was
+            vars(self).update(before)
+            if isinstance(error, FloatingPointError):
+                what = str(error).partition(": lower")[0]
+                raise FloatingPointError(
+                    f"{what}: lower learning_rate, which is {self.learning_rate}."
+                ) from error
+            raise
+
+    def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, clean: Any) -> Self:
         check_parameters(self)
         X, y = validate_data(self, _numpy(X), _numpy(y), accept_sparse="csr", allow_nd=True)
         checked = self._checked(X_clean, y_clean)
@@ -235,9 +254,12 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         """Choose methods if asked to, then train each on everything; returns the foremost."""
         plan, self.comparison_, self.noisy_labels_help_ = self._plan(given), None, None
         method = self.method
-        if method == "auto" and self._stood_in(given):
+        if method == "auto" and (self._stood_in(given) or len(given.y_clean) < COMPARED):
             method = DEFAULT
-            self._say(f'method="auto" needs checked samples to compare by: using {DEFAULT}.')
+            self._say(
+                f'method="auto" needs {COMPARED} checked samples or more to compare by: '
+                f"using {DEFAULT}."
+            )
         if method == "auto":
             elected = elect(
                 given,

@@ -11,6 +11,7 @@ from l2b.class_weights import ClassWeights
 from l2b.data import Data, Pool
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
+from l2b.notices import notice
 from l2b.streams import stream_seed
 
 
@@ -43,6 +44,11 @@ class Given:
             class_weights: how much classes count.
         """
         aside = held_out(self.y_clean, validation, seed)
+        if validation and not aside.any():
+            notice(
+                f"No class has so many checked samples that a share of {validation:g} could be "
+                "kept aside, so the last epoch is kept: check more, or set validation=0."
+            )
         return Data(
             train=Pool(inputs=cast(Tensor, self.x), labels=self.y, index=self.index, true=None),
             clean=self.checked(~aside),

@@ -62,16 +62,19 @@ def stand_in(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _belief(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
-    """Out-of-fold probability of each label; equal where a class is too small for folds."""
-    counts = np.bincount(y)
-    if counts[counts > 0].min() < FOLDS or (counts > 0).sum() < 2:
-        return np.ones(len(y))
-    flat = x if x.ndim == 2 else np.reshape(x, (len(y), -1))
+    """Out-of-fold probability of each label; 1 where a class is too small for folds."""
+    large = np.bincount(y) >= FOLDS
+    judged, belief = np.flatnonzero(large[y]), np.ones(len(y))
+    if large.sum() < 2:
+        return belief
+    flat = (x if x.ndim == 2 else np.reshape(x, (len(y), -1)))[judged]
+    labels = y[judged]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A rough ranking is all that is needed.
         warnings.simplefilter("ignore", ConvergenceWarning)
         p: Any = cross_val_predict(
-            LogisticRegression(max_iter=50), flat, y, cv=folds, method="predict_proba"
+            LogisticRegression(max_iter=50), flat, labels, cv=folds, method="predict_proba"
         )
-    return p[np.arange(len(y)), np.searchsorted(np.flatnonzero(counts), y)]
+    belief[judged] = p[np.arange(len(labels)), np.searchsorted(np.flatnonzero(large), labels)]
+    return belief
