@@ -457,7 +457,13 @@ MISUSE = {
     "RUN --epochs 3": "Nothing is trained here",
     "RUN --label y": "--label describes a file",
     "RUN": "holds no finished run",
-    "--csv f.csv --label y --clean z": "neither a column (x, y) nor a file",
+    "RUN --out o": "Nothing is trained here, so --out has no meaning",
+    "RUN --overwrite": "Nothing is trained here, so --overwrite has no meaning",
+    "RUN --apply suggestions --next 3": "leave --next away",
+    "RUN --apply suggestions --clean x": "leave --clean away",
+    "RUN --apply suggestions --overwrite": "leave --overwrite away",
+    "--csv f.csv --label y --clean checked": "Every row of",
+    "--csv f.csv --label y --clean z": "neither a column (x, y, checked) nor a file",
     "--csv f.csv --label y --images nowhere": "No column of",
     "--csv f.csv --label y --noise symmetric": "settled by the table",
     "--csv f.csv --label y --imbalance 9": "--imbalance is settled by the table",
@@ -469,8 +475,8 @@ MISUSE = {
 @pytest.mark.parametrize("words", sorted(MISUSE))
 def test_misuse_gets_one_clear_line(words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "f.csv").write_text("x,y\n" + "1,a\n2,b\n" * 4)
-    quick = ["--out", "out", "--quiet"]
+    (tmp_path / "f.csv").write_text("x,y,checked\n" + "1,a,yes\n2,b,yes\n" * 4)
+    quick = ["--quiet", *(["--out", "out"] if "--csv" in words else [])]
     if "--csv" in words and "--label" in words and "--apply" not in words:
         quick += ["--epochs", "1"]
     assert main(["audit", *words.split(), *quick]) == 2
@@ -618,3 +624,33 @@ def test_an_audit_listens_to_epochs_that_know():
     assert plain.quality[0] < 0.6 and heard.quality[0] > 0.9
     assert plain.quality[2] > 0.4 and heard.quality[2] < 0.1
     assert heard.suggested.tolist() == [0, 0, 0]
+
+
+def test_spaces_around_labels_stay_and_make_no_new_class(tmp_path, capsys):
+    texts(tmp_path / "plain.csv", clean=0)
+    rows = rows_of(tmp_path / "plain.csv")
+    with (tmp_path / "spaced.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "topic"])
+        writer.writerows([row["text"].replace("\n", " "), f" {row['topic']} "] for row in rows)
+    words = ["--csv", tmp_path / "spaced.csv", "--label", "topic", "--text", "text"]
+    out = ["--out", tmp_path / "run", "--quiet", *QUICK]
+    assert main(list(map(str, ["audit", *words, *out]))) == 0
+    assert main(list(map(str, ["audit", *words, *out]))) == 2
+    said = capsys.readouterr().err
+    assert "--overwrite" in said and "--resume" not in said
+    assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 0
+    after = rows_of(tmp_path / "run" / "audit" / "suggested.csv")
+    assert {armed(row["topic"]) for row in after} == {f" {name} " for name in WORDS}
+    for odd in ("fixed.parquet", "folder"):
+        to = ["--apply", "suggestions", "--out", str(tmp_path / odd)]
+        assert main(["audit", str(tmp_path / "run"), *to]) == 2
+        assert "must name a file that ends in .csv" in capsys.readouterr().err
+        assert not (tmp_path / odd).exists()
+
+
+def test_a_class_called_nan_has_its_place(tmp_path):
+    (tmp_path / "f.csv").write_text("x,y\n" + "1,nan\n2,10\n3,9\n4,b\n5,inf\n6,NaN\n" * 2)
+    assert Table(path=tmp_path / "f.csv", label="y").labels().classes == (
+        "9", "10", "inf", "NaN", "b", "nan",
+    )  # fmt: skip

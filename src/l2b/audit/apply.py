@@ -104,6 +104,11 @@ def _target(subject: Subject, out: Path | None, name: str) -> Path:
     """Where to write, in a folder that is there."""
     suffix = ".parquet" if subject.own and TableFile(Path(subject.own.path)).is_parquet else ".csv"
     target = out or subject.path / FOLDER / f"{name}{suffix}"
+    if target.is_dir() or (target.suffix.lower() != suffix):
+        raise ValueError(
+            f"--out {target} must name a file that ends in {suffix}, as the labels are written in "
+            "the format that they came in."
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
@@ -170,8 +175,12 @@ def _corrected(
 ) -> Iterator[tuple[str, ...]]:
     for index, row in enumerate(rows):
         if index not in left_out:
-            label = chosen.get(index, row[column])
-            yield (*row[:column], label, *row[column + 1 :])
+            cell = row[column]
+            if index in chosen:  # spaces around it, which are no part of the label, stay
+                kept = cell.strip()
+                before, _, after = cell.partition(kept) if kept else ("", "", "")
+                cell = f"{before}{chosen[index]}{after}"
+            yield (*row[:column], cell, *row[column + 1 :])
 
 
 def _write_parquet(

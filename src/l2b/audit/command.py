@@ -127,7 +127,18 @@ def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
         raise ValueError(f"--label is required with --csv: which column of {options.csv} is it?")
     if options.csv is not None and options.apply is not None:
         raise ValueError("--apply needs the folder of the audited run, not --csv.")
+    if options.apply is not None:
+        given = [n for n in ("next", "clean", "overwrite") if getattr(options, n)]
+        if given:
+            raise ValueError(f"--apply writes labels, nothing else: leave --{given[0]} away.")
     trains = options.csv is not None or options.clean
+    if not trains:
+        given = [n for n in ("overwrite", "out") if getattr(options, n)]
+        if given and options.apply is None:
+            raise ValueError(
+                f"Nothing is trained here, so --{given[0]} has no meaning: the audit goes into "
+                f"the folder of {options.run}."
+            )
     if settings and not trains:
         raise ValueError(f"Nothing is trained here, so {settings[0]!r} has no meaning.")
     if options.csv is None:

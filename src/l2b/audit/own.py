@@ -53,6 +53,10 @@ def audit_own(
         FileNotFoundError: if the file, or an image that it names, is missing.
         ValueError: if the file cannot be audited; the message says what to change.
     """
+    if not overwrite and Path(out).is_dir() and any(Path(out).iterdir()):
+        raise FileExistsError(
+            f"{out} is not empty: choose another --out, or replace what is there with --overwrite."
+        )
     source = table.load()
     asked = parse(Run, [*_model_words(table, settings), *settings])
     data, stand_ins = _prepared(source, asked.seed, asked.class_weight)
@@ -106,6 +110,11 @@ def _prepared(source: Source, seed: int, weights: ClassWeights) -> tuple[Data, i
 def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
     """Settings that suit the table, and the user's own words over them."""
     samples = len(data.train)
+    if not samples:
+        raise ValueError(
+            f"Every row of {table.path} is checked, so no label is left to audit: mark as checked "
+            "only what a person has looked at."
+        )
     sized = sized_training(samples, epochs=None, batch=64, lr=RATE, device="auto")
     epochs = max(FEWEST_EPOCHS, min(sized.epochs, STEPS * sized.batch // samples))
     words = [

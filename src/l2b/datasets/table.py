@@ -1,5 +1,6 @@
 """Your own CSV or Parquet file of texts, table columns or image paths."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -285,6 +286,7 @@ def _pairs(names: Sequence[str], cells: Sequence[str]) -> str:
 def _order(name: str) -> tuple[int, float, str]:
     """Numbers by size, then words by letter."""
     try:
-        return 0, float(name), name
+        value = float(name)
     except ValueError:
-        return 1, 0.0, name
+        value = math.nan
+    return (1, 0.0, name) if math.isnan(value) else (0, value, name)
