@@ -148,6 +148,9 @@ def test_no_cell_is_run_by_a_spreadsheet(tmp_path):
     nasty = ["=1+1", "+cmd", "-2", "@x", "\tx", "plain"]
     assert [armed(defused(cell)) for cell in nasty] == nasty
     assert defused("-2") == "-2"
+    quoted = ["'-y z", "'=x", "=x", "''=x", "'quoted'", "'-2"]
+    assert [armed(defused(cell)) for cell in quoted] == quoted
+    assert len({defused(cell) for cell in quoted}) == len(quoted)
     table = audit_table(ledger(classes=["=a", "@b", "-3"]), ids=("+x", "y", "z", "w"))
     write_table(tmp_path, table)
     found = {row["id"]: row for row in rows_of(tmp_path / "audit.csv")}

@@ -343,3 +343,9 @@ def test_what_has_no_forward_mode_names_another_engine():
             call(model, x, y, clean, labels)
     found = l2b.weigh(model, x, y, clean, labels, engine=l2b.engines.finite_difference)
     assert found.alpha.isfinite().all()
+
+
+def test_one_logit_a_sample_is_refused():
+    model, x, y = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), torch.randn(6, 4), torch.zeros(6)
+    with pytest.raises(ValueError, match="two classes take two outputs"):
+        l2b.weigh(model, x, y.long(), x, y.long())

@@ -643,6 +643,7 @@ def test_training_takes_as_many_threads_as_it_is_given(problem):
     [
         ({"epochs": 0}, "Parameter epochs of L2BClassifier must be"),
         ({"epochs": 2.5}, "Parameter epochs of L2BClassifier must be"),
+        ({"epochs": True}, "Parameter epochs of L2BClassifier must be"),
         ({"batch_size": 0}, "batch_size of L2BClassifier must be an integer of at least 1, got 0"),
         ({"learning_rate": -1}, "learning_rate of L2BClassifier must be a positive number, got -1"),
         ({"validation": 1}, r"validation of L2BClassifier must be a number in \[0, 1\), got 1"),
@@ -741,3 +742,12 @@ def test_checked_samples_too_few_to_keep_aside_are_told(problem):
     rows = [int(np.flatnonzero(problem.y[:30] == c)[0]) for c in range(3)]
     with pytest.warns(Notice, match=r"a share of 0\.5 could be kept aside"):
         quick(validation=0.5, epochs=2).fit(problem.x, problem.y, clean=rows)
+
+
+def test_images_of_another_size_are_refused():
+    x, y = np.random.default_rng(0).normal(size=(40, 3, 8, 8)), np.arange(40) % 2
+    model = quick(epochs=1).fit(x, y, clean=range(10))
+    with pytest.raises(ValueError, match=r"X must hold samples of shape \(3, 8, 8\)"):
+        model.predict(x[:, :, :4, :4])
+    with pytest.raises(ValueError, match=r"X_clean must hold samples of shape \(3, 8, 8\)"):
+        model.fit(x, y, x[:, :, :4, :4], y)

@@ -164,6 +164,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, clean: Any) -> Self:
         check_parameters(self)
         X, y = validate_data(self, _numpy(X), _numpy(y), accept_sparse="csr", allow_nd=True)
+        self._shape = X.shape[1:]
         checked = self._checked(X_clean, y_clean)
         observed, y_clean = self._encode(y, None if checked is None else checked[1])
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -183,6 +184,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         """Probability of each class, in the order of ``classes_``, [n_samples, n_classes]."""
         check_is_fitted(self)
         X = validate_data(self, _numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
+        self._refuse_other_shapes("X", X)
         with cpu_threads(_threads(self.n_jobs)):
             z = raw_logits(self.module_, self.scale_, X).double()
         return torch.softmax(z, dim=1).numpy()
@@ -206,7 +208,14 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         x, y = validate_data(
             self, _numpy(X_clean), _numpy(y_clean), accept_sparse="csr", allow_nd=True, reset=False
         )
+        self._refuse_other_shapes("X_clean", x)
         return x, column_or_1d(y)
+
+    def _refuse_other_shapes(self, name: str, x: Any) -> None:
+        if x.shape[1:] != self._shape:
+            raise ValueError(
+                f"{name} must hold samples of shape {self._shape} as in fit, got {x.shape[1:]}."
+            )
 
     def _encode(self, y: Any, y_clean: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Labels as class indices; sets the classes."""

@@ -91,12 +91,17 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterator[Sequence[Any]]) 
 
 def defused(cell: str) -> str:
     """A text that no spreadsheet runs as a formula; plain numbers stay as they are."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) and not _is_number(cell) else cell
+    return f"'{cell}" if _like_a_formula(cell) and not _is_number(cell) else cell
 
 
 def armed(cell: str) -> str:
     """The text that `defused` was given."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
+    return cell[1:] if cell.startswith("'") and _like_a_formula(cell) else cell
+
+
+def _like_a_formula(cell: str) -> bool:
+    """Also behind quotes, so that a text with one of its own comes back with it."""
+    return cell.lstrip("'").startswith(FORMULA_STARTS)
 
 
 def _is_number(cell: str) -> bool:

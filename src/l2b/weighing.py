@@ -288,6 +288,11 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
         ValueError: on a wrong shape, an empty batch, or a class out of range.
         TypeError: on class indices that are not int64.
     """
+    if z.ndim < 2:
+        raise ValueError(
+            f"The model must return logits [n, classes, *pixels], got the shape {tuple(z.shape)}: "
+            "two classes take two outputs."
+        )
     classes, expected = z.shape[1], (z.shape[0], *z.shape[2:])
     if target.is_floating_point():
         expected = tuple(z.shape)

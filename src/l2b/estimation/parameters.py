@@ -80,7 +80,7 @@ def class_weights(wanted: dict[Any, float] | str | None, names: np.ndarray) -> C
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, Integral)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _real(value: Any) -> bool:
