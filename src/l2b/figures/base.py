@@ -12,7 +12,7 @@ import numpy as np
 from l2b.catalog import default, name_of
 from l2b.experiment import Run
 from l2b.grid import Grid, Results, execute
-from l2b.grid.pictures import EPOCHS, Panel
+from l2b.grid.pictures import EPOCHS, Panel, curve_panels, curves_picture
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
@@ -142,6 +142,12 @@ class GridFigure(Figure):
             base: settings that the figure varies.
             seeds: of the runs.
         """
+
+    def curves(self, results: Results, base: Run, path: Path) -> list[Path]:
+        """Draw learning curves, a panel for every setting; the path of the picture."""
+        panels, note = curve_panels(results), self.note(base)
+        curves_picture(path, self.title(base), panels, note=note, judged=results.judged)
+        return [path]
 
     @abstractmethod
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:

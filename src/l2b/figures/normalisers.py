@@ -8,7 +8,6 @@ from typing import ClassVar
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, noise_label, ours
 from l2b.grid import Grid, Results, cross
-from l2b.grid.pictures import curve_panels, curves_picture
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.normalise import Normaliser, PositiveShare, Sigmoid, Softmax
 
@@ -43,12 +42,4 @@ class Normalisers(GridFigure):
 
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """One panel of learning curves."""
-        path = out / "normalisers.png"
-        curves_picture(
-            path,
-            self.title(base),
-            curve_panels(results),
-            note=self.note(base),
-            judged=results.judged,
-        )
-        return [path]
+        return self.curves(results, base, out / "normalisers.png")

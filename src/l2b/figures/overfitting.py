@@ -8,7 +8,6 @@ from typing import ClassVar
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, method
 from l2b.grid import Grid, Results, cross
-from l2b.grid.pictures import curve_panels, curves_picture
 from l2b.noise.symmetric import Symmetric
 
 METHODS = {"standard training": "cross_entropy", "l2rw": "l2rw", "l2b": "l2b"}
@@ -38,12 +37,4 @@ class Overfitting(GridFigure):
 
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """A panel of learning curves for every rate."""
-        path = out / "overfitting.png"
-        curves_picture(
-            path,
-            self.title(base),
-            curve_panels(results),
-            note=self.note(base),
-            judged=results.judged,
-        )
-        return [path]
+        return self.curves(results, base, out / "overfitting.png")
