@@ -599,7 +599,7 @@ def test_comparison_by_hand():
 def test_auto_without_checked_samples_takes_the_default(problem, capsys):
     model = quick(method="auto", verbose=1).fit(problem.x, problem.y)
     assert model.comparison_ is None
-    assert "needs checked samples" in capsys.readouterr().out
+    assert "needs 2 checked samples" in capsys.readouterr().out
 
 
 # --- with the rest of scikit-learn -----------------------------------------------------------

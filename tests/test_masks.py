@@ -156,7 +156,8 @@ def test_augmented_masks_stay_on_their_images(run):
 
 @pytest.mark.parametrize("name", names(Method))
 def test_every_method_takes_masks(name, run, data):
-    run = replace(run, method=find(Method, name)())
+    longer = replace(run.training, epochs=3)  # as many as a method has parts
+    run = replace(run, method=find(Method, name)(), training=longer)
     if not run.method.takes_masks:
         with pytest.raises(ValueError, match=f"{name} needs one label per sample"):
             run.execute(progress=False, data=data)
@@ -164,7 +165,7 @@ def test_every_method_takes_masks(name, run, data):
     result = run.execute(progress=False, data=data)
     ledger = result.outcome.ledger.state_dict()
     assert set(ledger) == {"alpha", "beta", "changed", "loss"}
-    assert all(column.shape == (2, len(data.train)) for column in ledger.values())
+    assert all(column.shape == (3, len(data.train)) for column in ledger.values())
     assert ((ledger["changed"] >= 0) & (ledger["changed"] <= 1)).any()
     assert 0 <= result.record["last_dice"] <= 1
     assert set(result.record["volumes"]) == {
@@ -175,14 +176,14 @@ def test_every_method_takes_masks(name, run, data):
 
 @pytest.mark.parametrize("name", names(Method))
 def test_no_method_ignores_the_overlap_of_masks(name, run, data):
-    method = find(Method, name)()
-    made = replace(run, method=method, training=replace(run.training, overlap=Dice()))
+    method, plain = find(Method, name)(), replace(run.training, epochs=3)
+    made = replace(run, method=method, training=replace(plain, overlap=Dice()))
     if method.takes_masks and not method.takes_overlap:
         with pytest.raises(ValueError, match=f"{name} has no place for training.overlap"):
             made.execute(progress=False, data=data)
     elif method.takes_masks:
         found = []
-        for training in (run.training, made.training):
+        for training in (plain, made.training):
             result = replace(made, training=training).execute(progress=False, data=data)
             found.append(next(result.outcome.learner.network.module.parameters()))
         assert not torch.equal(*found)

@@ -199,7 +199,7 @@ def first_part(method: Method, share: float, epochs: int, *, parts: int = 2) -> 
     if epochs < parts:
         notice(
             f"{name_of(method)} has {parts} parts, and {epochs} epochs are too few for all of "
-            f"them: what follows the first is left out. Train for {parts} epochs or more."
+            f"them: the last is left out. Train for {parts} epochs or more."
         )
     return max(1, min(round(share * epochs), epochs - parts + 1))
 
