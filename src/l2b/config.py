@@ -249,7 +249,11 @@ def plain_yaml(text: str) -> Any:
         if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
             what = "is nested too deeply" if depth > DEEPEST else "holds an alias, *name"
             raise yaml.YAMLError(f"it {what}")
-    return yaml.load(text, _OnceLoader)
+    loader = _OnceLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 class _OnceLoader(yaml.SafeLoader):
