@@ -652,6 +652,20 @@ def test_spaces_around_labels_stay_and_make_no_new_class(tmp_path, capsys):
         assert not (tmp_path / odd).exists()
 
 
+def test_spaces_around_labels_stay_in_parquet_too(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    made = arrow.table({"x": [k % 2 + 0.5 for k in range(40)], "kind": [" a ", " b "] * 20,
+                        "ok": [k < 20 for k in range(40)]})  # fmt: skip
+    parquet.write_table(made, tmp_path / "t.parquet")
+    table = Table(path=str(tmp_path / "t.parquet"), label="kind", clean="ok")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    (tmp_path / "d.csv").write_text("index,label\n25,a\n")
+    after = parquet.read_table(apply_decisions(tmp_path / "run", tmp_path / "d.csv").path)
+    assert after["kind"].to_pylist()[24:27] == [" a ", " a ", " a "]
+
+
 def test_a_class_called_nan_has_its_place(tmp_path):
     (tmp_path / "f.csv").write_text("x,y\n" + "1,nan\n2,10\n3,9\n4,b\n5,inf\n6,NaN\n" * 2)
     assert Table(path=tmp_path / "f.csv", label="y").labels().classes == (

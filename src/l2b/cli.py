@@ -66,6 +66,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         description="Train good models from badly labelled data.",
         allow_abbrev=False,
     )
+    parser.set_defaults(again="")  # how to go on after a stop, where a command can
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser(
@@ -109,8 +110,6 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for command in (run, demo, audit, theory, listing, unpack, *evidence):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
-        if command.get_default("again") is None:
-            command.set_defaults(again="")
     return parser
 
 

@@ -59,18 +59,15 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def json_of(text: str, path: Path) -> dict[str, Any]:
-    """The mapping in a JSON text that this program wrote.
-
-    Args:
-        text: of the file.
-        path: the file, for the message.
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file that this program wrote.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if it is damaged.
     """
     try:
-        found = json.loads(text)
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}): remove it, and the command that made it makes it again."

@@ -12,7 +12,7 @@ from torch import nn
 
 from l2b.checkpoint import Checkpoints
 from l2b.files import (
-    json_of,
+    read_json,
     read_tree,
     remove_partial,
     write_atomically,
@@ -131,7 +131,7 @@ class RunFolder:
     def read_result(self) -> dict[str, Any] | None:
         """The content of ``result.json``, or None if the run has not ended."""
         path = self.path / "result.json"
-        return json_of(path.read_text(encoding="utf-8"), path) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
 
 def read_module(module: nn.Module, path: Path) -> None:

@@ -176,11 +176,16 @@ def _corrected(
     for index, row in enumerate(rows):
         if index not in left_out:
             cell = row[column]
-            if index in chosen:  # spaces around it, which are no part of the label, stay
-                kept = cell.strip()
-                before, _, after = cell.partition(kept) if kept else ("", "", "")
-                cell = f"{before}{chosen[index]}{after}"
-            yield (*row[:column], cell, *row[column + 1 :])
+            label = _in_place_of(cell, chosen[index]) if index in chosen else cell
+            yield (*row[:column], label, *row[column + 1 :])
+
+
+def _in_place_of(cell: object, label: str) -> str:
+    """The label with the spaces that are around the one in the cell, and are no part of it."""
+    text = cell if isinstance(cell, str) else ""
+    old = text.strip()
+    before, _, after = text.partition(old) if old else ("", "", "")
+    return f"{before}{label}{after}"
 
 
 def _write_parquet(
@@ -200,7 +205,10 @@ def _write_parquet(
             for batch in source.iter_batches():
                 rows = range(start, start + len(batch))
                 cells = batch.column(column).to_pylist()
-                fixed = [chosen.get(row, cell) for row, cell in zip(rows, cells, strict=True)]
+                fixed = [
+                    _in_place_of(cell, chosen[row]) if row in chosen else cell
+                    for row, cell in zip(rows, cells, strict=True)
+                ]
                 texts = arrow.array([None if c is None else str(c) for c in fixed], arrow.string())
                 values = texts.cast(schema.field(column).type)
                 kept = arrow.array([row not in left_out for row in rows])

@@ -132,9 +132,9 @@ def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
         if given:
             raise ValueError(f"--apply writes labels, nothing else: leave --{given[0]} away.")
     trains = options.csv is not None or options.clean
-    if not trains:
+    if not trains and options.apply is None:
         given = [n for n in ("overwrite", "out") if getattr(options, n)]
-        if given and options.apply is None:
+        if given:
             raise ValueError(
                 f"Nothing is trained here, so --{given[0]} has no meaning: the audit goes into "
                 f"the folder of {options.run}."

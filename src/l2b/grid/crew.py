@@ -65,7 +65,8 @@ def _crew(
     waiting, resume_at = deque(runs), 0.0
     hands: list[Hand] = []
     try:
-        hands += [Hand(threads) for _ in range(min(workers, len(runs)))]
+        for _ in range(min(workers, len(runs))):
+            hands.append(Hand(threads))  # one by one, so that those which started are ended
         while waiting or any(hand.name for hand in hands):
             if asked():
                 raise Stopped("stopped as asked; the runs in progress are saved")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from l2b.files import json_of, write_atomically, write_json, write_text
+from l2b.files import read_json, write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
 from l2b.grid.markdown import SECTIONS, document
@@ -171,8 +171,7 @@ def read_results(grid: Grid, folder: Path) -> Results:
         if record is not None:
             rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record))
         elif (path / FAILURE).exists():
-            text = (path / FAILURE).read_text(encoding="utf-8")
-            failures[path.name] = json_of(text, path / FAILURE)["error"]
+            failures[path.name] = read_json(path / FAILURE)["error"]
         else:
             missing.add(path)
     return Results(

@@ -7,7 +7,7 @@ from typing import Any
 
 from l2b.config import encode, load
 from l2b.experiment import Run
-from l2b.files import json_of
+from l2b.files import read_json
 from l2b.folder import RunFolder
 from l2b.grid import Grid, Results, Trial
 from l2b.grid.claim import FAILURE
@@ -82,7 +82,7 @@ def collect(folders: Sequence[Path]) -> list[Batch]:
 
 
 def _grid(path: Path) -> Batch:
-    plan = _read(path)
+    plan = read_json(path)
     if absent := {"trials", "compare", "reference"} - plan.keys():
         raise ValueError(
             f"{path} is damaged, it lacks {', '.join(sorted(absent))}: run the grid's command "
@@ -97,7 +97,7 @@ def _grid(path: Path) -> Batch:
         else:
             waiting.add(trial["run"])
     summary = home / "results.json"
-    found = _read(summary) if summary.exists() else {}
+    found = read_json(summary) if summary.exists() else {}
     return Batch(
         title=home.resolve().name,
         entries=tuple(entries),
@@ -166,17 +166,13 @@ def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
         yield prefix, str(value)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json_of(path.read_text(encoding="utf-8"), path)
-
-
 def _entry(path: Path, labels: Mapping[str, str]) -> Entry:
     folder = RunFolder(path)
     text = folder.read_config() or ""
     record = folder.read_result()
     failure = {}
     if record is None and (path / FAILURE).exists():
-        failure = _read(path / FAILURE)
+        failure = read_json(path / FAILURE)
     return Entry(
         path=path,
         labels=labels,
