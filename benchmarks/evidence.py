@@ -76,15 +76,20 @@ def grid(settings: list[str], methods: list[str], seeds: int) -> Grid:
     """Every method in every setting, one seed after the other."""
     return Grid(
         trials=tuple(
-            Trial(
-                labels={"setting": setting, "method": name},
-                run=replace(base(setting), method=method(name), seed=seed),
-            )
+            trial(setting, name, seed)
             for seed in range(seeds)
             for setting in settings
             for name in methods
         ),
         reference=OURS if OURS in methods else "",
+    )
+
+
+def trial(setting: str, name: str, seed: int) -> Trial:
+    """One method in one setting."""
+    return Trial(
+        labels={"setting": setting, "method": name},
+        run=replace(base(setting), method=method(name), seed=seed),
     )
 
 
