@@ -21,9 +21,11 @@ from l2b.datasets.arrays import Arrays
 from l2b.datasets.digits import Digits
 from l2b.datasets.fashion_mnist import read_idx
 from l2b.datasets.image_folder import ImageFolder
+from l2b.datasets.table import Table
 from l2b.engines import FiniteDifference, LastLayer
 from l2b.experiment import Run
 from l2b.files import read_tree
+from l2b.grid import read_grid
 from l2b.guards import Guards
 from l2b.lookahead import OptimiserStep
 from l2b.methods.bootstrap import Bootstrap
@@ -101,6 +103,16 @@ def csv(content, *columns):
         list(TableFile(tmp_path / "mine.csv").rows(columns))
 
     return load
+
+
+def latin(name, read):
+    """Read a file that is in another encoding than UTF-8."""
+
+    def call(tmp_path):
+        (tmp_path / name).write_bytes("café: 1".encode("latin-1"))
+        read(tmp_path / name)
+
+    return call
 
 
 def prepared(noise=None, clean=50, validation=0.2, source=DIGITS):
@@ -398,6 +410,10 @@ TABLE = {
     ),
     "observed class": (weigh(observed=torch.full((6,), 3)), "got 3", "[0, 3)", "renumber the"),
     "clean class": (weigh(clean_labels=torch.full((2,), -1)), "got -1", "[0, 3)", "renumber"),
+    "labels in a list": (weigh(observed=[0] * 6), "got list", "a tensor", "torch.as_tensor"),
+    "clean labels in an array": (
+        weigh(clean_labels=np.zeros(2, int)), "got ndarray", "`clean_labels`", "torch.as_tensor"
+    ),
     "empty batch": (
         weigh(inputs=torch.zeros(0, 4), observed=torch.zeros(0, dtype=torch.int64)),
         "got the shape (0,)", "must not be empty", "Leave such batches out",
@@ -457,8 +473,23 @@ TABLE = {
     "no such column": (csv("text,label\n", "lable"), "'lable'", "text, label", "did you mean"),
     "column twice": (csv("a,a\n", "a"), "two columns called 'a'", "clear which", "rename one"),
     "ragged table": (csv("a,b\n1\n", "a"), "got 1", "must have 2 cells", "quote cells that hold"),
+    "grid in another encoding": (
+        latin("grid.yaml", lambda path: read_grid(path)), "0xe9", "grid.yaml", "save it as UTF-8"
+    ),
+    "settings in another encoding": (
+        latin("run.yaml", lambda path: command("run", "--config", str(path))(path)),
+        "0xe9", "run.yaml", "save it as UTF-8",
+    ),
+    "learning the answer": (
+        lambda _: Table(path="a.csv", label="topic", text="topic"),
+        "'topic'", "another column as text than as label", "learn from the answer",
+    ),
+    "checked by the label": (
+        lambda _: Table(path="a.csv", label="topic", clean="topic"),
+        "'topic'", "another column as clean than as label", "learn from the answer",
+    ),
     "open quote": (csv('a,b\n"1,2\n', "a"), "damaged as CSV", "quote", "look for a quote"),
-    "no text": (csv(b"a,b\n\xff,1\n", "a"), "0xff", "UTF-8", "save it as CSV UTF-8"),
+    "no text": (csv(b"a,b\n\xff,1\n", "a"), "0xff", "UTF-8", "save it as UTF-8"),
     "no checkpoint": (damaged_tree, "x.safetensors", "written by this library", "restore it from"),
     # folders and commands
     "file as folder": (
@@ -475,6 +506,13 @@ TABLE = {
     "lengths": (classifier(y=np.zeros(39)), "39", "40", "inconsistent"),
     "one label": (classifier(y=np.zeros(40)), "only one class", "at least 2 classes", "tell apart"),
     "nan row": (classifier(x=np.full((40, 3), np.nan)), "NaN", "Input X", "L2BClassifier"),
+    "no label": (
+        classifier(y=np.array([1, None] * 20)), "None", "no label in row 1", "leave out rows"
+    ),
+    "two kinds of label": (
+        classifier(y=np.array([1, "1"] * 20, dtype=object)),
+        "strings and others", "of one kind", "never equals",
+    ),
     "clean range": (classifier(clean=np.array([40])), "from 40 to 40", "[0, 40)", "rows of X"),
     "all clean": (classifier(clean=np.arange(40)), "every row", "no noisy label", "leave out what"),
     "half clean": (

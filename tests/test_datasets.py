@@ -872,6 +872,14 @@ def test_isic_names_what_is_wrong(tmp_path, file, damage, message):
         Isic(root=tmp_path).load()
 
 
+@pytest.mark.parametrize("file", ["ISIC_2019_Training_GroundTruth.csv", "train.lst"])
+def test_isic_names_a_file_in_another_encoding(tmp_path, file):
+    path = write_isic(tmp_path) / file
+    path.write_bytes(path.read_bytes() + b"\xe9\n")
+    with pytest.raises(ValueError, match=rf"{file} is not UTF-8 text \(byte 0xe9\)"):
+        Isic(root=tmp_path).load()
+
+
 def test_isic_names_missing_files(tmp_path):
     path = write_isic(tmp_path) / "ISIC_2019_Training_Input" / "ISIC_0000004.jpg"
     path.unlink()

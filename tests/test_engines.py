@@ -334,6 +334,26 @@ def test_a_layer_with_two_names_is_left_as_it_was(engine):
     assert model.other is model.one and model.one.weight is after["one.weight"]
 
 
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+def test_an_embedding_that_shortens_its_rows_keeps_them(pick):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(9, 4, max_norm=0.5), nn.Flatten(), nn.Linear(12, 3)).double()
+    short = copy.deepcopy(net)
+    with torch.no_grad():  # as its own passes leave it
+        short[0](torch.arange(9))
+    words, labels = torch.arange(18).view(6, 3) % 9, torch.arange(6) % 3
+    before = net[0].weight.detach().clone()
+    batch = words, labels, words[:3], labels[:3]
+    found = l2b.weigh(net, *batch)
+    torch.testing.assert_close(net[0].weight.detach(), before, rtol=0, atol=0)
+    assert (before.norm(dim=1) > 0.5).any()
+    torch.testing.assert_close(found.alpha, l2b.weigh(short, *batch).alpha)
+    if pick is l2b.weighed_pass:
+        z, weights = pick(net, *batch)
+        torch.testing.assert_close(weights.alpha, found.alpha)
+        torch.testing.assert_close(z, short(words))
+
+
 def test_what_has_no_forward_mode_names_another_engine():
     model = nn.Sequential(nn.EmbeddingBag(10, 3))
     x, clean = torch.randint(10, (2, 8, 4))

@@ -147,6 +147,18 @@ def test_any_kind_of_label(problem, labels):
     assert (model.predict(problem.x) == labels[problem.true]).mean() > 0.8
 
 
+@pytest.mark.parametrize("dtype", [object, "Int64"])
+def test_whole_numbers_in_other_clothes(problem, dtype):
+    pd = pytest.importorskip("pandas")
+    x, y, x_clean, y_clean = problem.separate()
+    dressed = pd.Series(y, dtype=dtype)
+    assert (quick().fit(x, dressed, x_clean, y_clean).classes_ == [0, 1, 2]).all()
+    dressed = pd.Series(y, dtype="Int64")
+    dressed[7] = pd.NA
+    with pytest.raises(ValueError, match=r"y has no label in row 7 \(<NA>\): leave out"):
+        quick().fit(x, dressed, x_clean, y_clean)
+
+
 def test_booleans(problem):
     model = quick().fit(problem.x, problem.y == 1, clean=problem.clean)
     assert model.predict(problem.x).dtype == bool

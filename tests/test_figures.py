@@ -150,6 +150,13 @@ def test_rates_that_look_alike_are_told_apart():
     assert grid.labels("noise") == ["40.1 %", "40.4 %"]
 
 
+def test_noise_that_differs_in_its_spread_is_a_column_of_its_own():
+    words = ["--noise", "instance_dependent", "--rate", "0.4", "--noise.spread", "0.3"]
+    grid = find(Figure, "noise")().grid(base_run(words, "quick"), [0])
+    assert "instance dependent 40 %" in grid.labels("noise")
+    assert "instance dependent 40 % (spread 0.3)" in grid.labels("noise")
+
+
 def test_sizes_are_drawn_in_their_order(tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr(clean_size, "numbers_picture", lambda *a, **k: drawn.update(x=a[3], **k))

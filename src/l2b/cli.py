@@ -314,7 +314,9 @@ def _print_record(record: dict, out: Path) -> None:
 def _read(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {path} (--config).")
-    return path.read_text(encoding="utf-8")
+    from l2b.files import read_text
+
+    return read_text(path)
 
 
 def _refuse(rest: list[str]) -> None:

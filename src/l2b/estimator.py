@@ -163,7 +163,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, clean: Any) -> Self:
         check_parameters(self)
-        X, y = validate_data(self, _numpy(X), _numpy(y), accept_sparse="csr", allow_nd=True)
+        X, y = validate_data(self, _numpy(X), _labels(y, "y"), accept_sparse="csr", allow_nd=True)
         self._shape = X.shape[1:]
         checked = self._checked(X_clean, y_clean)
         observed, y_clean = self._encode(y, None if checked is None else checked[1])
@@ -206,8 +206,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 "their labels."
             )
         x, y = validate_data(
-            self, _numpy(X_clean), _numpy(y_clean), accept_sparse="csr", allow_nd=True, reset=False
-        )
+            self, _numpy(X_clean), _labels(y_clean, "y_clean"),
+            accept_sparse="csr", allow_nd=True, reset=False,
+        )  # fmt: skip
         self._refuse_other_shapes("X_clean", x)
         return x, column_or_1d(y)
 
@@ -340,6 +341,39 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 def _numpy(values: Any) -> Any:
     """Tensors as arrays; scikit-learn knows everything else."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
+
+
+def _labels(values: Any, name: str) -> Any:
+    """Labels as arrays; those of Python objects are all there, and of one kind.
+
+    Raises:
+        ValueError: if one is missing, or some are strings and some are not.
+    """
+    values = _numpy(values)
+    found = np.asarray(values)
+    if found.dtype.kind != "O" or found.ndim == 0:
+        return values
+    missing = next((row for row, label in enumerate(found.flat) if _is_missing(label)), None)
+    if missing is not None:
+        raise ValueError(
+            f"{name} has no label in row {missing} ({found.flat[missing]!r}): leave out rows "
+            "without one."
+        )
+    textual = {isinstance(label, str) for label in found.flat}
+    if len(textual) > 1:
+        raise ValueError(
+            f"{name} must hold labels of one kind, got strings and others: a number never equals "
+            "a string."
+        )
+    return found if True in textual else np.array(found.tolist())
+
+
+def _is_missing(label: object) -> bool:
+    """None, NaN, NaT, or the NA of pandas, which is neither equal to itself nor not."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True
 
 
 def _features(x: torch.Tensor | SparseRows) -> Features:

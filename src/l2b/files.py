@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,32 @@ def remove_partial(folder: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write text, whole or not at all."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_text(path: Path) -> str:
+    """The text in a file of the user.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file, if it is not UTF-8.
+    """
+    with named_if_not_utf8(path):
+        return path.read_text(encoding="utf-8-sig")
+
+
+@contextmanager
+def named_if_not_utf8(path: Path) -> Iterator[None]:
+    """What is read inside is UTF-8, or the error says which file is not.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {error.object[error.start]:#x}): save it as UTF-8."
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

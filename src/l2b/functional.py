@@ -104,16 +104,25 @@ def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> T
 
 
 def _in_every_place(module: nn.Module, state: Params) -> Params:
-    """The same under one name for every place that holds the tensor that it replaces."""
+    """The same under one name for every place that holds the tensor that it replaces.
+
+    An embedding with a `max_norm` shortens rows of its weights in place: it gets a copy, so that
+    the module's own stay as they are.
+    """
+    shortened = {
+        id(part.weight) for part in module.modules() if getattr(part, "max_norm", None) is not None
+    }
     places: dict[int, list[str]] = {}
     for prefix, part in module.named_modules():  # each once, under its first name
         own = (part.named_parameters, part.named_buffers)
         for name, tensor in (pair for of in own for pair in of(prefix, recurse=False)):
             places.setdefault(id(tensor), []).append(name)
     found = {}
-    for names in places.values():
+    for place, names in places.items():
         first = next((name for name in names if name in state), None)
-        found |= {} if first is None else dict.fromkeys(names, state[first])
+        if first is not None:
+            value = state[first].clone() if place in shortened else state[first]
+            found |= dict.fromkeys(names, value)
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from l2b.catalog import unknown
-from l2b.files import write_atomically
+from l2b.files import named_if_not_utf8, write_atomically
 
 LONGEST_CELL = 16 * 2**20  # characters; an unclosed quote must not swallow the whole file
 PARQUET_ROWS = 2048  # read at a time
@@ -131,13 +131,9 @@ def _csv_rows(path: Path) -> Iterator[list[str]]:
 def _reader(path: Path) -> Iterator[Any]:
     before = csv.field_size_limit(LONGEST_CELL)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with named_if_not_utf8(path), path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(file)
             yield csv.reader(file, strict=True, delimiter=delimiter)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.object[error.start]:#x}): save it as CSV UTF-8."
-        ) from error
     except csv.Error as error:
         raise ValueError(
             f"{path} is damaged as CSV ({error}): look for a quote that is never closed."

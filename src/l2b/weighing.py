@@ -111,6 +111,7 @@ def weigh(
     direction = look_ahead_gradient(
         model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
     )
+    _check_tensor(observed, "observed")
     net = functional(model, frozenset(direction))
     with untouched_random_state(observed.device):
         probe = engine(net.apply, net.params, inputs, direction)
@@ -171,6 +172,7 @@ def weighed_pass(
     direction = look_ahead_gradient(
         model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
     )
+    _check_tensor(observed, "observed")  # before the pass, which moves running statistics
     z, dz = engine.beside(model, best_layout(model, inputs), direction)
     weights = weights_from(
         Probe(z.detach(), dz),
@@ -212,6 +214,7 @@ def look_ahead_gradient(
     Returns:
         A tangent for every parameter in the engine's scope, by name.
     """
+    _check_tensor(clean_labels, "clean_labels")
     with untouched_random_state(clean_labels.device):
         net = functional(model, engine.scope(model))
         ahead = lookahead(model, net.params, optimiser)
@@ -279,6 +282,13 @@ def weights_from(
     scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
     weights = normalise.of_labels(scores, observed, predicted)
     return folded(field, weights, scores, probe.z.shape[1])
+
+
+def _check_tensor(labels: object, name: str) -> None:
+    if not isinstance(labels, Tensor):
+        raise TypeError(
+            f"`{name}` must be a tensor, got {type(labels).__name__}: call torch.as_tensor on it."
+        )
 
 
 def check_labels(z: Tensor, target: Tensor, name: str) -> None:

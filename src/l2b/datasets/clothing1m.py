@@ -8,6 +8,7 @@ from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, Split, data_root, missing_file, moments
 from l2b.decode import decode_images
+from l2b.files import read_text
 
 CLASSES = (
     "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket",
@@ -133,7 +134,7 @@ def _refuse_overlap(noisy: list[str], trusted: list[str], test: list[str], root:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise missing_file(path, SOURCE)
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path).splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         raise ValueError(f"{path} must hold one image per line, got none.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from l2b.datasets.base import Dataset, Source, check_depth, check_limit, mask_source
+from l2b.files import read_text
 from l2b.volumes import check_pair, cut, read_nifti
 
 
@@ -66,7 +67,7 @@ class Decathlon(Dataset):
                 "and give its folder with --root."
             )
         try:
-            listed = json.loads(path.read_text(encoding="utf-8"))
+            listed = json.loads(read_text(path))
             pairs = [(str(entry["image"]), str(entry["label"])) for entry in listed["training"]]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(

@@ -18,6 +18,7 @@ from l2b.datasets.base import (
     moments,
 )
 from l2b.decode import decode_images
+from l2b.files import named_if_not_utf8, read_text
 
 TRUTH = "ISIC_2019_Training_GroundTruth.csv"
 IMAGES = "ISIC_2019_Training_Input"
@@ -89,7 +90,7 @@ def _truth(path: Path) -> dict[str, int]:
     """The class of every image by name, from one-hot rows."""
     if not path.is_file():
         raise missing_file(path, SOURCE)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with named_if_not_utf8(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         expected = ("image", *CLASSES)
         if not set(expected) <= set(reader.fieldnames or ()):
@@ -117,7 +118,7 @@ def _names(path: Path, truth: dict[str, int]) -> list[str]:
     """Image names of one list, each with a known class."""
     if not path.is_file():
         raise missing_file(path, "the lists of the experiment (one image name per line)")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in read_text(path).splitlines()]
     names = [name.removesuffix(".jpg") for name in names if name]
     unknown = next((name for name in names if name not in truth), None)
     if unknown is not None or not names:

@@ -11,6 +11,7 @@ from l2b.datasets.base import Dataset, Source, Split, mask_source
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.decode import decode_images
 from l2b.drawn_masks import class_masks, image_sizes, mask_values, read_masks
+from l2b.files import read_text
 from l2b.types import Cases
 
 
@@ -136,7 +137,7 @@ def _checked_only(source: Source, cases: Cases, listed: Path) -> Source:
     """Trust the listed masks alone, if there is a list."""
     if not listed.is_file():
         return source
-    names = {line.strip() for line in listed.read_text(encoding="utf-8").splitlines()} - {""}
+    names = {line.strip() for line in read_text(listed).splitlines()} - {""}
     stems = {Path(name).stem for name in names} | names
     unknown = sorted(name for name in names if not {name, Path(name).stem} & set(cases.names))
     if unknown:

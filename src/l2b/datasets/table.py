@@ -74,12 +74,21 @@ class Table(Dataset):
     size: int = 32
 
     def __post_init__(self) -> None:
-        """Refuse two kinds of input at once, and images without pixels."""
+        """Refuse two kinds of input at once, a column that is two things, and no pixels."""
         if self.text and self.image:
             raise ValueError(
                 f"Table needs text or image, got both ({self.text!r}, {self.image!r}): a model "
                 "reads one kind of input."
             )
+        answers = {"label": self.label} | ({"clean": self.clean} if self.clean else {})
+        for role in ("text", "image", "clean", "id"):
+            column = getattr(self, role)
+            other = next((name for name, taken in answers.items() if taken == column), role)
+            if column and other != role:
+                raise ValueError(
+                    f"Table needs another column as {role} than as {other}, got {column!r} for "
+                    "both: a model would learn from the answer."
+                )
         if self.size < 1:
             raise ValueError(f"Table needs size >= 1, got {self.size}: it is in pixels.")
 

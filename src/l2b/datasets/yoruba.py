@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, Split, data_root, missing_file
+from l2b.files import named_if_not_utf8
 from l2b.tfidf import check_max_features, tfidf
 
 CLASSES = ("africa", "entertainment", "health", "nigeria", "politics", "sport", "world")
@@ -65,7 +66,7 @@ def _read(path: Path) -> tuple[list[str], Tensor]:
     """Titles and class indices of one file."""
     if not path.is_file():
         raise missing_file(path, SOURCE)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with named_if_not_utf8(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         if not {TITLE, LABEL} <= set(reader.fieldnames or ()):
             raise ValueError(

@@ -16,6 +16,7 @@ from l2b.grid.pictures import EPOCHS, Panel, curve_panels, curves_picture
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
+from l2b.noise.instance_dependent import InstanceDependent
 from l2b.presets import PRESETS, SEEDS, Preset, base_run, said_settings
 from l2b.provenance import provenance
 
@@ -185,8 +186,12 @@ def noise_label(run: Run) -> str:
     """A noise model in a few words, such as ``symmetric 40 %``."""
     rate = getattr(run.noise, "rate", None)
     share = f" {100 * rate:g} %" if isinstance(rate, float) else ""
-    flip = getattr(run.noise, "convention", "redraw") == "flip"
-    return f"{name_of(run.noise)}{share}{' (flip)' if flip else ''}".replace("_", " ")
+    details = ["flip"] if getattr(run.noise, "convention", "redraw") == "flip" else []
+    usual = InstanceDependent.spread
+    spread = getattr(run.noise, "spread", usual)
+    details += [] if spread == usual else [f"spread {spread:g}"]
+    more = f" ({', '.join(details)})" if details else ""
+    return f"{name_of(run.noise)}{share}{more}".replace("_", " ")
 
 
 def ours(base: Run) -> L2B:

@@ -11,6 +11,7 @@ import yaml
 from l2b.catalog import unknown
 from l2b.config import load, plain_yaml
 from l2b.experiment import Run
+from l2b.files import read_text
 from l2b.grid.trials import Grid, Trial
 
 OWN = ("base", "seeds", "compare", "reference")
@@ -32,7 +33,7 @@ def read_grid(path: Path) -> Grid:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no grid file {path}.")
-    return parse_grid(path.read_text(encoding="utf-8"))
+    return parse_grid(read_text(path))
 
 
 def parse_grid(text: str) -> Grid:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2b.files import read_text
 from l2b.noise.base import ClassConditional
 
 TOLERANCE = 1e-6  # of a row's sum, so that printed decimals pass
@@ -77,7 +78,7 @@ class Matrix(ClassConditional):
             path = Path(self.path)
             if path.suffix == ".npy":
                 return np.load(path, allow_pickle=False).astype(np.float64)
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(path).splitlines()
             return np.array([row.split(",") for row in lines if row.strip()], dtype=np.float64)
         except FileNotFoundError:
             raise FileNotFoundError(
