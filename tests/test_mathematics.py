@@ -49,6 +49,18 @@ def targets(*shape, seed=0):
     return torch.softmax(drawn(*shape, seed=seed), dim=1)
 
 
+@pytest.mark.parametrize("then", [PerSample(), PerSample(temperature=1.0), Fixed(), Softmax()])
+@given(values=SCORES)
+def test_what_is_shut_out_has_no_weight(then, values):
+    scores = table(values)
+    for shut, normalise in ((1, ObservedOnly(then=then)), (0, PseudoOnly(then=then))):
+        weights = normalise(scores)
+        assert (weights[shut] == 0).all()
+        assert weights.isfinite().all()
+        if isinstance(then, PerSample):
+            assert weights.sum().item() == pytest.approx(1)
+
+
 @given(SCORES)
 def test_positive_share_is_equation_9(values):
     scores = table(values)

@@ -165,8 +165,9 @@ class PerSample(Normaliser):
     def _positive(scores: Tensor) -> Tensor:
         positive = scores.clamp_min(0)
         largest = positive.amax(dim=0, keepdim=True)
-        positive = torch.where(largest > 0, positive / _one_if_zero(largest), 1.0)
-        return positive / positive.sum(dim=0, keepdim=True)
+        evenly = (~scores.isneginf()).to(scores)  # among those that are not shut out
+        positive = torch.where(largest > 0, positive / _one_if_zero(largest), evenly)
+        return positive / _one_if_zero(positive.sum(dim=0, keepdim=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,10 +192,10 @@ class Fixed(Normaliser):
             )
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """(α, β) / n for every sample."""
+        """(α, β) / n for every sample; 0 for what is shut out."""
         weights = torch.empty_like(scores)
         weights[0], weights[1:] = self.alpha, self.beta / max(1, len(scores) - 1)
-        return weights / scores[0].numel()
+        return torch.where(scores.isneginf(), 0.0, weights / scores[0].numel())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,10 @@ class ElrLearner(Learner):
         p = torch.softmax(z, dim=1).clamp(SURE, 1 - SURE)
         kept = self.method.memory * self.average[batch.index]
         target = kept + (1 - self.method.memory) * p.detach() / p.detach().sum(dim=1, keepdim=True)
-        self.average[batch.index] = target
+        finite = target.flatten(1).isfinite().all(dim=1)
+        finite = finite.view(-1, *[1] * (target.ndim - 1))
+        # One bad pass must not spoil a sample's past.
+        self.average[batch.index] = torch.where(finite, target, self.average[batch.index])
         self.network.descend((losses + self.method.strength * early_learning(p, target)).mean())
         record = plain_record(batch, z, losses)
         return replace(record, pseudo=target.argmax(dim=1))
