@@ -30,13 +30,14 @@ from l2b.guards import Guards
 from l2b.lookahead import OptimiserStep
 from l2b.methods.bootstrap import Bootstrap
 from l2b.methods.fine_tune import FineTune
+from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
 from l2b.noise.matrix import Matrix
 from l2b.noise.none import NoNoise
 from l2b.noise.symmetric import Symmetric
-from l2b.optimise import Optimiser
+from l2b.optimise import Hyperbolic, Optimiser, Steps
 from l2b.tables import TableFile
 from l2b.train import Training
 
@@ -282,6 +283,26 @@ TABLE = {
     "optimiser": (lambda _: Optimiser(kind="Sdg"), "'Sdg'", "Known: Ada", "did you mean 'SGD'"),
     "its option": (
         lambda _: Optimiser(options={"momentun": 1}), "'momentun'", "Known:", "'momentum'"
+    ),
+    "closure": (lambda _: Optimiser(kind="LBFGS"), "'LBFGS'", "known: Ada", "SGD"),
+    "its option's value": (
+        lambda _: Optimiser(options={"momentum": "hello"}), "'hello'", "do not suit SGD", "torch.op"
+    ),
+    "its option's kind": (
+        lambda _: Optimiser(kind="Adam", options={"betas": 3}), "'betas': 3", "do not suit Adam",
+        "see its arguments",
+    ),
+    "epochs for shares": (lambda _: Steps(at=(30, 60)), "(30, 60)", "in (0, 1)", "divided by"),
+    "rising steps": (lambda _: Steps(factor=-1), "-1", "factor > 0", "Steps needs"),
+    "no half": (lambda _: Hyperbolic(half=0), "got 0", "half > 0", "half of the learning rate"),
+    "backwards": (lambda _: FineTune(lr_factor=-1), "got -1", "lr_factor > 0", "multiplies"),
+    "hard posterior": (
+        lambda _: GoldPosterior(pseudo=pseudo.MovingAverage(soft=False)),
+        "moving_average", "needs soft", "--method.pseudo.soft true",
+    ),
+    "idle folder": (command("theory", "--lr", "0.1", "--out", "x"), "--out", "no effect", "away"),
+    "idle seeds": (
+        command("figure", "masks", "TMP", "--seeds", "3"), "--seeds", "no effect", "is drawn"
     ),
     "temperature": (
         lambda _: normalise.Softmax(temperature=0), "got 0", "temperature > 0", "divided by it"

@@ -263,6 +263,10 @@ def test_halves_are_disjoint_even_and_swap(counts, seed):
     halves, index = Halves(labels), torch.arange(len(labels))
     clean = Batch(index=index, inputs={"x": index.float()}, labels=labels)
     first, second = halves.split(clean, 0), halves.split(clean, 1)
+    if first.to_fit is clean:  # a part would be a single sample, which has no variance
+        assert first.to_weigh is second.to_weigh is second.to_fit is clean
+        assert min(int(halves.second.sum()), int((~halves.second).sum())) < 2
+        return
     for (weigh, fit, _), (other_weigh, other_fit, _) in (
         (first, second),
         (second, halves.split(clean, 2)),
@@ -286,6 +290,15 @@ def test_a_class_with_one_clean_sample_is_not_given_to_one_half_alone(data):
     for clean, divided in ((pool, True), (lonely, False)):
         found = run.execute(progress=False, data=replace(data, clean=clean)).outcome
         assert (found.learner.halves is not None) == divided
+
+
+def test_halves_of_masks_keep_patients_whole():
+    masks = torch.ones(6, 3, 3, dtype=torch.int64)
+    clean = Batch(index=torch.arange(6), inputs=masks.unsqueeze(1).float(), labels=masks)
+    halves = Halves(masks, torch.tensor([4, 4, 7, 7, 7, 9]))
+    weigh, fit, _ = halves.split(clean, 0)
+    assert (weigh.index.tolist(), fit.index.tolist()) == ([2, 3, 4], [0, 1, 5])
+    assert halves.whole and not Halves(masks, torch.full((6,), 3)).whole
 
 
 def test_halves_of_masks_are_every_other_image():

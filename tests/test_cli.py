@@ -252,3 +252,38 @@ def test_a_run_that_cannot_begin_leaves_no_folder(tmp_path, capsys):
     assert main([*words, "--out", str(out), "--resume", "--overwrite"]) == 2
     assert "choose one" in capsys.readouterr().err
     assert (out / "result.json").exists()
+
+
+@pytest.mark.parametrize("path", ["[x]/n.npz", "{a}.npz", " [", "none", "null"])
+def test_texts_that_look_like_yaml_come_back(path):
+    made = parse(Run, ["--data", "arrays", f"--path={path}", "--noise", "none"])
+    assert str(made.data.path) == path
+    assert load(Run, dump(made)) == made
+
+
+def test_another_method_replaces_that_of_a_file_as_a_whole():
+    text = dump(Run(method=L2B(clean_weight=0.5), seed=7))
+    found = parse(Run, ["--method", "mixup"], text)
+    assert (type(found.method).__name__, found.seed) == ("Mixup", 7)
+    assert parse(Run, ["--method", "l2b"], text).method.clean_weight == 0.5
+    found = parse(Run, ["--normalise", "softmax"], text)
+    assert found.method == L2B(clean_weight=0.5, normalise=Softmax())
+
+
+@pytest.mark.parametrize("word", ["none", "None", "null"])
+def test_none_can_be_written(word):
+    found = parse(Run, ["--clip", word, "--threads", word])
+    assert found.training.clip is None and found.training.threads is None
+    assert parse(Run, ["--monitor", "none"]).training.monitor == "none"
+
+
+def test_what_a_data_set_remarks_is_said(tmp_path, capsys):
+    rows = [f"{k % 2},{k % 2 + k / 100},word{k}" for k in range(120)]
+    (tmp_path / "mine.csv").write_text("\n".join(["label,x,y", *rows]))
+    (tmp_path / "checked.csv").write_text(
+        "\n".join(["index,label", *(f"{k},{k % 2}" for k in range(40))])
+    )
+    words = ["--data", "table", "--path", tmp_path / "mine.csv", "--label", "label", "--checked",
+             f"[{tmp_path / 'checked.csv'}]", "--noise", "none", "--clean", "20"]  # fmt: skip
+    assert run(*words, *QUICK, "--batch", "40", "--out", tmp_path / "run") == 0
+    assert "Columns not used: y" in capsys.readouterr().out

@@ -3,10 +3,13 @@
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -21,7 +24,7 @@ from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
-from l2b.methods.base import NoisyOnly, first_part
+from l2b.methods.base import NoisyOnly, anew, first_part
 from l2b.methods.cleanlab_prune import CleanlabPrune, _folds
 from l2b.methods.co_teaching import CoTeaching, smallest
 from l2b.methods.cross_entropy import CrossEntropy
@@ -35,6 +38,7 @@ from l2b.methods.mw_net import MwNet, MwNetLearner, WeightNet
 from l2b.models.mlp import Mlp
 from l2b.noise.symmetric import Symmetric
 from l2b.notices import Notice
+from l2b.optimise import Steps
 from l2b.pseudo import SelfLabels
 from l2b.scores import candidate_score
 from l2b.train import Training
@@ -532,3 +536,55 @@ def test_the_second_part_has_an_epoch(name):
     assert 1 <= first_part(method, 0.99, 9, parts=3) <= 7
     with pytest.warns(Notice, match=f"{name} has 2 parts, and 1 epochs are too few"):
         assert first_part(method, 0.5, 1) == 1
+
+
+# --- what is said about settings -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["fine_tune", "gold_correction", "gold_posterior", "l2b"])
+def test_clean_samples_that_are_trained_on_judge_nothing(name, data):
+    training = replace(SHORT.training, epochs=3, extra_clean_step=True)
+    run = replace(SHORT, method=default(Method, name), training=training)
+    with pytest.warns(Notice, match=f"{name} judges epochs by the clean samples"):
+        run.execute(progress=False, data=data)
+
+
+@pytest.mark.parametrize(
+    "name", ["as_published", "generalised_cross_entropy", "l2b", "l2rw", "mlc", "mw_net"]
+)
+def test_a_run_that_is_all_warm_up_is_told(name, data):
+    method = replace(default(Method, name), warmup=3)
+    run = replace(SHORT, method=method, training=replace(SHORT.training, epochs=3))
+    with pytest.warns(Notice, match=r"warmup takes 3 epochs and the run has 3: all of it is plain"):
+        run.execute(progress=False, data=data)
+
+
+def test_one_bad_pass_spoils_no_average_of_elr():
+    task = Given()
+    learner = Elr().build(task)
+    z = torch.randn(6, learner.average.shape[1])
+    learner.network = SimpleNamespace(logits=lambda _: z, descend=lambda _: None)
+    learner.step(task.batch, task.batch)
+    before, sound = learner.average.clone(), z
+    z = torch.cat([torch.full_like(z[:1], torch.nan), sound[1:]])
+    learner.step(task.batch, task.batch)
+    assert torch.equal(learner.average[task.batch.index[0]], before[task.batch.index[0]])
+    assert not torch.equal(learner.average, before)
+    z = sound
+    assert learner.step(task.batch, task.batch).loss.isfinite().all()
+    assert learner.average.isfinite().all()
+
+
+@given(st.integers(1, 400), st.data())
+def test_a_part_has_the_whole_schedule(epochs, draw):
+    first = draw.draw(st.integers(0, epochs - 1))
+    end = draw.draw(st.integers(first + 1, epochs))
+    found = [anew(epoch, first, end, epochs) for epoch in range(first, end)]
+    assert found[0] == 0 and found == sorted(found) and found[-1] < epochs
+    assert found == [int(Fraction(k, end - first) * epochs) for k in range(end - first)]
+
+
+def test_steps_fall_in_the_epoch_of_their_share():
+    steps = Steps(at=(0.28, 0.07, 0.55))
+    factors = [steps(epoch, 100) for epoch in (6, 7, 27, 28, 54, 55)]
+    assert factors == pytest.approx([1, 0.1, 0.1, 0.01, 0.01, 0.001])

@@ -388,13 +388,70 @@ def test_what_cannot_begin_removes_nothing(data, tmp_path, capsys):
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert main(["run", *words, "--overwrite", "--batch", "500"]) == 2
     assert main(["run", *words, "--overwrite", "--model", "conv_net"]) == 2
+    assert main(["run", *words, "--overwrite", "--augment", "crop_flip"]) == 2  # in the first step
     mine.unlink()
     assert main(["run", *words, "--overwrite"]) == 2
     assert main(["run", *words, "--resume"]) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 4
+    assert said.count("\n") == 5
     assert "There is no file" in said
     assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+def test_overwriting_leaves_what_is_no_run_and_what_people_made(data, tmp_path):
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "thesis.png").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"holds figures and no run \(run\.yaml\)"):
+        SHORT.execute(tmp_path, progress=False, data=data, overwrite=True)
+    assert (figures / "thesis.png").read_bytes() == b"mine"
+    out, short = tmp_path / "run", replace(SHORT, training=replace(SHORT.training, epochs=1))
+    short.execute(out, progress=False, data=data, figures=False)
+    for number in (1, 2):
+        (out / "audit").mkdir()
+        (out / "audit" / "next.csv").write_text(f"decided {number}")
+        short.execute(out, progress=False, data=data, overwrite=True, figures=False)
+        assert (out / f"audit-{number}" / "next.csv").read_text() == f"decided {number}"
+    assert not (out / "audit").exists()
+
+
+def test_nothing_goes_on_from_other_samples_or_from_what_nobody_knows(data, tmp_path, monkeypatch):
+    stopped_after(2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        SHORT.execute(tmp_path, progress=False, data=data)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="made with other samples than this data set gives now"):
+        SHORT.execute(tmp_path, progress=False, data=replace(data, std=2 * data.std), resume=True)
+    (tmp_path / "run.yaml").unlink()
+    with pytest.raises(ValueError, match=r"holds checkpoints and no run\.yaml"):
+        SHORT.execute(tmp_path, progress=False, data=data, resume=True)
+
+
+def test_what_was_told_is_not_told_again_after_an_interruption(data, tmp_path, monkeypatch):
+    wrong = replace(data.clean, labels=(data.clean.labels + 1) % 10)
+    data = replace(data, clean=wrong)
+    run = replace(SHORT, method=CrossEntropy(), training=replace(SHORT.training, epochs=8))
+    with pytest.warns(Notice, match="clean set looks wrong"):
+        run.execute(tmp_path / "whole", progress=False, data=data)
+    stopped_after(5, monkeypatch)
+    with pytest.raises(KeyboardInterrupt), pytest.warns(Notice, match="clean set looks wrong"):
+        run.execute(tmp_path / "parts", progress=False, data=data)
+    monkeypatch.undo()
+    run.execute(tmp_path / "parts", progress=False, data=data, resume=True)
+    rows = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "parts")]
+    assert rows[0] == rows[1]
+
+
+def stopped_after(epochs, monkeypatch):
+    """Runs end, as if they were killed, once so many epochs are saved."""
+    written = RunFolder.write_metrics
+
+    def dying(self, history):
+        written(self, history)
+        if len(history) == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_metrics", dying)
 
 
 # --- numbers --------------------------------------------------------------------------------

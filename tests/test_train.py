@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from l2b.checkpoint import Place
 from l2b.datasets.arrays import Arrays
 from l2b.engines import LastLayer
 from l2b.evaluate import evaluate
-from l2b.experiment import Run
+from l2b.experiment import Run, accuracies
 from l2b.files import read_tree, write_tree
 from l2b.folder import RunFolder
 from l2b.methods import Method
@@ -419,3 +420,13 @@ def test_optimisers_are_checked_before_use():
     with pytest.raises(ValueError, match="lr must be positive"):
         Optimiser(lr=-1)
     assert Optimiser(kind="AdamW", lr=1e-3).build(Mlp().build((2,), 2).parameters())
+
+
+def test_masks_without_a_test_set_have_no_dice_but_say_so():
+    outcome = SimpleNamespace(history=[{"epoch": 0, "train_loss": 1.0}], chosen_epoch=None)
+    found = accuracies(outcome, masks=True)
+    assert {key for key in found if key.endswith("dice")} == {
+        "last_dice", "best_dice", "chosen_dice",
+    }  # fmt: skip
+    assert set(found.values()) == {None}
+    assert "last_dice" not in accuracies(outcome, masks=False)

@@ -221,6 +221,8 @@ def _unpack(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _theory(options: argparse.Namespace, rest: list[str]) -> int:
     if rest or options.weights:
+        if options.out is not None:
+            raise ValueError("--out has no effect where a step size is advised: leave it away.")
         from l2b.config import parse
         from l2b.experiment import Run, step_size_advice
 
@@ -299,9 +301,13 @@ def _print_record(record: dict, out: Path) -> None:
     measure = record["judged_by"]
     if record.get("noise_dice") is not None:
         print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
+    if record["remark"]:
+        print(f"  {record['remark']}")
     for key in ("last", "chosen", "best"):
         value = record[f"{key}_{measure}"]
-        shown = "–" if value is None else f"{value:.2%}"
+        aside = key == "chosen" and not record["validation_samples"]
+        why = "  (no clean sample was kept aside to choose by)" if aside else ""
+        shown = f"–{why}" if value is None else f"{value:.2%}"
         if value is not None and measure in BESIDE:
             said, other = BESIDE[measure]
             shown += f"  ({said} {record[f'{key}_{other}']:.2%})"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-MASKS = "masks"
+MASKS, PRESET = "masks", "quick"
 Progress = Callable[[argparse.Namespace], bool]
 
 
@@ -33,7 +33,7 @@ def add_commands(commands: Any, progress: Progress, words: Sequence[str]) -> lis
         )
         parser.add_argument("name", nargs="?", metavar="NAME")
         parser.add_argument("-h", "--help", action="store_true", help="add a NAME for its settings")
-        parser.add_argument("--preset", default="quick", help="quick (the default), cpu or paper")
+        parser.add_argument("--preset", default=PRESET, help="quick (the default), cpu or paper")
         parser.add_argument("--seeds", type=int, help="how many (default: the preset's)")
         _shared(parser)
         parser.set_defaults(command=_figure, kind=kind, parser=parser)
@@ -119,6 +119,10 @@ def _masks(options: argparse.Namespace, rest: list[str]) -> int:
     if options.help:
         parser.print_help()
         return 0
+    given = {"preset": options.preset != PRESET, "seeds": options.seeds, "workers": options.workers}
+    idle = [name for name, said in given.items() if said]
+    if idle:
+        raise ValueError(f"--{idle[0]} has no effect here: a finished run is drawn.")
     found = parser.parse_args(rest)
     from l2b.mask_figure import masks_figure
 

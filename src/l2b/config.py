@@ -11,7 +11,8 @@ import difflib
 import inspect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from docstring_parser import parse as parse_docstring
@@ -71,6 +72,9 @@ def encode(value: Any) -> Any:
 def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
     """Settings from command-line words, over those of a YAML text.
 
+    A word that names another method, data set or the like than the text does replaces it as a
+    whole: what the text sets below that name is of the other one.
+
     Args:
         cls: the dataclass of the settings.
         args: words such as ``--noise.rate 0.4`` or ``--method=l2b``.
@@ -79,9 +83,11 @@ def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
     Raises:
         ValueError: with one clear line on unknown names or wrong values.
     """
-    pairs = _pairs([*_as_arguments(text), *args])
+    pairs = _all_pairs(cls, args, text)
     leaves = _chosen_leaves(cls, pairs)
-    resolved = [(_resolve(key, leaves), value) for key, value in pairs]
+    hints = {leaf.path: leaf.hint for leaf in leaves}
+    paths = [(_resolve(key, leaves), value) for key, value in pairs]
+    resolved = [(path, _null(value, hints[path])) for path, value in paths]
     parser = settings_parser(leaves)
     try:
         found = parser.parse_args([f"--{path}={value}" for path, value in resolved])
@@ -97,7 +103,7 @@ def said(cls: type, args: Sequence[str], text: str = "") -> set[str]:
     Raises:
         ValueError: on unknown names.
     """
-    leaves = _chosen_leaves(cls, _pairs([*_as_arguments(text), *args]))
+    leaves = _chosen_leaves(cls, _all_pairs(cls, args, text))
     return {_resolve(key, leaves) for key, _ in _pairs(args)}
 
 
@@ -120,19 +126,40 @@ def chosen_leaves(cls: type, args: Sequence[str]) -> list[Leaf]:
     return _chosen_leaves(cls, _pairs(args))
 
 
+def _all_pairs(cls: type, args: Sequence[str], text: str) -> list[tuple[str, str]]:
+    """What the text says and the words do not replace, then the words."""
+    written, typed = _pairs(_as_arguments(text)), _pairs(args)
+    before, after = _chosen_names(cls, written), _chosen_names(cls, [*written, *typed])
+    other = [name for name in before if after.get(name, before[name]) != before[name]]
+    below = tuple(name.removesuffix("name") for name in other)
+    kept = [pair for pair in written if not pair[0].startswith(below)] if below else written
+    return [*kept, *typed]
+
+
+def _null(value: str, hint: Any) -> str:
+    """`none` as YAML spells it, for settings that may be none and are no text."""
+    kinds = get_args(hint)
+    optional = NoneType in kinds and not {str, Path} & set(kinds)
+    return "null" if optional and value.lower() == "none" else value
+
+
 def _chosen_leaves(cls: type, said: list[tuple[str, str]]) -> list[Leaf]:
+    return list(_leaves(cls, "", None, _chosen_names(cls, said)))
+
+
+def _chosen_names(cls: type, said: list[tuple[str, str]]) -> dict[str, str]:
+    """The names that are said, by their paths, such as method.name."""
     # A name decides which settings exist below it, so names are settled from the top down.
     names_said: dict[str, str] = {}
     while True:
-        leaves = list(_leaves(cls, "", None, names_said))
-        families = [leaf for leaf in leaves if leaf.family]
+        families = [leaf for leaf in _leaves(cls, "", None, names_said) if leaf.family]
         before = dict(names_said)
         for key, value in said:
             path = _match(key, families)
             if path is not None:
                 names_said[path] = value
         if names_said == before:
-            return leaves
+            return names_said
 
 
 def _leaves(cls: type, prefix: str, default: Any, chosen: dict[str, str]) -> Iterator[Leaf]:
@@ -274,8 +301,7 @@ def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict) and value and key != "options":
             yield from _flatten(value, f"{prefix}{key}.")
         else:
-            plain = isinstance(value, str) and not value.strip().startswith(("{", "["))
-            yield f"{prefix}{key}", str(value) if plain else _scalar(value)
+            yield f"{prefix}{key}", value if isinstance(value, str) else _scalar(value)
 
 
 def _scalar(value: Any) -> str:

@@ -26,6 +26,7 @@ from l2b.models import Model
 from l2b.models.auto import Auto
 from l2b.noise import Noise
 from l2b.noise.symmetric import Symmetric
+from l2b.notices import no_notices
 from l2b.quality import judged_by_checked
 from l2b.report import run_figures
 from l2b.streams import stream_seed
@@ -143,7 +144,13 @@ class Run:
                 "A run cannot both go on (--resume) and be replaced (--overwrite): choose one."
             )
         if not resume:  # nothing is removed or written for a run that cannot begin
-            check(data, self.model, self.method, self.training, seed=self.seed)
+            with no_notices():  # the run itself says them
+                check(data, self.model, self.method, self.training, seed=self.seed)
+        elif folder.read_config() is None and folder.checkpoints.places():
+            raise ValueError(
+                f"{folder.path} holds checkpoints and no run.yaml, which says what they are of: "
+                "nothing can go on from them. Choose another --out."
+            )
         folder.open(resume=resume, overwrite=overwrite)
         there = folder.read_config()
         if resume and there is not None and load(Run, there) != load(Run, dump(self)):
@@ -163,7 +170,7 @@ class Run:
             **({"noise_dice": data.noise_dice} if data.masks else {}),
             "seed": self.seed,
             "judged_by": measure(data),
-            **accuracies(outcome),
+            **accuracies(outcome, masks=data.masks),
             **volume_scores(data, outcome),
             "train_samples": len(data.train),
             "clean_samples": len(data.clean),
@@ -193,7 +200,7 @@ class Result:
     record: dict[str, Any]
 
 
-def accuracies(outcome: Outcome) -> dict[str, Any]:
+def accuracies(outcome: Outcome, *, masks: bool) -> dict[str, Any]:
     """Test accuracy (of masks, Dice too) at the last, the best and the chosen epoch.
 
     All are fractions. The chosen epoch is the one that is best on clean validation, by the
@@ -202,7 +209,6 @@ def accuracies(outcome: Outcome) -> dict[str, Any]:
     """
     history, chosen = outcome.history, outcome.chosen_epoch
     found: dict[str, Any] = {"chosen_epoch": None if chosen is None else chosen + 1}
-    masks = any("test_dice" in row for row in history)
     for key in (*(("dice",) if masks else ()), "accuracy", "balanced_accuracy"):
         curve = [row[f"test_{key}"] for row in history if f"test_{key}" in row]
         found[f"last_{key}"] = curve[-1] if curve else None
@@ -257,6 +263,10 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
             f"{run.class_weight}, which draws them by class: leave it at none."
         )
     data = run.prepare()
+    if data.masks:
+        raise ValueError(
+            "The step size is known for one label per sample, not for masks: see docs/theory.md."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(run.seed, "initialise", "main"))
         module = run.model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))

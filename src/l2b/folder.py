@@ -1,5 +1,6 @@
 """The folder of one run: what lies where, written so that a crash loses nothing."""
 
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ OWN = (
     "checkpoints", "result.json", "metrics.jsonl", "model.safetensors", "chosen.safetensors",
     "ledger.safetensors", "figures", "tensorboard", "run.yaml",
 )  # fmt: skip
+
+AUDIT = "audit"  # folder of what an audit found
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class RunFolder:
                     f"{self.path} is not empty: choose another --out, continue that run with "
                     "--resume, or replace it with --overwrite."
                 )
+            self._refuse_foreign()
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         remove_partial(self.path)
@@ -72,8 +76,22 @@ class RunFolder:
         probe.touch()
         probe.unlink()
 
+    def _refuse_foreign(self) -> None:
+        """Files that are called like a run's may be somebody's, where there is no run."""
+        found = [name for name in OWN if (self.path / name).exists()]
+        if found and not (self.path / "run.yaml").exists():
+            raise FileExistsError(
+                f"{self.path} holds {found[0]} and no run (run.yaml), so nothing there is "
+                "replaced: choose another --out, or remove it yourself."
+            )
+
     def _clear(self) -> None:
-        """Remove the files of a run, and nothing else."""
+        """Remove the files of a run; its audit, which people edit, steps aside."""
+        audit = self.path / AUDIT
+        if audit.is_dir():
+            numbers = itertools.count(1)
+            former = (self.path / f"{AUDIT}-{number}" for number in numbers)
+            audit.rename(next(path for path in former if not path.exists()))
         for name in OWN:
             found = self.path / name
             if found.is_dir() and not found.is_symlink():

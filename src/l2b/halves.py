@@ -33,19 +33,28 @@ class Halves:
 
     Attributes:
         second: whether each clean sample is in the second half, [N], on the CPU.
-        whole: whether both halves hold every class.
+        whole: whether both halves hold every class; of masks, a patient.
+        least: samples that a part of a batch must have.
     """
 
-    def __init__(self, labels: Tensor) -> None:
+    def __init__(self, labels: Tensor, patients: Tensor | None = None) -> None:
         """Divide the clean set.
 
         Args:
-            labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], which are
-                divided in their order.
+            labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], of which
+                classes are not looked at.
+            patients: whom each mask belongs to, [N], who stay whole; None takes every mask for
+                itself.
         """
+        # Looking at a batch's half must not make a GPU wait more than once.
+        labels = labels.cpu()
+        self.least = 1
         if labels.ndim > 1:
-            labels = torch.zeros_like(labels.flatten(1)[:, 0])
-        labels = labels.cpu()  # looking at a batch's half must not make a GPU wait more than once
+            owners = torch.arange(len(labels)) if patients is None else patients.cpu()
+            number = owners.unique(return_inverse=True)[1]
+            self.second, self.whole = number % 2 == 1, int(number.max()) > 0
+            return
+        self.least = 2
         self.second = torch.zeros_like(labels, dtype=torch.bool)
         self.whole = int(labels.unique(return_counts=True)[1].min()) > 1
         for k in labels.unique().tolist():
@@ -56,8 +65,10 @@ class Halves:
     def split(self, clean: Batch, epoch: int) -> Split:
         """The part of a clean batch to weigh by, and the part to train on.
 
-        A batch that happens to lie in one half serves as both. With several processes it is
-        the whole batch that is split, and each of them takes its share of either part.
+        A batch that happens to lie in one half serves as both, and so does one of which a part
+        would be a single sample: batch norm has no variance of that (a mask has its pixels).
+        With several processes it is the whole batch that is split, and each of them takes its
+        share of either part.
 
         Args:
             clean: a clean batch; its index counts within the clean set.
@@ -65,7 +76,7 @@ class Halves:
         """
         whole = _everyones(clean)
         second = self.second[whole.index.cpu()]
-        if second.all() or not second.any():
+        if min(int(second.sum()), int((~second).sum())) < self.least:
             return Split(clean, clean, 1.0)
         weighing = second if epoch % 2 == 0 else ~second
         device = whole.index.device

@@ -24,7 +24,8 @@ class StepRecord:
             is plain training, [n, *pixels].
         beta: weight of the pseudo-label, likewise, [n, *pixels].
         pseudo: pseudo-label as a class, [n, *pixels].
-        loss: cross-entropy towards the observed label before the step, in nats, [n, *pixels].
+        loss: cross-entropy towards the observed label before the step (after it, where the step
+            is on clean samples alone), in nats, [n, *pixels].
     """
 
     index: Tensor

@@ -22,6 +22,7 @@ from l2b.methods import Method, Task
 from l2b.metrics import mask_telemetry, weight_telemetry
 from l2b.models import Model
 from l2b.network import Network
+from l2b.notices import notice
 from l2b.overlap import Ignored
 from l2b.signals import Stopped
 from l2b.streams import stream_seed
@@ -110,6 +111,11 @@ class Loop:
         if epoch + 1 < self.training.epochs and collectives.anywhere(self.asked()):
             raise Stopped(f"stopped after epoch {epoch + 1} as asked; everything is saved")
 
+    def try_step(self) -> None:
+        """Take the first step of the run; of no use for anything else afterwards."""
+        self.learner.begin_epoch(0)
+        self._step(*next(iter(self.feed.epoch(0, 0))))
+
     def _begin(self, epoch: int) -> None:
         if epoch == 0:
             self.watch.clean.start = self._judged(self.data.clean)["loss"]
@@ -122,7 +128,8 @@ class Loop:
         # The epoch's beginning was done again above, so that what it sets up is there.
         self.learner.load_state_dict(self.within["learner"])
         self.log.load_state_dict(self.within["log"], self.tracker.device)
-        self.watch.broken, self.within = self.within["broken"], None
+        self.watch.load_state_dict(self.within["watch"])
+        self.within = None
 
     def _after_step(self, epoch: int, done: int) -> None:
         """Look at what steps left, save if it is time, stop if asked."""
@@ -222,7 +229,7 @@ class Loop:
         if chosen_epoch(self.history, measure(self.data)) == epoch:
             folder.write_model(self.learner.network.module, "chosen")
         folder.checkpoints.write_row(epoch, row)
-        state = {**self._state(), "history": self.history, "clean_start": self.watch.clean.start}
+        state = {**self._state(), "history": self.history}
         folder.checkpoints.write(Place(epoch + 1, 0), state, keep=self.training.keep)
         folder.write_metrics(self.history)
 
@@ -237,8 +244,9 @@ class Loop:
     def _state(self) -> dict[str, Any]:
         return {
             "learner": self.learner.state_dict(),
-            "broken": self.watch.broken,
+            "watch": self.watch.state_dict(),
             "noise_hash": self.data.noise_hash,
+            "scale": [self.data.mean, self.data.std],
         }
 
     def restore(self) -> None:
@@ -253,20 +261,27 @@ class Loop:
         between = checkpoints.read(Place(epoch, 0)) if epoch else None
         self.within = checkpoints.read(Place(epoch, step)) if step else None
         for state in (between, self.within):
-            if state is not None and state["noise_hash"] != self.data.noise_hash:
-                raise ValueError(
-                    "The checkpoint was made with other labels than this data set gives now: the "
-                    "files or the noise changed. Resume with the original data, or start afresh."
-                )
+            if state is not None:
+                self._refuse_other_data(state)
         if between is not None:
             self.learner.load_state_dict(between["learner"])
-            self.history, self.watch.broken = between["history"], between["broken"]
-            self.watch.clean.start = between["clean_start"]
+            self.history = between["history"]
+            self.watch.load_state_dict(between["watch"])
         if first:
             self.folder.write_metrics(self.history)  # a kill may have come before they were
         if self.ledger is not None:
             for number, row in checkpoints.rows(epoch):
                 self.ledger.put(number, row)
+
+    def _refuse_other_data(self, state: dict[str, Any]) -> None:
+        scale = zip(state["scale"], (self.data.mean, self.data.std), strict=True)
+        same = all(torch.equal(then.cpu(), now.cpu()) for then, now in scale)
+        other = "labels" if state["noise_hash"] != self.data.noise_hash else "samples"
+        if other == "labels" or not same:
+            raise ValueError(
+                f"The checkpoint was made with other {other} than this data set gives now: the "
+                "files or the noise changed. Resume with the original data, or start afresh."
+            )
 
     def close(self) -> Ledger:
         """End the trackers and return the whole ledger."""
@@ -312,6 +327,12 @@ def _check_fit(method: Method, data: Data, training: Training) -> None:
         raise ValueError(
             f"{name_of(method)} needs one label per sample, and this data has a mask for each: "
             "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
+        )
+    if training.extra_clean_step and method.asks_clean:
+        notice(
+            f"{name_of(method)} judges epochs by the clean samples, and training.extra_clean_step "
+            "trains on them, so that every epoch seems better than the last: an automatic warm-up "
+            "then never ends. Set --method.warmup to a number, or leave the step out."
         )
     if not isinstance(training.overlap, Ignored) and not method.takes_overlap:
         raise ValueError(

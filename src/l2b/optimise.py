@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn, optim
 
 from l2b.catalog import unknown
 
+OTHERWISE = "LBFGS", "SparseAdam"  # of torch.optim; they ask for several passes, sparse gradients
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """Any optimiser of `torch.optim`.
+    """Any optimiser of `torch.optim` that takes one dense gradient a step.
 
     Attributes:
         kind: its class name there, such as SGD, Adam or AdamW.
@@ -35,6 +38,7 @@ class Optimiser:
             if inspect.isclass(found)
             and issubclass(found, optim.Optimizer)
             and found is not optim.Optimizer
+            and name not in OTHERWISE
         ]
         if self.kind not in kinds:
             raise ValueError(unknown("optimiser", self.kind, kinds))
@@ -47,6 +51,14 @@ class Optimiser:
         for option in self.options:
             if option not in known:
                 raise ValueError(unknown(f"{self.kind} option", option, known))
+        try:
+            self.build([nn.Parameter(torch.zeros(1, 1))])
+        except Exception as error:  # whatever an optimiser makes of a wrong value
+            line = " ".join(str(error).split())
+            raise ValueError(
+                f"optimiser.options {self.options} do not suit {self.kind} ({line[:200]}): see its "
+                "arguments in torch.optim."
+            ) from error
 
     def build(self, parameters: Iterable[nn.Parameter]) -> optim.Optimizer:
         """The optimiser of these parameters."""
@@ -93,9 +105,17 @@ class Steps(Schedule):
     at: tuple[float, ...] = (0.5, 0.75)
     factor: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Refuse epochs in the place of shares, and factors that turn steps round."""
+        if not all(0 < share < 1 for share in self.at) or not self.factor > 0:
+            raise ValueError(
+                f"Steps needs shares of the run in (0, 1) as at, and factor > 0, got {self.at} and "
+                f"{self.factor}: the first epoch of a step divided by their number is its share."
+            )
+
     def __call__(self, epoch: int, epochs: int) -> float:
         """Factor to the number of shares that have passed."""
-        return self.factor ** sum(epoch >= share * epochs for share in self.at)
+        return self.factor ** sum(epoch >= share * epochs - 1e-9 for share in self.at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +127,14 @@ class Hyperbolic(Schedule):
     """
 
     half: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse a length that has no meaning."""
+        if not self.half > 0:
+            raise ValueError(
+                f"Hyperbolic needs half > 0, got {self.half}: after so many epochs half of the "
+                "learning rate is left."
+            )
 
     def __call__(self, epoch: int, epochs: int) -> float:
         """Half / (epoch + half)."""

@@ -96,13 +96,17 @@ def fit(
 
 
 def check(data: Data, model: Model, method: Method, training: Training, *, seed: int) -> None:
-    """Refuse what `fit` would refuse before its first step; writes nothing.
+    """Refuse what `fit` would refuse up to its first step, which is tried; writes nothing.
+
+    With several processes, whose steps are common, no step is tried.
 
     Raises:
         ValueError: if data, model, method and training do not fit together.
     """
     with _undisturbed(training, data):
-        Loop(data, model, method, replace(training, tensorboard=False), seed, None)
+        loop = Loop(data, model, method, replace(training, tensorboard=False), seed, None)
+        if collectives.ranks() == 1:
+            loop.try_step()
 
 
 @contextmanager

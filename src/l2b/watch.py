@@ -45,6 +45,20 @@ class Watch:
         self.clean = CleanSetGuard(data.clean.labels, data.class_weights)
         self.told_silent = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know."""
+        return {
+            "broken": self.broken,
+            "clean_start": self.clean.start,
+            "told": self.clean.told,
+            "told_silent": self.told_silent,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self.broken, self.told_silent = state["broken"], state["told_silent"]
+        self.clean.start, self.clean.told = state["clean_start"], state["told"]
+
     def look(self, epoch: int, log: EpochLog, steps: int) -> None:
         """Count steps whose gradient was not finite; end the run if there are too many.
 

@@ -11,8 +11,8 @@ from l2b.audit.summary import summarise
 from l2b.audit.table import AuditTable, write_table
 from l2b.datasets import Source
 from l2b.files import write_json
+from l2b.folder import AUDIT as FOLDER
 
-FOLDER = "audit"  # in the run's folder
 PAIRS_SAID = 5
 
 

@@ -96,6 +96,11 @@ class Method(ABC):
         """Whether ``training.overlap`` has a place in its loss."""
         return self.takes_masks
 
+    @property
+    def asks_clean(self) -> bool:
+        """Whether it judges its epochs by clean samples, which then must not be trained on."""
+        return False
+
     @abstractmethod
     def build(self, task: Task) -> Learner:
         """A learner at its start."""
@@ -202,6 +207,32 @@ def first_part(method: Method, share: float, epochs: int, *, parts: int = 2) -> 
             f"them: the last is left out. Train for {parts} epochs or more."
         )
     return max(1, min(round(share * epochs), epochs - parts + 1))
+
+
+def anew(epoch: int, first: int, end: int, epochs: int) -> int:
+    """The epoch of the schedule in a part of a run that has the whole schedule.
+
+    Args:
+        epoch: at hand, from 0.
+        first: epoch of the part.
+        end: the epoch after its last.
+        epochs: of the run, and so of the schedule.
+    """
+    return (epoch - first) * epochs // max(1, end - first)
+
+
+def told_warm_up(warmup: int | str, epochs: int) -> None:
+    """Say that a run is all warm-up, if it is; of one or two epochs nobody expects more.
+
+    Args:
+        warmup: epochs of plain training that come first, or "auto".
+        epochs: of the run.
+    """
+    if isinstance(warmup, int) and warmup >= epochs > 2:
+        notice(
+            f"method.warmup takes {warmup} epochs and the run has {epochs}: all of it is plain "
+            "training. Train longer, or set --method.warmup lower."
+        )
 
 
 def descend_clean(network: Network, clean: Batch, share: float = 1.0) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, first_part, plain_record
+from l2b.methods.base import Learner, Method, Task, anew, first_part, plain_record
 from l2b.network import Network
 from l2b.types import Batch
 
@@ -86,9 +86,8 @@ class CleanlabPruneLearner(Learner):
             self.kept = self._without_issues()
         networks = self.fold if epoch < self.turn else [self.final]
         self.network = networks[0]
-        share = (epoch - first) / max(1, count - first)
         for network in networks:
-            network.begin_epoch(int(share * self.task.epochs))
+            network.begin_epoch(anew(epoch, first, count, self.task.epochs))
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step of every fold's network, or of the final one."""

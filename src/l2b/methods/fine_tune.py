@@ -5,7 +5,7 @@ from typing import Any
 
 from l2b.best_epoch import BestEpoch
 from l2b.ledger import StepRecord
-from l2b.methods.base import Learner, Method, Task, clean_step, first_part
+from l2b.methods.base import Learner, Method, Task, anew, clean_step, first_part
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
@@ -31,6 +31,16 @@ class FineTune(Method):
                 f"FineTune needs 0 < noisy_share < 1, got {self.noisy_share}: at 0 it is "
                 "clean_only, at 1 it is cross_entropy."
             )
+        if not self.lr_factor > 0:
+            raise ValueError(
+                f"FineTune needs lr_factor > 0, got {self.lr_factor}: it multiplies the learning "
+                "rate."
+            )
+
+    @property
+    def asks_clean(self) -> bool:
+        """Yes: they say which noisy epoch comes back."""
+        return True
 
     def build(self, task: Task) -> Learner:
         """A learner in two parts."""
@@ -40,11 +50,11 @@ class FineTune(Method):
 class FineTuneLearner(CrossEntropyLearner):
     """Cross-entropy on the noisy set, then on the clean set from the best epoch."""
 
-    def __init__(self, method: FineTune, task: Task) -> None:
-        """Start with the noisy part."""
+    def __init__(self, method: FineTune, task: Task, turn: int | None = None) -> None:
+        """Start with the noisy part, of so many epochs, or as many as the method says."""
         super().__init__(task)
         self.method = method
-        self.turn = first_part(method, method.noisy_share, task.epochs)
+        self.turn = turn or first_part(method, method.noisy_share, task.epochs)
         self.tuning = False
         self.best = BestEpoch()
 
@@ -56,9 +66,8 @@ class FineTuneLearner(CrossEntropyLearner):
         if epoch == self.turn:
             self.best.bring_back(self.network.module)
         if self.tuning:
-            # The schedule starts anew, over the epochs that are left.
-            share = (epoch - self.turn) / max(1, self.task.epochs - self.turn)
-            self.network.begin_epoch(int(share * self.task.epochs), self.method.lr_factor)
+            epochs = self.task.epochs
+            self.network.begin_epoch(anew(epoch, self.turn, epochs, epochs), self.method.lr_factor)
         else:
             self.network.begin_epoch(epoch)
 

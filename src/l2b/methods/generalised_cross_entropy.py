@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l2b.methods.base import Learner, NoisyOnly, Plain, Task
+from l2b.methods.base import Learner, NoisyOnly, Plain, Task, told_warm_up
 from l2b.types import Batch
 
 
@@ -38,6 +38,7 @@ class GeneralisedCrossEntropy(NoisyOnly):
 
     def build(self, task: Task) -> Learner:
         """A learner with that loss."""
+        told_warm_up(self.warmup, task.epochs)
         return GeneralisedCrossEntropyLearner(self, task)
 
 

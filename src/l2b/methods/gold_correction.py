@@ -9,7 +9,7 @@ from torch import Tensor
 from l2b.evaluate import predict_pool
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, first_part, mean_loss, plain_record
+from l2b.methods.base import Learner, Method, Task, anew, first_part, mean_loss, plain_record
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
@@ -45,6 +45,11 @@ class GoldCorrection(Method):
                 "weight would train away from the checked labels."
             )
 
+    @property
+    def asks_clean(self) -> bool:
+        """Yes: they say how labels go wrong."""
+        return True
+
     def build(self, task: Task) -> Learner:
         """A learner with two networks, one after the other."""
         return GoldCorrectionLearner(self, task)
@@ -72,8 +77,7 @@ class GoldCorrectionLearner(Learner):
             self.matrix = transition_matrix(self.noisy, self.task)
         if epoch >= self.turn:
             self.network = self.fresh
-        share = (epoch - first) / max(1, count - first)
-        self.network.begin_epoch(int(share * self.task.epochs))
+        self.network.begin_epoch(anew(epoch, first, count, self.task.epochs))
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step of the part at hand."""

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b.catalog import name_of
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import (
     Learner,
     Method,
     Task,
+    anew,
     clean_step,
     first_part,
     mean_loss,
@@ -57,6 +59,11 @@ class GoldPosterior(Method):
                 f"{self.noisy_share} and {self.clean_share}: what is left is for learning from "
                 "both together."
             )
+        if not getattr(self.pseudo, "soft", False):
+            raise ValueError(
+                f"GoldPosterior needs soft pseudo-labels, got {name_of(self.pseudo)} with classes "
+                "alone: set --method.pseudo.soft true, of moving_average, temporal or views."
+            )
         if not self.clean_weight >= 0:
             raise ValueError(
                 f"GoldPosterior needs clean_weight >= 0, got {self.clean_weight}: a negative "
@@ -66,6 +73,11 @@ class GoldPosterior(Method):
     @property
     def _both(self) -> float:
         return self.noisy_share + self.clean_share
+
+    @property
+    def asks_clean(self) -> bool:
+        """Yes: they say which noisy epoch comes back, and how labels go wrong."""
+        return True
 
     def build(self, task: Task) -> Learner:
         """A learner in three parts."""
@@ -84,8 +96,7 @@ class GoldPosteriorLearner(Learner):
         self.second = self.first + max(
             1, min(round(method.clean_share * task.epochs), task.epochs - self.first - 1)
         )
-        share = min(0.99, self.first / task.epochs)
-        self.noisy = FineTuneLearner(FineTune(noisy_share=share), task)
+        self.noisy = FineTuneLearner(FineTune(), task, turn=self.first)
         self.network = self.noisy.network
         self.matrix = torch.eye(len(task.data.classes), device=task.data.train.labels.device)
         self.pseudo = self._source()
@@ -102,8 +113,7 @@ class GoldPosteriorLearner(Learner):
             self.matrix = transition_matrix(self.noisy, self.task) + FLOOR
             self.matrix /= self.matrix.sum(dim=1, keepdim=True)
             self.pseudo = self._source()
-        share = (epoch - self.first) / max(1, self.task.epochs - self.first)
-        self.network.begin_epoch(int(share * self.task.epochs))
+        self.network.begin_epoch(anew(epoch, self.first, self.task.epochs, self.task.epochs))
 
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One step of the part at hand."""

@@ -25,6 +25,7 @@ from l2b.methods.base import (
     mean_loss,
     plain_record,
     plain_step,
+    told_warm_up,
 )
 from l2b.methods.mixup import Blends
 from l2b.normalise import Normaliser, PositiveShare
@@ -62,7 +63,8 @@ class L2B(Method):
             published. It is on the scale of the noisy batch, whose weights sum to 1.
         cross_fit: where clean samples are trained on, train on one half of them and weigh by the
             other, swapped every epoch, so that fitted samples do not silence the clean gradient.
-            Not done where a class has a single clean sample, which only one half could have.
+            Not done where a class has a single clean sample, which only one half could have; of
+            masks, where there is one clean patient.
         mixup: a of the Beta(a, a) of mixup (Zhang et al. 2018); 0, as published, for none. Samples
             are weighed as they are, and learned in blends of two: λx_i + (1 − λ)x_j towards
             λ(α_i y_i + β_i ŷ_i) + (1 − λ)(α_j y_j + β_j ŷ_j), for one more pass a step. With 1 it
@@ -113,8 +115,14 @@ class L2B(Method):
         """With a clean term or a clean start; as published, clean samples only steer."""
         return self.clean_weight > 0 or (self.start == "clean" and self.warmup != 0)
 
+    @property
+    def asks_clean(self) -> bool:
+        """Whether the clean samples end the warm-up."""
+        return self.warmup == "auto" and self.start == "noisy"
+
     def build(self, task: Task) -> Learner:
         """A learner that weighs every batch."""
+        told_warm_up(self.warmup, task.epochs)
         if task.data.masks and isinstance(self.normalise, PositiveShare):
             notice(
                 "On masks, one unit of weight for all pixels of a batch (Eq. 9) lets training "
@@ -148,7 +156,7 @@ class L2BLearner(Learner):
         self.gradient = CleanGradient(method.amortise)
         remembered = method.amortise.weights_every > 1
         self.memory = WeightMemory(len(task.data.train) if remembered else 0)
-        halves = Halves(task.data.clean.labels) if method.cross_fit and method.fits_clean else None
+        halves = _halves(task) if method.cross_fit and method.fits_clean else None
         self.halves = halves if halves and halves.whole else None
         self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
         self.task, self.best = task, BestEpoch()
@@ -286,6 +294,12 @@ class L2BLearner(Learner):
                 index=batch.index,
             )
         return full_precision(z), weights
+
+
+def _halves(task: Task) -> Halves:
+    clean = task.data.clean
+    cases = clean.cases
+    return Halves(clean.labels, None if cases is None else cases.patient[cases.of])
 
 
 def _weighed(record: StepRecord, weights: Weights) -> StepRecord:

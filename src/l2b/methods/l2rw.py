@@ -33,6 +33,11 @@ class L2RW(Method):
         return False
 
     @property
+    def asks_clean(self) -> bool:
+        """Whether the clean samples end the warm-up."""
+        return self.spelled_out.asks_clean
+
+    @property
     def spelled_out(self) -> L2B:
         """The same as L2B with its pseudo-labels shut out."""
         return L2B(

@@ -13,7 +13,14 @@ from l2b.engines import Engine, Forward, LastLayer
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_step, posterior_record
+from l2b.methods.base import (
+    Learner,
+    Method,
+    Task,
+    plain_step,
+    posterior_record,
+    told_warm_up,
+)
 from l2b.types import Batch
 
 
@@ -63,6 +70,7 @@ class Mlc(Method):
 
     def build(self, task: Task) -> Learner:
         """A learner with a correcting network beside its own."""
+        told_warm_up(self.warmup, task.epochs)
         return MlcLearner(self, task)
 
 

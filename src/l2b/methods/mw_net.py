@@ -11,7 +11,7 @@ from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record, plain_step
+from l2b.methods.base import Learner, Method, Task, plain_record, plain_step, told_warm_up
 from l2b.scores import candidate_score
 from l2b.types import Batch
 
@@ -60,6 +60,7 @@ class MwNet(Method):
 
     def build(self, task: Task) -> Learner:
         """A learner with a weighing network beside its own."""
+        told_warm_up(self.warmup, task.epochs)
         return MwNetLearner(self, task)
 
 
