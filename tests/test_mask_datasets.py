@@ -18,6 +18,7 @@ from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.hippocampus import Hippocampus
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import Promise12
+from l2b.drawn_masks import image_sizes
 from l2b.experiment import Run
 from l2b.loop import Loop
 from l2b.mask_figure import _seen, masks_figure
@@ -352,6 +353,11 @@ def picture(seed, size=(40, 30)):
 
 @pytest.fixture
 def folder(tmp_path):
+    """Eight pictures of four patients, drawn by two annotators."""
+    return written_folder(tmp_path)
+
+
+def written_folder(tmp_path):
     for name in ("images", "masks", "masks_second"):
         (tmp_path / name).mkdir()
     for k in range(8):
@@ -401,6 +407,124 @@ def test_pictures_of_many_classes(folder):
     assert set(source.train.labels.unique().tolist()) == {0, 1, 2}
 
 
+def test_a_list_trusts_nobody_whom_it_does_not_name(folder):
+    for kind, ending in (("images", "jpg"), ("masks", "png"), ("masks_second", "png")):
+        for old, new in (("p0_0", "scan"), ("p0_1", "scan.2")):
+            path = folder / kind / f"{old}.{ending}"
+            path.rename(folder / kind / f"{new}.{ending}")
+    for listed in ("scan.2", "scan.2.jpg"):
+        (folder / "clean.txt").write_text(f"{listed}\np1_0\np2_0\np3_0.jpg\np3_1\n")
+        source = MaskFolder(root=folder, size=32).load()
+        named = {source.train.cases.names[k] for k in source.train.cases.of[source.trusted]}
+        named |= {source.test.cases.names[k] for k in source.test.cases.of.tolist()}
+        assert named == {"scan.2", "p1_0", "p2_0", "p3_0", "p3_1"}
+
+
+def test_a_list_that_leaves_nobody_to_train_with_is_refused(folder):
+    (folder / "clean.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"clean\.txt is empty, so no checked image is left"):
+        MaskFolder(root=folder, size=32).load()
+    (folder / "clean.txt").unlink()
+    source = MaskFolder(root=folder, size=32).load()
+    held_out = [source.test.cases.names[k] for k in source.test.cases.of.tolist()]
+    (folder / "clean.txt").write_text("\n".join(held_out))
+    with pytest.raises(ValueError, match=r"clean\.txt names only images that are held out"):
+        MaskFolder(root=folder, size=32).load()
+
+
+def test_two_images_of_one_name_are_refused(folder):
+    picture(0)[0].save(folder / "images" / "p1_1.png")
+    with pytest.raises(ValueError, match=r"images holds both p1_1\.jpg and p1_1\.png"):
+        MaskFolder(root=folder).load()
+
+
+def test_a_folder_that_is_no_whole_annotation_is_named(folder):
+    (folder / "masks_second" / "p1_1.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"p1_1\.jpg has no partner .*or rename .*_second"):
+        MaskFolder(root=folder).load()
+
+
+def rewrite(folder, change, names=None):
+    """Change the values of some masks; by default of all."""
+    for path in sorted((folder / "masks").iterdir()):
+        if names is None or path.stem in names:
+            Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+
+
+def test_masks_that_say_the_same_in_two_ways_are_refused(folder):
+    rewrite(folder, lambda values: values // 255, ["p1_1"])
+    with pytest.raises(ValueError, match=r"p1_1\.png marks by 1 what .*p0_0\.png marks by 255"):
+        MaskFolder(root=folder).load()
+
+
+def test_smoothed_masks_of_few_values_each_are_refused(folder):
+    for k in range(8):
+        rewrite(folder, lambda v, k=k: np.where(v > 0, v - np.arange(40) % 20 - 21 * k, 0)
+                .clip(0).astype(np.uint8), [f"p{k // 2}_{k % 2}"])  # fmt: skip
+    with pytest.raises(ValueError, match=r"p\d_\d\.png and the masks before it .* different ones"):
+        MaskFolder(root=folder).load()
+
+
+def test_masks_of_other_modes_are_read(folder):
+    expected = MaskFolder(root=folder, size=32).load().train.labels
+    for mode in ("LA", "RGB", "RGBA", "I;16", "F"):
+        for path in sorted((folder / "masks").iterdir()):
+            mask = Image.open(path).convert("L")
+            if mode == "I;16":
+                mask = Image.fromarray(np.asarray(mask).astype(np.uint16))
+            else:
+                mask = mask.convert(mode)
+            path.unlink()
+            mask.save(path.with_suffix(".tif" if mode == "F" else ".png"))
+        assert torch.equal(MaskFolder(root=folder, size=32).load().train.labels, expected), mode
+
+
+def test_a_mask_may_be_all_object(folder):
+    rewrite(folder, lambda values: np.full_like(values, 255), [f"p{k}_1" for k in range(4)])
+    labels = MaskFolder(root=folder, size=32).load().train.labels
+    assert labels.flatten(1).all(dim=1).any()
+
+
+def test_a_class_that_the_grid_loses_is_said_once(folder):
+    def thin(values):
+        values = values.copy()
+        values[24, 2:38] = 7
+        return values
+
+    shutil.rmtree(folder / "masks_second")
+    rewrite(folder, thin)
+    said = (
+        r"p0_0\.png has none of its pixels of value 7 left at 10 × 10 .* 8 of 8 masks .* Raise size"
+    )
+    with pytest.warns(Notice, match=said) as caught:
+        source = MaskFolder(root=folder, size=10).load()
+    assert len(caught) == 1 and not (source.train.labels == 1).any()
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_pictures_lie_as_their_exif_data_say(folder, ending):
+    turned = Image.Exif()
+    turned[0x112] = 6  # to be turned clockwise by a quarter
+    found = []
+    for change, how in ((None, {}), (Image.Transpose.ROTATE_90, {"exif": turned})):
+        for path in [*(folder / "images").iterdir(), *(folder / "masks").iterdir()]:
+            stored = Image.fromarray(np.asarray(Image.open(path)))
+            path.unlink()
+            stored = stored if change is None else stored.transpose(change)
+            lossless = {"compression": "tiff_lzw"} if ending == "tiff" else {}
+            stored.save(path.with_suffix(f".{ending}"), **how, **lossless)
+        found.append(MaskFolder(root=folder, size=32).load().train)
+    assert torch.equal(found[0].inputs, found[1].inputs)
+    assert torch.equal(found[0].labels, found[1].labels)
+
+
+def test_sizes_are_known_without_unpacking(tmp_path, monkeypatch):
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.ImageFile.ImageFile.load", lambda self: 1 / 0)
+        assert image_sizes([tmp_path / "a.png"]) == [(40, 30)]
+
+
 def replace_mask(folder, change):
     path = folder / "masks" / "p1_1.png"
     change(path)
@@ -418,6 +542,10 @@ def replace_mask(folder, change):
         (lambda p: p.unlink(), FileNotFoundError, r"p1_1\.jpg has no partner"),
         (lambda p: picture(0)[0].convert("L").save(p), ValueError,
          r"p1_1\.png must hold one value per class, got \d+ different ones"),
+        (lambda p: picture(0)[1].save(p, "JPEG"), ValueError,
+         r"p1_1\.png must be stored without loss, got JPEG"),
+        (lambda p: Image.fromarray(np.full((30, 40), 0.5, np.float32)).save(p, "TIFF"), ValueError,
+         r"p1_1\.png must hold one whole number per class, got fractions"),
     ],
 )  # fmt: skip
 def test_bad_pictures_are_one_line_with_their_file(folder, change, kind, message):
@@ -430,6 +558,10 @@ def test_bad_pictures_are_one_line_with_their_file(folder, change, kind, message
 def test_mask_folders_check_their_settings(folder):
     with pytest.raises(ValueError, match="pattern with a group"):
         MaskFolder(root=folder, patient="p.+")
+    with pytest.raises(ValueError, match=r"regular expression as patient, got '\(p' \("):
+        MaskFolder(root=folder, patient="(p")
+    with pytest.raises(ValueError, match=r"p0_0\.jpg fits the pattern .* without its first group"):
+        MaskFolder(root=folder, patient="(q)?p").load()
     with pytest.raises(ValueError, match=r"p0_0\.jpg does not fit the pattern"):
         MaskFolder(root=folder, patient=r"q(\d)").load()
     with pytest.raises(ValueError, match=r"patients on both sides, got 0\.01 of 8"):

@@ -15,6 +15,7 @@ from torch import Tensor
 CHUNK = 256  # images a thread takes at a time
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits per pixel begin with these
 MOST_PIXELS = 2**26  # of one image as stored; more is no training sample but an attack
+ORIENTATION = 0x112  # EXIF tag
 JPEG = b"\xff\xd8\xff"
 
 
@@ -26,7 +27,7 @@ def decode_images(
     resize: bool = False,
     workers: int = 2,
 ) -> Tensor:
-    """Decode images of any format that Pillow reads, as RGB.
+    """Decode images of any format that Pillow reads, as RGB, turned as their EXIF data say.
 
     Args:
         images: encoded bytes, or paths of files.
@@ -58,6 +59,25 @@ def decode_images(
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(fill, range(0, len(images), CHUNK)))  # raises the first error, in order
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def upright(image: Any) -> Any:
+    """An image turned as its EXIF orientation says, which is how cameras store it."""
+    image.load()
+    if orientation(image) == 1:
+        return image
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def orientation(image: Any) -> int:
+    """EXIF orientation of an image, 1 to 8; from 5 on, height and width change places."""
+    try:
+        # That of the base class, for PNG's own would unpack all pixels first.
+        return int(pillow().Image.getexif(image).get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF says nothing of the pixels
+        return 1
 
 
 def is_jpeg(image: bytes) -> bool:
@@ -113,7 +133,7 @@ def _rgb(image: Any) -> Any:
     """The same image in 8-bit RGB, copied only if it must be; None if it is deeper."""
     if image.mode.startswith(DEEP):
         return None
-    image.load()
+    image = upright(image)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # else Pillow warns
     return image if image.mode == "RGB" else image.convert("RGB")

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2b.decode import MOST_PIXELS, pillow, refuse_huge
+from l2b.decode import MOST_PIXELS, orientation, pillow, refuse_huge, upright
+from l2b.notices import notice
 
 MOST_VALUES = 32  # a picture with more is no mask, or one that was compressed with loss
+LOSSY = ("JPEG", "MPO")  # Pillow's names of formats that blur values
+WITH_ALPHA = ("LA", "PA", "RGBA")  # Pillow's modes whose last channel says nothing of classes
 
 
 def read_masks(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
@@ -22,8 +25,8 @@ def read_masks(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[
         sizes: (width, height) of the image that each belongs to.
 
     Raises:
-        ValueError: naming the file, if one cannot be decoded, has another size than its image,
-            is in colour, or marks nothing.
+        ValueError: naming the file, if one cannot be decoded, was stored with loss, has another
+            size than its image, is in colour, or holds values that are not whole.
     """
     return [_read(path, size) for path, size in zip(paths, sizes, strict=True)]
 
@@ -32,19 +35,34 @@ def mask_values(masks: Sequence[np.ndarray], paths: Sequence[Path]) -> tuple[int
     """The values that occur, least first; the least is the background.
 
     Raises:
-        ValueError: naming the file that has too many of them, or if there is only one.
+        ValueError: naming the file that has too many of them, or with which they become too many;
+            if there is only one; or if two files mark the same thing by 1 and by 255.
     """
-    for path, mask in zip(paths, masks, strict=True):
-        count = len(np.unique(mask))
-        if count > MOST_VALUES:
+    found = [np.unique(mask).tolist() for mask in masks]
+    values: set[int] = set()
+    for path, own in zip(paths, found, strict=True):
+        values |= set(own)
+        if len(own) > MOST_VALUES:
             raise ValueError(
-                f"{path} must hold one value per class, got {count} different ones: it was "
+                f"{path} must hold one value per class, got {len(own)} different ones: it was "
                 "compressed with loss (JPEG) or smoothed. Export masks as PNG without smoothing."
             )
-    values = sorted(set(np.concatenate([np.unique(mask) for mask in masks]).tolist()))
+        if len(values) > MOST_VALUES:
+            raise ValueError(
+                f"{path} and the masks before it must hold one value per class, got "
+                f"{len(values)} different ones together: they were smoothed, or number objects. "
+                "Export masks with the same few values everywhere."
+            )
     if len(values) < 2:
-        raise ValueError(f"The masks beside {paths[0]} hold a single value, {values[0]}.")
-    return tuple(values)
+        raise ValueError(f"The masks beside {paths[0]} hold a single value, {min(values)}.")
+    if values == {0, 1, 255} and not any({1, 255} <= set(own) for own in found):
+        one, other = (next(p for p, own in zip(paths, found, strict=True) if v in own)
+                      for v in (1, 255))  # fmt: skip
+        raise ValueError(
+            f"{one} marks by 1 what {other} marks by 255, which would make two classes: write all "
+            "masks with the same values."
+        )
+    return tuple(sorted(values))
 
 
 def class_masks(
@@ -52,8 +70,9 @@ def class_masks(
 ) -> Tensor:
     """Class indices of masks, brought to one size.
 
-    A pixel of the result gets the class that covers most of it, so that thin structures do not
-    come and go with the grid.
+    A pixel of the result gets the class that covers most of it, whatever the grid's phase. What
+    is thinner than half a pixel of the result is lost; where a class vanishes from a mask
+    altogether, a notice says so.
 
     Args:
         masks: raw values.
@@ -65,43 +84,50 @@ def class_masks(
         [N, size, size], int64.
 
     Raises:
-        ValueError: naming the file with a value that is no class.
+        ValueError: naming the file with a value that is no class, or that marks nothing.
     """
-    return torch.stack(
-        [_resized(mask, path, values, size) for mask, path in zip(masks, paths, strict=True)]
-    )
+    resized = [_resized(mask, path, values, size) for mask, path in zip(masks, paths, strict=True)]
+    _say_lost(masks, resized, paths, values)
+    return torch.stack(resized)
 
 
 def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """(width, height) of image files, without decoding them."""
+    """(width, height) of image files as they are to be looked at, without decoding them."""
     sizes = []
     for path in paths:
         try:
             with pillow().open(path) as image:
-                sizes.append(image.size)
+                # Pillow gives TIFF files their final size by itself.
+                lies = image.format != "TIFF" and orientation(image) >= 5
+                sizes.append(image.size[::-1] if lies else image.size)
         except Exception as error:  # Pillow raises many kinds
             raise ValueError(f"{path} cannot be read as an image ({error}).") from error
     return sizes
 
 
-def _values(opened: Any) -> Any:
-    opened.load()
-    return np.asarray(opened.convert("L") if opened.mode == "1" else opened)
+def _values(opened: Any) -> np.ndarray:
+    opened = upright(opened)
+    values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
+    return values[..., :-1] if opened.mode in WITH_ALPHA else values
 
 
 def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         with pillow().open(path) as opened:
-            stored = opened.size  # known before anything is unpacked
-            whole = math.prod(stored) <= MOST_PIXELS
+            stored, kind = opened.size, opened.format  # known before anything is unpacked
+            whole = math.prod(stored) <= MOST_PIXELS and kind not in LOSSY
             values = _values(opened) if whole else np.zeros((0, 0))
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
         raise ValueError(
             f"{path} cannot be decoded as a mask ({error}): it is damaged or no image."
         ) from error
     refuse_huge(path, stored)
+    if kind in LOSSY:
+        raise ValueError(
+            f"{path} must be stored without loss, got {kind}, which blurs values at every edge: "
+            "export masks as PNG."
+        )
     if values.ndim == 3:
-        values = values[..., :3]  # an alpha channel says nothing of classes
         if (values != values[..., :1]).any():
             raise ValueError(
                 f"{path} must hold one grey value per class, got colours: export it in grey."
@@ -112,12 +138,13 @@ def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
             f"{path} must have the size of its image, {size[0]} × {size[1]} pixels, got "
             f"{values.shape[1]} × {values.shape[0]}: it belongs to another image."
         )
-    if values.min() == values.max():
+    whole = values.astype(np.int64, casting="unsafe") if np.isfinite(values).all() else None
+    if whole is None or (whole != values).any():
         raise ValueError(
-            f"{path} marks nothing, every pixel is {values.min()}: an empty mask teaches that "
-            "nothing is there. Remove the pair if that is not meant."
+            f"{path} must hold one whole number per class, got fractions or no numbers: a map of "
+            "probabilities is no mask. Export classes."
         )
-    return values.astype(np.int64)
+    return whole
 
 
 def _resized(mask: np.ndarray, path: Path, values: tuple[int, ...], size: int) -> Tensor:
@@ -127,8 +154,33 @@ def _resized(mask: np.ndarray, path: Path, values: tuple[int, ...], size: int) -
             f"{path} must hold the values {', '.join(map(str, values))}, one per class, got "
             f"{wrong[0]}: there is no such class."
         )
+    if (mask == values[0]).all():
+        raise ValueError(
+            f"{path} marks nothing, every pixel is {values[0]}: an empty mask teaches that "
+            "nothing is there. Remove the pair if that is not meant."
+        )
     shares = np.stack([_share(mask == value, size) for value in values])
     return torch.from_numpy(shares.argmax(axis=0))
+
+
+def _say_lost(
+    masks: Sequence[np.ndarray],
+    resized: Sequence[Tensor],
+    paths: Sequence[Path],
+    values: tuple[int, ...],
+) -> None:
+    """One notice of all masks that lost a class by being brought to another size."""
+    lost = []
+    for mask, small, path in zip(masks, resized, paths, strict=True):
+        left = {values[0], *(values[k] for k in small.unique().tolist())}
+        gone = sorted(set(np.unique(mask).tolist()) - left)
+        lost += [f"{path} has none of its pixels of value {gone[0]} left"] if gone else []
+    if lost:
+        size = " × ".join(map(str, resized[0].shape))
+        notice(
+            f"{lost[0]} at {size} pixels, and {len(lost)} of {len(masks)} masks lose a class like "
+            "that: it is too thin or too small for them. Raise size."
+        )
 
 
 def _share(covered: np.ndarray, size: int) -> np.ndarray:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from l2b.decode import decode_images
 from l2b.drawn_masks import class_masks, image_sizes, mask_values, read_masks
 from l2b.files import read_text
 from l2b.types import Cases
+
+FURTHER = "masks_"  # begins the names of folders with second annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,14 @@ class MaskFolder(Dataset):
         """Refuse images without pixels and patterns without a group."""
         if self.size < 1:
             raise ValueError(f"MaskFolder needs size >= 1, got {self.size}: it is in pixels.")
-        if self.patient and re.compile(self.patient).groups < 1:
+        try:
+            groups = re.compile(self.patient).groups
+        except re.error as error:
+            raise ValueError(
+                f"MaskFolder needs a regular expression as patient, got {self.patient!r} "
+                f"({error}): write a bracket that is meant as such with a backslash."
+            ) from error
+        if self.patient and groups < 1:
             raise ValueError(
                 f"MaskFolder needs a pattern with a group as patient, got {self.patient!r}: put "
                 "brackets around the part of the name that is the patient, such as (.+)_[0-9]+."
@@ -55,9 +65,7 @@ class MaskFolder(Dataset):
     def load(self) -> Source:
         """Decode every pair."""
         root = Path(self.root)
-        images, masks = _pairs(root / "images", root / "masks")
-        sizes = image_sizes(images)
-        raw = read_masks(masks, sizes)
+        images, masks, sizes, raw = self._read()
         values = mask_values(raw, masks)
         names = ("object",) if len(values) == 2 else [f"value {v}" for v in values[1:]]
         cases = _cases(images, self.patient)
@@ -69,15 +77,27 @@ class MaskFolder(Dataset):
             test=self.test,
         )
         further = {
-            folder.name.removeprefix("masks_"): class_masks(
+            folder.name.removeprefix(FURTHER): class_masks(
                 read_masks(found := _pairs(root / "images", folder)[1], sizes),
                 found, values, self.size,
             )
-            for folder in sorted(root.glob("masks_*")) if folder.is_dir()
+            for folder in sorted(root.glob(f"{FURTHER}*")) if folder.is_dir()
         }  # fmt: skip
         rows = _rows_of(source.train, cases)
         source = replace(source, annotations={name: m[rows] for name, m in further.items()})
         return _checked_only(source, cases, root / "clean.txt")
+
+    def values(self) -> tuple[int, ...]:
+        """What stands for each class in the masks, the background first."""
+        _, masks, _, raw = self._read()
+        return mask_values(raw, masks)
+
+    def _read(self) -> tuple[list[Path], list[Path], list[tuple[int, int]], list[np.ndarray]]:
+        """Files of images and of masks, sizes of the images, raw values of the masks."""
+        root = Path(self.root)
+        images, masks = _pairs(root / "images", root / "masks")
+        sizes = image_sizes(images)
+        return images, masks, sizes, read_masks(masks, sizes)
 
 
 def _pairs(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
@@ -89,19 +109,29 @@ def _pairs(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
                 f"There is no folder {folder.absolute()}: put images into images/ and the mask "
                 "of each, under the same name, into masks/."
             )
-        found = {
-            path.stem: path
-            for path in sorted(folder.iterdir())
-            if path.suffix.lower() in SUFFIXES and path.name[0] != "."
-        }
+        found: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() not in SUFFIXES or path.name[0] == ".":
+                continue
+            if path.stem in found:
+                raise ValueError(
+                    f"{folder} holds both {found[path.stem].name} and {path.name}, and pairs go by "
+                    "the name without its ending: remove or rename one."
+                )
+            found[path.stem] = path
         by_stem.append(found)
     alone = sorted(set(by_stem[0]) ^ set(by_stem[1]))
     if alone:
         there = by_stem[0].get(alone[0]) or by_stem[1][alone[0]]
         lacking = masks if alone[0] in by_stem[0] else images
+        annotation = (
+            f", or rename {masks}, for every folder called masks_… is read as a second annotation"
+            if masks.name.startswith(FURTHER)
+            else ""
+        )
         raise FileNotFoundError(
             f"{there} has no partner called {alone[0]} in {lacking}: every image needs a mask. "
-            "Complete the pair or remove it."
+            f"Complete the pair or remove it{annotation}."
         )
     if not by_stem[0]:
         raise FileNotFoundError(f"{images} holds no images ({', '.join(SUFFIXES)}).")
@@ -117,7 +147,13 @@ def _cases(images: list[Path], pattern: str) -> Cases:
             raise ValueError(
                 f"{path} does not fit the pattern {pattern!r} that names its patient (patient)."
             )
-        owners.append(path.stem if match is None else match.group(1))
+        owner = path.stem if match is None else match.group(1)
+        if owner is None:
+            raise ValueError(
+                f"{path} fits the pattern {pattern!r} without its first group, which names the "
+                "patient: let every name fill it (patient)."
+            )
+        owners.append(owner)
     known = sorted(set(owners))
     numbers = torch.arange(len(images))
     return Cases(
@@ -137,13 +173,20 @@ def _checked_only(source: Source, cases: Cases, listed: Path) -> Source:
     """Trust the listed masks alone, if there is a list."""
     if not listed.is_file():
         return source
-    names = {line.strip() for line in read_text(listed).splitlines()} - {""}
-    stems = {Path(name).stem for name in names} | names
-    unknown = sorted(name for name in names if not {name, Path(name).stem} & set(cases.names))
-    if unknown:
-        raise ValueError(f"{listed} names {unknown[0]!r}, and there is no such image.")
+    stems, known = set(), set(cases.names)
+    for name in filter(None, map(str.strip, read_text(listed).splitlines())):
+        # A stem may hold a dot, so what names an image as it stands is not cut.
+        stem = name if name in known else Path(name).stem
+        if stem not in known:
+            raise ValueError(f"{listed} names {name!r}, and there is no such image.")
+        stems.add(stem)
     rows = _rows_of(source.train, cases).tolist()
     trusted = [row for row, image in enumerate(rows) if cases.names[image] in stems]
+    if not trusted:
+        said = "names only images that are held out for testing" if stems else "is empty"
+        raise ValueError(
+            f"{listed} {said}, so no checked image is left to train with: list more of them."
+        )
     # Held-out masks judge, so only checked ones may.
     test = source.test
     if test is not None and test.cases is not None:
