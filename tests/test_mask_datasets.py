@@ -12,6 +12,7 @@ import torch
 
 from l2b.audit.masks import audit_masks
 from l2b.cases import case_dice, case_hausdorff
+from l2b.config import load
 from l2b.data import prepare
 from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import Decathlon
@@ -20,8 +21,9 @@ from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import Promise12
 from l2b.drawn_masks import image_sizes
 from l2b.experiment import Run
+from l2b.folder import RunFolder
 from l2b.loop import Loop
-from l2b.mask_figure import _seen, masks_figure
+from l2b.mask_figure import _seen, data_of, masks_figure
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.methods.l2rw import L2RW
@@ -30,6 +32,7 @@ from l2b.models.unet_plus_plus import UnetPlusPlus
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
 from l2b.notices import Notice
+from l2b.overlap import Dice
 from l2b.overview import write_overview
 from l2b.pseudo.views import Views
 from l2b.recipes import promise12_recipe
@@ -516,6 +519,79 @@ def test_pictures_lie_as_their_exif_data_say(folder, ending):
         found.append(MaskFolder(root=folder, size=32).load().train)
     assert torch.equal(found[0].inputs, found[1].inputs)
     assert torch.equal(found[0].labels, found[1].labels)
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    """A run on pictures and its first audit."""
+    folder = written_folder(tmp_path_factory.mktemp("own"))
+    shutil.rmtree(folder / "masks_second")
+    run = Run(
+        data=MaskFolder(root=folder, size=16), noise=NoNoise(), model=Unet(width=2), clean=2,
+        method=CrossEntropy(), training=Training(epochs=1, batch=2, clean_batch=1, threads=1),
+    )  # fmt: skip
+    run.execute(folder / "run", progress=False, figures=False)
+    return folder / "run", audit_masks(folder / "run")
+
+
+def test_suggested_masks_have_the_values_of_the_given_ones(audited):
+    _, found = audited
+    for path in (found.folder / "suggested").iterdir():
+        assert set(np.unique(np.asarray(Image.open(path)))) <= {0, 255}
+    index = np.asarray(Image.open(path)) // 255  # of one of them
+    case = found.suggested[[name == path.stem for name in names_of(found)]]
+    assert np.array_equal(index, case[0].numpy())
+
+
+def names_of(found):
+    with (found.folder / "masks.csv").open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: int(row["index"]))
+    return [row["case"] for row in rows]
+
+
+def test_an_audit_keeps_what_somebody_edited(audited):
+    path, found = audited
+    first, second, *others = sorted((found.folder / "suggested").iterdir())
+    before = second.read_bytes()
+    Image.new("L", (16, 16), 255).save(first)
+    edited = first.read_bytes()
+    second.unlink()
+    gone = found.folder / "suggested" / "gone.png"
+    own = found.folder / "suggested" / "notes.txt"
+    gone.write_bytes(before)
+    own.write_text("mine")
+    record = found.folder / "suggested.json"
+    known = json.loads(record.read_text())
+    assert set(known) == {f.name for f in (first, second, *others)}
+    record.write_text(json.dumps({**known, "gone.png": known[second.name]}))
+    again = audit_masks(path)
+    assert again.kept == (first.name,) and f"edited: {first.name} in" in str(again)
+    assert first.read_bytes() == edited and second.read_bytes() == before
+    assert not gone.exists() and own.exists()
+    assert audit_masks(path).kept == (first.name,)  # and still, the time after
+
+
+def test_a_run_whose_data_changed_is_not_audited(audited):
+    path, _ = audited
+    added = [path.parent / "images" / "q.jpg", path.parent / "masks" / "q.png"]
+    for kind, file in zip(picture(9), added, strict=True):
+        kind.save(file)
+    for look in (audit_masks, lambda run: masks_figure(run, run / "masks.png")):
+        with pytest.raises(ValueError, match="learned from other labels than its data set gives"):
+            look(path)
+    for file in added:
+        file.unlink()
+
+
+def test_a_figure_has_a_kind_and_the_clean_loss_of_its_run(audited):
+    path, _ = audited
+    with pytest.raises(ValueError, match=r"fig must end in \.png, \.pdf, \.svg, .* add \.png"):
+        masks_figure(path, path / "fig")
+    run = load(Run, RunFolder(path).read_config())
+    data, weights = data_of(path, run), path / "model.safetensors"
+    with_dice = replace(run, training=replace(run.training, overlap=Dice(share=9.0)))
+    plain, other = (_seen(made, data, weights, 2).alpha for made in (run, with_dice))
+    assert not torch.allclose(plain, other)
 
 
 def test_sizes_are_known_without_unpacking(tmp_path, monkeypatch):

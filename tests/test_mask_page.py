@@ -64,6 +64,20 @@ def test_a_picture_shows_both_masks_and_where_they_differ():
     assert pixels[0, 0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("size", [(600, 600), (300, 1000)])
+def test_a_large_picture_is_shrunk_and_keeps_its_outlines(size):
+    given, suggested = torch.zeros(2, *size, dtype=torch.int64)
+    given[101:180, 101:180] = 1
+    suggested[200:280, 201] = 1  # one pixel wide
+    pixels = drawn(torch.zeros(1, *size), given, suggested)
+    assert max(pixels.shape[:2]) == 288 and min(pixels.shape[:2]) == round(
+        min(size) * 288 / max(size)
+    )
+    scale = 288 / max(size)
+    assert tuple(pixels[int(140 * scale), int(101 * scale)].tolist()) == GIVEN
+    assert tuple(pixels[int(240 * scale), int(201 * scale)].tolist()) == SUGGESTED
+
+
 def test_pictures_stay_within_their_budget(data, made, tmp_path, monkeypatch):
     monkeypatch.setattr(mask_page, "BUDGET", 3000)
     path = tmp_path / "run" / "audit" / "audit.html"

@@ -403,6 +403,18 @@ def test_granularities_work_in_the_drop_in(normalise):
     assert 0 < found.alpha.sum() + found.beta.sum() <= 1.0001
 
 
+def test_the_drop_in_knows_the_overlap_of_the_clean_loss():
+    torch.manual_seed(0)
+    net = Unet(width=2).build((1, 16, 16), 2)
+    x, y = torch.randn(4, 1, 16, 16), torch.randint(2, (4, 16, 16))
+    batches = (net, x, y, x[:2], y[:2])
+    plain, with_dice = l2b.weigh(*batches), l2b.weigh(*batches, overlap=Dice())
+    assert torch.equal(l2b.weigh(*batches, overlap=Dice(share=0.0)).scores, plain.scores)
+    assert not torch.allclose(with_dice.scores, plain.scores)
+    _, beside = l2b.weighed_pass(*batches, overlap=Dice())
+    torch.testing.assert_close(beside.scores, with_dice.scores)
+
+
 # --- pseudo-masks ------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ NOISY, ACCURATE, SUGGESTED = "#facc15", "#dc2626", "#22d3ee"
 CLEAN_AT_ONCE = 64  # clean images whose gradient is taken
 LEAST_SHOWN = 0.02  # share of the image that must be object to be worth a look
 HEAT = "magma"
+PICTURES = (".png", ".pdf", ".svg")
 
 
 class Seen(NamedTuple):
@@ -51,7 +52,8 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
     is known), stand the weights that the final model learns for it in one batch with the
     others: how far each pixel's observed label (α) and its own prediction (β) are trusted. Engine,
     candidates and normaliser are those of the run's method, or as published if it has none; the
-    prediction is the final model's own. Of a slab, the slice that shows most is drawn.
+    clean loss is the run's, and the prediction is the final model's own. Of a slab, the slice that
+    shows most is drawn.
 
     Args:
         run: folder of a finished run on masks.
@@ -60,8 +62,14 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
 
     Raises:
         FileNotFoundError: if there is no finished run in the folder.
-        ValueError: if the run is not on masks, or ``count`` is no number of images.
+        ValueError: if the run is not on masks, its data changed since, ``count`` is no number of
+            images, or ``out`` is no kind of picture.
     """
+    if out.suffix.lower() not in PICTURES:
+        raise ValueError(
+            f"{out} must end in {', '.join(PICTURES)}, which says what kind of picture it is: add "
+            f"{PICTURES[0]}."
+        )
     settings, weights = RunFolder(run).read_config() if run.is_dir() else None, run / "model"
     weights = weights.with_suffix(".safetensors")
     if settings is None or not weights.is_file():
@@ -72,7 +80,7 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
     if count < 1:
         raise ValueError(f"count must be at least 1 image, got {count}.")
     made = load(Run, settings)
-    data = made.prepare()
+    data = data_of(run, made)
     if not data.masks:
         raise ValueError(
             f"{run} is a run on labels, not on masks: its figures are in {run / 'figures'}."
@@ -80,6 +88,25 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
     seen = _seen(made, data, weights, count)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, lambda temporary: _drawn(seen).savefig(temporary))
+
+
+def data_of(path: Path, run: Run) -> Data:
+    """What a finished run learned from.
+
+    Args:
+        path: its folder.
+        run: its settings.
+
+    Raises:
+        ValueError: if the data set, or what noise draws on this machine, changed since.
+    """
+    data, record = run.prepare(), RunFolder(path).read_result()
+    if record is not None and record["noise_hash"] != data.noise_hash:
+        raise ValueError(
+            f"{path} learned from other labels than its data set gives now: the files or the noise "
+            "changed since the run. Put the files back as they were, or run it again."
+        )
+    return data
 
 
 def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tensor) -> Figure:
@@ -137,6 +164,7 @@ def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
         engine=method.engine,
         normalise=method.normalise,
         candidates=method.candidates,
+        overlap=run.training.overlap,
     )
     alpha, beta = (w * found.alpha.numel() for w in (found.alpha, found.beta))
     best, each = _sizes(_accurate(pool)[rows]).argmax(dim=1), torch.arange(len(rows))

@@ -69,6 +69,7 @@ def weigh(
     pseudo: Source = hard_self,
     candidates: Candidates = PAIR,
     lookahead: LookAhead = PAPER,
+    overlap: Overlap = IGNORED,
     optimiser: optim.Optimizer | None = None,
     index: Tensor | None = None,
 ) -> Weights:
@@ -95,6 +96,7 @@ def weigh(
         pseudo: where pseudo-labels come from; see `l2b.pseudo`.
         candidates: which labels compete; see `l2b.candidates`.
         lookahead: where the clean gradient is taken; see `l2b.lookahead`.
+        overlap: of masks, what the clean loss adds to cross-entropy; see `l2b.overlap`.
         optimiser: what will take the step, if its step sizes or momentum should count.
         index: positions of the samples in the training set, for pseudo-labels that
             remember each sample.
@@ -109,7 +111,13 @@ def weigh(
         NotImplementedError: if the engine has no derivative of an operation in the model.
     """
     direction = look_ahead_gradient(
-        model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
+        model,
+        clean_inputs,
+        clean_labels,
+        engine=engine,
+        lookahead=lookahead,
+        optimiser=optimiser,
+        overlap=overlap,
     )
     _check_tensor(observed, "observed")
     net = functional(model, frozenset(direction))
@@ -138,6 +146,7 @@ def weighed_pass(
     pseudo: Source = hard_self,
     candidates: Candidates = PAIR,
     lookahead: LookAhead = PAPER,
+    overlap: Overlap = IGNORED,
     optimiser: optim.Optimizer | None = None,
     index: Tensor | None = None,
 ) -> tuple[Tensor, Weights]:
@@ -157,6 +166,7 @@ def weighed_pass(
         pseudo: where pseudo-labels come from.
         candidates: which labels compete.
         lookahead: where the clean gradient is taken.
+        overlap: of masks, what the clean loss adds to cross-entropy.
         optimiser: what will take the step, if its step sizes or momentum should count.
         index: positions of the samples in the training set.
 
@@ -170,7 +180,13 @@ def weighed_pass(
         NotImplementedError: as `weigh`.
     """
     direction = look_ahead_gradient(
-        model, clean_inputs, clean_labels, engine=engine, lookahead=lookahead, optimiser=optimiser
+        model,
+        clean_inputs,
+        clean_labels,
+        engine=engine,
+        lookahead=lookahead,
+        optimiser=optimiser,
+        overlap=overlap,
     )
     _check_tensor(observed, "observed")  # before the pass, which moves running statistics
     z, dz = engine.beside(model, best_layout(model, inputs), direction)

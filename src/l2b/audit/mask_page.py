@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from l2b.audit.thumbnails import encoded_png
 from l2b.data import Data
@@ -73,18 +74,21 @@ def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
         suggested: the other one, likewise.
 
     Returns:
-        [height, width, 3], uint8, enlarged so that outlines are thin.
+        [height, width, 3], uint8, at most 288 pixels on the longer side: small images are
+        enlarged, so that outlines are thin, large ones shrunk, so that outlines are still there.
     """
     low, high = image.min().float(), image.max().float()
     grey = (image.float() - low) / (high - low).clamp_min(1e-9)
     pixels = (grey if len(image) == 3 else grey[:1].expand(3, -1, -1)) * 255
     scale = max(1, LARGEST // max(given.shape))
     pixels, one, other = (_enlarged(x, scale) for x in (pixels, given, suggested))
-    for where, colour, share in (
-        (one != other, DIFFERS, TINT),
-        (outline(one), GIVEN, 1.0),
-        (outline(other), SUGGESTED, 1.0),
-    ):
+    marks = torch.stack([one != other, outline(one), outline(other)]).float()
+    if max(given.shape) > LARGEST:
+        size = [max(1, round(side * LARGEST / max(given.shape))) for side in given.shape]
+        pixels = functional.adaptive_avg_pool2d(pixels, size)
+        marks = functional.adaptive_max_pool2d(marks, size)  # a thin line does not fade
+    colours, shares = (DIFFERS, GIVEN, SUGGESTED), (TINT, 1.0, 1.0)
+    for where, colour, share in zip(marks.bool(), colours, shares, strict=True):
         paint = torch.tensor(colour, dtype=torch.float32).view(3, 1, 1)
         pixels = torch.where(where, (1 - share) * pixels + share * paint, pixels)
     return pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()

@@ -4,25 +4,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from l2b.audit.mask_export import export_masks
 from l2b.audit.mask_page import write_mask_page
 from l2b.cases import case_dice, mean_score
 from l2b.config import load
 from l2b.data import Data
+from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import predict_pool
 from l2b.experiment import Run
 from l2b.files import write_atomically, write_json
 from l2b.folder import RunFolder, read_module
-from l2b.mask_figure import suspects_figure
+from l2b.mask_figure import data_of, suspects_figure
 from l2b.tables import write_csv
 from l2b.types import Cases
-from l2b.volumes import write_nifti
 
 FOLDER = "audit"  # in the run's folder
+SUGGESTED = "suggested"  # in that folder
 PAGE = "audit.html"
 HEADER = ("rank", "index", "case", "slice", "suspicion", "changed_pixels")
 
@@ -33,16 +34,18 @@ class MaskAudit:
 
     Attributes:
         folder: holds masks.csv, summary.json, audit.html, suspects.png and the folder
-            ``suggested``.
+            ``suggested``, with suggested.json beside it.
         suspicion: of every training image (of slabs, of their slices), in [0, 1], [N].
         suggested: the masks that the run would give them, [N, height, width].
         summary: the content of ``summary.json``.
+        kept: files in ``suggested`` that somebody edited since an earlier audit wrote them.
     """
 
     folder: Path
     suspicion: Tensor
     suggested: Tensor
     summary: dict[str, Any]
+    kept: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
@@ -53,6 +56,11 @@ class MaskAudit:
                 f"  Suspicion follows the true corruption with a rank correlation of "
                 f"{found['rank_correlation']:.2f}; Dice against the true masks: given "
                 f"{found['dice_given']:.1%}, suggested {found['dice_suggested']:.1%}."
+            )
+        if self.kept:
+            lines.append(
+                f"  Kept as they are, because they were edited: {', '.join(self.kept)} in "
+                f"{self.folder / SUGGESTED}. Move a file away to have it written again."
             )
         return "\n".join([*lines, f"  Look at them: {self.folder / PAGE}"])
 
@@ -75,35 +83,39 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
         most: how many images are drawn.
 
     Returns:
-        The audit; volumes are exported as NIfTI, single images as PNG with class indices as
-        values, on the grid that the run was trained on.
+        The audit; volumes are exported as NIfTI, single images as PNG, on the grid that the run
+        was trained on. Values are class indices, or those of the masks in a `MaskFolder`. What
+        was edited since an earlier audit is kept.
 
     Raises:
         FileNotFoundError: if there is no finished run in the folder.
-        ValueError: if its files are damaged.
+        ValueError: if its files are damaged, or the data changed since.
     """
     settings = RunFolder(path).read_config()
     if settings is None:
         raise FileNotFoundError(f"{path} holds no run (run.yaml).")
     run = load(Run, settings)
-    data = run.prepare()
+    data = data_of(path, run)
     suggested = _suggested(run, data, path / "model.safetensors")
     # Slabs are looked at slice by slice.
     suggested = replace(data.train, labels=suggested).slices().labels
     data = replace(data, train=data.train.slices())
     suspicion, summary = judge_masks(data, suggested)
     folder = path / FOLDER
-    (folder / "suggested").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     cases = data.train.cases
     assert cases is not None  # it was judged
     order = suspicion.argsort(descending=True, stable=True)
     _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
-    _export(folder / "suggested", cases, suggested)
+    values = run.data.values() if isinstance(run.data, MaskFolder) else None
+    kept = export_masks(folder / SUGGESTED, cases, suggested, values)
     write_json(folder / "summary.json", summary)
     picture = suspects_figure(data, suggested, order[:most], suspicion)
     write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
     write_mask_page(folder / PAGE, data, suggested, suspicion, summary)
-    return MaskAudit(folder=folder, suspicion=suspicion, suggested=suggested, summary=summary)
+    return MaskAudit(
+        folder=folder, suspicion=suspicion, suggested=suggested, summary=summary, kept=kept
+    )
 
 
 def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -171,26 +183,3 @@ def _write_table(
         ]
 
     write_csv(path, HEADER, (cells(rank, row) for rank, row in enumerate(order.tolist())))
-
-
-def _export(folder: Path, cases: Cases, suggested: Tensor) -> None:
-    for case in cases.of.unique().tolist():
-        rows, name = cases.rows(case), cases.names[case]
-        if len(rows) > 1:
-            write_atomically(
-                folder / f"{name}.nii.gz",
-                lambda path, rows=rows, case=case: write_nifti(
-                    path, suggested[rows], cases.spacing[case].tolist()
-                ),
-            )
-        else:
-            pixels = suggested[rows[0]].numpy().astype(np.uint8)
-            write_atomically(
-                folder / f"{name}.png", lambda path, pixels=pixels: _save_png(path, pixels)
-            )
-
-
-def _save_png(path: Path, pixels: np.ndarray) -> None:
-    from l2b.decode import pillow
-
-    pillow().fromarray(pixels).save(path)
