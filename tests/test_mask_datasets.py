@@ -1,9 +1,11 @@
 """Loaders of masks, on small files written in the official formats."""
 
 import csv
+import gzip
 import json
 import math
 import shutil
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -237,6 +239,105 @@ def test_bad_masks_are_one_line_with_their_file(task, changes, message):
     assert path.name in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_volumes_are_turned_the_same_way(task):
+    plain = Decathlon(root=task).load()
+    for kind in ("imagesTr", "labelsTr"):  # mirrored and with other axes first, said by its affine
+        path = task / kind / "case_2.nii.gz"
+        stored = nibabel.load(path)
+        turned = np.flip(np.asarray(stored.dataobj), 0).transpose(2, 0, 1)
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[0, 1], affine[1, 2], affine[3, 3] = 3, -1, 2, 1
+        affine[0, 3] = turned.shape[1] - 1
+        nibabel.save(nibabel.Nifti1Image(turned, affine), path)
+        assert read_nifti(path).spacing == SPACING
+    found = Decathlon(root=task).load()
+    for one, other in zip(plain.train[:2] + plain.test[:2], found.train[:2] + found.test[:2],
+                          strict=True):  # fmt: skip
+        assert torch.equal(one, other)
+
+
+MIRRORED, MOVED = np.diag([-1.0, 2.0, 3.0, 1.0]), np.diag([*SPACING, 1.0])
+MOVED[0, 3] = 0.6
+
+
+@pytest.mark.parametrize("moved", [MIRRORED, MOVED], ids=["mirrored", "moved"])
+def test_masks_that_lie_elsewhere_are_refused(task, moved):
+    path = task / "labelsTr" / "case_2.nii.gz"
+    _, mask = arrays(2, (18, 20, 8))
+    nibabel.save(nibabel.Nifti1Image(mask, moved), path)
+    with pytest.raises(ValueError, match=r"case_2\.nii\.gz must lie where its image lies.* mm"):
+        Decathlon(root=task).load()
+    shaken = np.diag([*SPACING, 1.0])
+    shaken[:3, 3] = 0.1  # as rounding does
+    nibabel.save(nibabel.Nifti1Image(mask, shaken), path)
+    Decathlon(root=task).load()
+
+
+@pytest.mark.parametrize(
+    ("at", "content"),
+    [(70, struct.pack("<h", 9999)), (108, struct.pack("<f", np.inf)), (40, b"\xff" * 16)],
+    ids=["type", "offset", "size"],
+)
+def test_damaged_nifti_headers_are_named(task, at, content):
+    path = task / "imagesTr" / "case_1.nii"
+    whole = bytearray(gzip.decompress(path.with_suffix(".nii.gz").read_bytes()))
+    whole[at : at + len(content)] = content
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"case_1\.nii cannot be read as NIfTI") as caught:
+        read_nifti(path)
+    assert "\n" not in str(caught.value)
+
+
+def listed(task, change):
+    """Change what dataset.json says."""
+    path = task / "dataset.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_volumes_keep_names_of_their_own(task):
+    for k in range(4):
+        dotted, alike = task / "labelsTr" / f"s.{k}.nii.gz", task / f"case{k}" / "mask.nii.gz"
+        alike.parent.mkdir()
+        shutil.copy(task / "labelsTr" / f"case_{k}.nii.gz", dotted)
+        shutil.copy(dotted, alike)
+    for name, expected in (
+        ("labelsTr/s.{}.nii.gz", "s.{}"), ("./case{}/mask.nii.gz", "case{}_mask")
+    ):  # fmt: skip
+        listed(task, lambda content, name=name: [
+            entry.update(label=name.format(k)) for k, entry in enumerate(content["training"])
+        ])  # fmt: skip
+        found = Decathlon(root=task).load().train.cases.names
+        assert found == tuple(expected.format(k) for k in range(4))
+    listed(task, lambda content: content["training"].append(content["training"][1]))
+    with pytest.raises(ValueError, match=r"must list every volume once, got .*case1/mask\.nii\.gz"):
+        Decathlon(root=task).load()
+
+
+def test_labels_may_be_written_as_nnunet_does(task):
+    def name(labels):
+        listed(task, lambda content: content.update(labels=labels))
+        return Decathlon(root=task).load().classes
+
+    expected = ("background", "left", "right")
+    assert name({"right": 2, "background": 0, "left": 1}) == expected
+    for labels, message in (
+        (["background", "left", "right"], r'name its labels as \{"0": "background".*got \['),
+        ({"background": 0, "left": 1, "both": [1, 2]}, r'name its labels as \{"0": "background"'),
+        ({"0": "background", "1": "left", "2": "left"}, "a name of its own, got background, left"),
+        ({"background": 0, "left": 1, "right": 1}, "without gaps, got 0, 1"),
+    ):
+        with pytest.raises(ValueError, match=rf"dataset\.json must .*{message}"):
+            name(labels)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_slices_without_pixels_are_refused(task, size):
+    with pytest.raises(ValueError, match=rf"Decathlon needs size >= 1 or none, got {size}"):
+        Decathlon(root=task, size=size)
+
+
 def test_damaged_and_missing_nifti_files_are_named(task):
     path = task / "imagesTr" / "case_1.nii.gz"
     whole = path.read_bytes()
@@ -298,6 +399,13 @@ def test_promise12_folders_are_read(promise):
     assert len(limited.train.cases.of.unique()) == 1
 
 
+def test_headers_name_files_in_utf8(promise):
+    path = promise / "Case01.mhd"
+    path.write_text(path.read_text().replace("Case01.raw", "Fäll.raw"), encoding="utf-8")
+    (promise / "Case01.raw").rename(promise / "Fäll.raw")
+    assert read_metaimage(path).voxels.shape == (21, 18, 5)
+
+
 def test_the_prostate_recipe_runs_on_such_a_folder(promise):
     recipe = promise12_recipe(Mask(dice=None), seed=1)
     run = replace(
@@ -326,12 +434,35 @@ def test_promise12_names_what_is_wrong(promise, tmp_path_factory):
 
         return change
 
+    def placed(matrix, offset):
+        def change(folder):
+            for name, values in (("Case02", ("1 0 0 0 1 0 0 0 1", "0 0 0")),
+                                 ("Case02_segmentation", (matrix, offset))):  # fmt: skip
+                path = folder / f"{name}.mhd"
+                said = "TransformMatrix = {}\nOffset = {}\n".format(*values)
+                path.write_text(said + path.read_text())
+
+        return change
+
     def cut_off(folder):
         path = folder / "Case02.raw"
         path.write_bytes(path.read_bytes()[:-2])
 
     for change, kind, message in (
         (cut_off, ValueError, r"Case02\.raw must hold \d+ bytes for 22 × 18 × 5 voxels"),
+        (header("DimSize = 22 18 5", "DimSize = 2 x 2"), ValueError,
+         r"Case02\.mhd must hold 3 whole numbers above 0 as DimSize, got '2 x 2'"),
+        (header("DimSize = 22", "DimSize = -22"), ValueError, r"Case02\.mhd must hold 3 whole"),
+        (header("ElementSpacing = 1.0 2.0 3.0", "ElementSpacing = 1 1 a"), ValueError,
+         r"Case02\.mhd must hold 3 numbers as ElementSpacing, got '1 1 a'"),
+        (header("ElementSpacing = 1.0", "ElementSpacing = 0"), ValueError,
+         r"Case02\.mhd must have a spacing above 0, got 0 × 2 × 3 mm"),
+        (lambda f: (f / "Case02.mhd").write_bytes(b"Comment = \xff"), ValueError,
+         r"Case02\.mhd is not UTF-8 text"),
+        (placed("1 0 0 0 1 0 0 0 -1", "0 0 0"), ValueError,
+         r"Case02_segmentation\.mhd must lie where its image lies.* 24 mm"),
+        (placed("1 0 0 0 1 0 0 0 1", "0 7 0"), ValueError,
+         r"Case02_segmentation\.mhd must lie where its image lies.* 7 mm"),
         (header("MET_SHORT", "MET_LONG"), ValueError, r"Case02\.mhd must describe.*got MET_LONG"),
         (header("DimSize", "Size"), ValueError, r"Case02\.mhd is no whole.*lacks DimSize"),
         (header("Case02.raw", "x.raw"), FileNotFoundError, r"no file .*x\.raw"),

@@ -4,6 +4,7 @@ Files: NIfTI (through nibabel) and MetaImage (.mhd beside .raw).
 """
 
 import gzip
+import itertools
 import math
 import zlib
 from collections.abc import Sequence
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from l2b.files import read_text
 from l2b.types import Cases
 
 MULTIPLE = 16  # pixels; networks halve slices four times
 CLIP = (0.005, 0.995)  # quantiles of a volume's intensities that are kept
 SPACING_TOLERANCE = 1e-3
 MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
+META_USUAL = {"ElementSpacing": "1 1 1", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0"}
 META_TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -37,12 +40,15 @@ class Volume(NamedTuple):
     """One file.
 
     Attributes:
-        voxels: [x, y, z] as stored.
+        voxels: [x, y, z]; of NIfTI turned so that these run as nearly as possible to the
+            patient's right, front and head, of MetaImage as stored.
         spacing: distance between voxels along each axis, in mm.
+        affine: from voxel indices to places in mm, [4, 4]; None where the file does not tell.
     """
 
     voxels: np.ndarray
     spacing: tuple[float, ...]
+    affine: np.ndarray | None = None
 
 
 class Slices(NamedTuple):
@@ -71,24 +77,29 @@ def read_nifti(path: Path) -> Volume:
     try:
         import nibabel
         from nibabel.filebasedimages import ImageFileError
+        from nibabel.orientations import OrientationError
+        from nibabel.spatialimages import HeaderDataError
     except ImportError as error:
         raise ImportError(
             "Reading NIfTI needs nibabel, which is not installed: pip install 'l2b[seg]'."
         ) from error
     _check_there(path)
+    damaged = (ImageFileError, HeaderDataError, OrientationError)
     try:
         image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
         refused = _bomb(image, path)
+        if not refused and len(image.shape) == 3:
+            image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
         voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
         spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError) as e:
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, *damaged) as e:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({_one_line(e)}): it is damaged or cut off. Fetch "
             "it again."
         ) from e
     if refused:
         raise ValueError(refused)
-    return _checked(voxels, spacing, path)
+    return _checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
 
 
 def _bomb(image: Any, path: Path) -> str | None:
@@ -133,7 +144,7 @@ def read_metaimage(path: Path) -> Volume:
     """
     _check_there(path)
     header = _meta_header(path)
-    size = tuple(int(n) for n in header["DimSize"].split())
+    size = tuple(map(int, _numbers(header, "DimSize", 3, path)))
     kind = META_TYPES.get(header["ElementType"])
     if kind is None or header.get("CompressedData", "False").lower() == "true":
         raise ValueError(
@@ -152,8 +163,12 @@ def read_metaimage(path: Path) -> Volume:
             f"{raw.stat().st_size}: it is cut off or of another volume."
         )
     voxels = np.fromfile(raw, dtype=stored).reshape(size[::-1]).T
-    spacing = tuple(float(s) for s in header.get("ElementSpacing", "1 1 1").split())
-    return _checked(voxels.astype(stored.newbyteorder("=")), spacing, path)
+    spacing = _numbers(header, "ElementSpacing", 3, path)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(_numbers(header, "TransformMatrix", 9, path), (3, 3)).T * spacing
+    affine[:3, 3] = _numbers(header, "Offset", 3, path)
+    placed = affine if {"TransformMatrix", "Offset"} <= set(header) else None
+    return _checked(Volume(voxels.astype(stored.newbyteorder("=")), spacing, placed), path)
 
 
 def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None:
@@ -166,7 +181,8 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
         classes: number of classes; every voxel must be one of [0, classes).
 
     Raises:
-        ValueError: on another size or spacing, unknown values, or a mask without any object.
+        ValueError: on another size, spacing or place, unknown values, or a mask without any
+            object.
     """
     if mask.voxels.shape != image.voxels.shape:
         raise ValueError(
@@ -177,6 +193,12 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
         raise ValueError(
             f"{file} must have the spacing of its image, {_mm(image.spacing)}, got "
             f"{_mm(mask.spacing)}: it was resampled, or belongs to another image."
+        )
+    apart = _apart(image, mask)
+    if apart > min(image.spacing) / 2:
+        raise ValueError(
+            f"{file} must lie where its image lies, got one that is turned, mirrored or moved, by "
+            f"up to {apart:.3g} mm: it was drawn on another grid. Resample it onto its image."
         )
     found = np.unique(mask.voxels)
     wrong = found[~np.isin(found, np.arange(classes))]
@@ -264,10 +286,7 @@ def write_nifti(path: Path, mask: Tensor, spacing: Sequence[float]) -> None:
 
 
 def _meta_header(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no MetaImage header: it is not plain text.") from error
+    lines = read_text(path).splitlines()
     pairs = (line.partition("=") for line in lines if "=" in line)
     header = {name.strip(): value.strip() for name, _, value in pairs}
     missing = {"DimSize", "ElementType", "ElementDataFile"} - set(header)
@@ -278,15 +297,43 @@ def _meta_header(path: Path) -> dict[str, str]:
     return header
 
 
-def _checked(voxels: np.ndarray, spacing: tuple[float, ...], path: Path) -> Volume:
-    if voxels.ndim != 3 or len(spacing) != 3:
+def _numbers(header: dict[str, str], key: str, count: int, path: Path) -> tuple[float, ...]:
+    """The numbers in one line of a MetaImage header, or the usual ones if it is not there."""
+    text = header[key] if key in header else META_USUAL[key]
+    read, kind = (int, "whole numbers above 0") if key == "DimSize" else (float, "numbers")
+    try:
+        found = tuple(read(number) for number in text.split())
+    except ValueError:
+        found = ()
+    sound = all(math.isfinite(n) and (n > 0 or read is float) for n in found)
+    if len(found) != count or not sound:
+        raise ValueError(f"{path} must hold {count} {kind} as {key}, got {text!r}.")
+    return found
+
+
+def _checked(volume: Volume, path: Path) -> Volume:
+    if volume.voxels.ndim != 3 or len(volume.spacing) != 3:
         raise ValueError(
-            f"{path} must hold one volume of three dimensions, got the shape {voxels.shape}: "
-            "pick one channel or time point."
+            f"{path} must hold one volume of three dimensions, got the shape "
+            f"{volume.voxels.shape}: pick one channel or time point."
         )
-    if not np.isfinite(voxels).all():
+    if not all(0 < distance < math.inf for distance in volume.spacing):
+        raise ValueError(
+            f"{path} must have a spacing above 0, got {_mm(volume.spacing)}: distances between "
+            "surfaces are measured in it."
+        )
+    if not np.isfinite(volume.voxels).all():
         raise ValueError(f"{path} holds NaN or infinite voxels: fill them first.")
-    return Volume(voxels, spacing)
+    return volume
+
+
+def _apart(image: Volume, mask: Volume) -> float:
+    """How far apart the corners of two volumes of one size lie at most, in mm; 0 if unknown."""
+    if image.affine is None or mask.affine is None:
+        return 0.0
+    ends = [(0, n - 1) for n in image.voxels.shape]
+    corners = np.array([(*corner, 1) for corner in itertools.product(*ends)])
+    return float(np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max())
 
 
 def _check_there(path: Path) -> None:

@@ -12,14 +12,16 @@ from l2b.volumes import check_pair, cut, read_nifti
 
 @dataclass(frozen=True, kw_only=True)
 class Decathlon(Dataset):
-    """Any task folder of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
+    """A task folder of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
 
     Volumes are cut into slices; training and test set, which the official archive does not
     give labels for, are made of whole volumes. How intensities are handled says `l2b.volumes.cut`.
+    Images of several channels (four dimensions), which some tasks have, are not read.
 
     Attributes:
         root: the task's folder.
-        axis: across which volumes are cut: 0, 1 or 2.
+        axis: across which volumes are cut: 0, 1 or 2, from the patient's left to right, back to
+            front, or foot to head.
         size: height and width to which slices are resampled; None pads them instead.
         depth: how many neighbouring slices make one sample, for networks in three dimensions
             (U-Nets need at least 16); None trains on slices.
@@ -40,18 +42,24 @@ class Decathlon(Dataset):
         check_depth("Decathlon", self.depth)
         if self.axis not in (0, 1, 2):
             raise ValueError(f"Decathlon needs axis 0, 1 or 2, got {self.axis}.")
+        if self.size is not None and self.size < 1:
+            raise ValueError(
+                f"Decathlon needs size >= 1 or none, got {self.size}: it is in pixels; none pads "
+                "slices instead."
+            )
 
     def load(self) -> Source:
         """Read every labelled volume of the list."""
         folder = self.folder()
         listed = self._listed(folder)
         classes = _classes(listed, folder)
+        names = _names([str(entry["label"]) for entry in listed["training"]], folder)
         volumes = []
-        for entry in listed["training"][: self.limit]:
+        for name, entry in list(zip(names, listed["training"], strict=True))[: self.limit]:
             image_file, mask_file = folder / entry["image"], folder / entry["label"]
             image, mask = read_nifti(image_file), read_nifti(mask_file)
             check_pair(image, mask, mask_file, classes=len(classes))
-            volumes.append((mask_file.name.partition(".")[0], image, mask))
+            volumes.append((name, image, mask))
         slices = cut(volumes, axis=self.axis, size=self.size, depth=self.depth)
         return mask_source(*slices, classes, test=self.test)
 
@@ -79,11 +87,39 @@ class Decathlon(Dataset):
         return listed
 
 
-def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:
-    labels = {int(number): str(name) for number, name in listed.get("labels", {}).items()}
-    if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
+def _names(masks: list[str], folder: Path) -> list[str]:
+    """What each volume is called: its mask's file, with its folders where files share a name."""
+    paths = [Path(mask).as_posix().removesuffix(".gz").removesuffix(".nii") for mask in masks]
+    short = [path.rpartition("/")[2] for path in paths]
+    names = [
+        name if short.count(name) == 1 else path.replace("/", "_")
+        for name, path in zip(short, paths, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        again = next(mask for mask, name in zip(masks, names, strict=True) if names.count(name) > 1)
         raise ValueError(
-            f"{folder / 'dataset.json'} must name its labels 0 (background), 1, … without gaps, "
+            f"{folder / 'dataset.json'} must list every volume once, got {again} more often: one "
+            "volume on both sides of a split would be told by heart. Remove one."
+        )
+    return names
+
+
+def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:
+    """Names of the classes: labels are written "0": "background", by nnU-Net "background": 0."""
+    path, written = folder / "dataset.json", listed.get("labels", {})
+    try:
+        pairs = [(v, k) if isinstance(v, int) else (k, v) for k, v in written.items()]
+        labels = {int(number): str(name) for number, name in pairs}
+    except (AttributeError, ValueError) as error:
+        raise ValueError(
+            f'{path} must name its labels as {{"0": "background", …}}, got {str(written)[:80]}.'
+        ) from error
+    if sorted(labels) != list(range(len(written))) or len(labels) < 2:
+        raise ValueError(
+            f"{path} must name its labels 0 (background), 1, … without gaps, "
             f"got {', '.join(map(str, sorted(labels))) or 'none'}."
         )
-    return tuple(labels[k] for k in sorted(labels))
+    names = tuple(labels[k] for k in sorted(labels))
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} must give every label a name of its own, got {', '.join(names)}.")
+    return names
