@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from l2b.catalog import find, names, summary
-from l2b.mask_severity import keep_objects, pooled_dice
+from l2b.mask_severity import SAMPLE, keep_objects, pooled_dice, sample
 from l2b.noise import Noise, NoNoise
 from l2b.noise.base import MaskNoise
 from l2b.noise.mask import Mask
@@ -217,10 +217,31 @@ def test_the_mixture_draws_its_kinds():
     assert torch.equal(shown(draw(Mask(dice=0.7))), shown(MASKS))
 
 
+def test_objects_go_missing_in_a_mixture_too():
+    alone = draw(Mask(kinds=("missing",), dice=None))
+    assert not torch.equal(shown(alone), shown(MASKS))
+    tiny = torch.zeros_like(MASKS)
+    tiny[:, 3, 4], tiny[:, 20:23, 30] = 1, 2
+    mixed = shown(draw(Mask(kinds=("missing", "rotation"), dice=None), tiny))
+    assert 0 < (~mixed).any(dim=1).sum() < len(tiny)  # rotated ones keep theirs
+    assert shown(draw(Mask(kinds=("rotation", "shift"), dice=None), tiny)).all()
+
+
+@pytest.mark.parametrize("count", [513, 700, 1023, 1024, 5000])
+def test_a_sample_is_spread_evenly(count):
+    masks = torch.arange(1, 2 * count + 1).view(-1, 1, 1)
+    masks[::2] = 0  # shows nothing
+    found = sample(masks).flatten()
+    assert len(found.unique()) == len(found) == min(SAMPLE, count)
+    steps = found.diff()
+    assert found[0] == 2 and found[-1] == 2 * count and steps.max() - steps.min() <= 2
+
+
 def test_other_parameters_are_checked():
     for make, message in (
         (lambda: MaskJitter(wavelength=0), "wavelength >= 1, got 0"),
-        (lambda: MaskMorphology(kernels=()), "kernels of at least 1 pixel"),
+        (lambda: MaskMorphology(kernels=()), "kernels of at least 3 pixels"),
+        (lambda: MaskMorphology(kernels=(2, 5)), r"at least 3 pixels .* got \(2, 5\) .*reach no"),
         (lambda: MaskMissing(rate=1.5), "0 <= rate <= 1, got 1.5"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -77,8 +77,8 @@ def sample(masks: Tensor) -> Tensor:
     if len(masks) <= SAMPLE:
         return masks
     rows = masks.flatten(1).any(dim=1).nonzero().squeeze(1)
-    step = max(1, len(rows) // SAMPLE)
-    return masks[rows[::step][:SAMPLE]]
+    places = torch.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).round().long()
+    return masks[rows[places]]
 
 
 def keep_objects(masks: Tensor, deform: Deform, amounts: Tensor, classes: int) -> Tensor:

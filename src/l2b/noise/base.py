@@ -159,17 +159,23 @@ class MaskNoise(Noise):
             )
         check_labels(labels, classes, "True masks")
         some = sample(labels)
-        deform, amount = self._guarded(some, classes, generator), 1.0
+        deform, amount = self.guarded(some, classes, generator), 1.0
         if self.dice is not None and bool(labels.any()):
             amount = amount_for(
                 name, self.dice, some, deform, strongest=self.strongest, classes=classes
             )
         if some is not labels:
-            deform = self._guarded(labels, classes, generator)
+            deform = self.guarded(labels, classes, generator)
         return deform(torch.full((len(labels),), amount))
 
-    def _guarded(self, masks: Tensor, classes: int, generator: torch.Generator) -> Deform:
-        """The deformation of these masks under which no class vanishes unless it may."""
+    def guarded(self, masks: Tensor, classes: int, generator: torch.Generator) -> Deform:
+        """The deformation of these masks under which no class vanishes unless it may.
+
+        Args:
+            masks: true masks, [N, height, width], int64.
+            classes: number of classes, or at least one more than the largest in the masks.
+            generator: CPU random stream that belongs to this draw alone.
+        """
         deform = self.deformation(masks, generator)
         if self.may_empty:
             return deform

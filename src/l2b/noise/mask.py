@@ -29,7 +29,8 @@ KINDS: dict[str, MaskNoise] = {
 class Mask(MaskNoise):
     """A mixture: every image suffers one kind of mistake, drawn evenly, to a target Dice.
 
-    By default the published three: rotation, erosion or dilation, replacement by an ellipse.
+    By default the published three: rotation, erosion or dilation, replacement by an ellipse. No
+    class vanishes from an image, but where its kind is ``missing``.
 
     Attributes:
         dice: target Dice, met by making all kinds of mistakes worse alike; None takes them as
@@ -39,6 +40,7 @@ class Mask(MaskNoise):
 
     dice: float | None = 0.6
     kinds: tuple[str, ...] = ("rotation", "morphology", "ellipse")
+    may_empty = True  # every kind guards its own images
 
     def __post_init__(self) -> None:
         """Refuse kinds that do not exist."""
@@ -52,10 +54,10 @@ class Mask(MaskNoise):
     def deformation(self, masks: Tensor, generator: torch.Generator) -> Deform:
         """A kind for every image, and the draws of that kind."""
         drawn = torch.randint(len(self.kinds), (len(masks),), generator=generator)
-        parts = []
+        parts, classes = [], int(masks.max()) + 1 if masks.numel() else 1
         for number, kind in enumerate(self.kinds):
             rows = (drawn == number).nonzero().squeeze(1)
-            parts.append((rows, KINDS[kind].deformation(masks[rows], generator)))
+            parts.append((rows, KINDS[kind].guarded(masks[rows], classes, generator)))
 
         def deform(amounts: Tensor) -> Tensor:
             found = masks.clone()

@@ -20,7 +20,8 @@ class MaskMorphology(MaskNoise):
 
     Attributes:
         dice: target Dice; None takes the kernels as they are.
-        kernels: their diameters in pixels, drawn evenly; a target Dice scales all of them.
+        kernels: their diameters in pixels, at least 3, drawn evenly; a target Dice scales all of
+            them.
         dilation: share of the images that are dilated, in [0, 1]; the others are eroded.
     """
 
@@ -30,10 +31,10 @@ class MaskMorphology(MaskNoise):
     def __post_init__(self) -> None:
         """Refuse kernels and shares that are none."""
         super().__post_init__()
-        if not self.kernels or min(self.kernels) < 1 or not 0 <= self.dilation <= 1:
+        if not self.kernels or min(self.kernels) < 3 or not 0 <= self.dilation <= 1:
             raise ValueError(
-                "MaskMorphology needs kernels of at least 1 pixel and 0 <= dilation <= 1, got "
-                f"{self.kernels} and {self.dilation}."
+                "MaskMorphology needs kernels of at least 3 pixels and 0 <= dilation <= 1, got "
+                f"{self.kernels} and {self.dilation}: smaller kernels reach no other pixel."
             )
 
     def deformation(self, masks: Tensor, generator: torch.Generator) -> Deform:
