@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from l2b.audit.mask_export import export_masks
 from l2b.audit.masks import audit_masks
 from l2b.cases import case_dice, case_hausdorff
 from l2b.config import load
@@ -39,6 +40,7 @@ from l2b.overview import write_overview
 from l2b.pseudo.views import Views
 from l2b.recipes import promise12_recipe
 from l2b.train import Training
+from l2b.types import Cases
 from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
 
 nibabel = pytest.importorskip("nibabel")
@@ -665,23 +667,34 @@ def audited(tmp_path_factory):
     return folder / "run", audit_masks(folder / "run")
 
 
-def test_suggested_masks_have_the_values_of_the_given_ones(audited):
-    _, found = audited
-    for path in (found.folder / "suggested").iterdir():
-        assert set(np.unique(np.asarray(Image.open(path)))) <= {0, 255}
-    index = np.asarray(Image.open(path)) // 255  # of one of them
-    case = found.suggested[[name == path.stem for name in names_of(found)]]
-    assert np.array_equal(index, case[0].numpy())
+def test_suggested_masks_have_the_values_of_the_given_ones(audited, monkeypatch):
+    path, _ = audited
+    with monkeypatch.context() as patch:  # a model that agrees with everything
+        patch.setattr("l2b.audit.masks._suggested", lambda run, data, weights: data.train.labels)
+        found = audit_masks(path)
+    exported = sorted((found.folder / "suggested").iterdir())
+    drawn = np.stack([np.asarray(Image.open(file)) for file in exported])
+    assert np.array_equal(drawn, 255 * found.suggested.numpy()) and drawn.any()
 
 
-def names_of(found):
-    with (found.folder / "masks.csv").open() as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: int(row["index"]))
-    return [row["case"] for row in rows]
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(None, [0, 1, 2]), ((0, 7, 255), [0, 7, 255]), ((3, 40000, 9), [3, 40000, 9]),
+     ((-1, 0, 1), [0, 1, 2])],
+)  # fmt: skip
+def test_exports_hold_any_values_that_a_picture_can(tmp_path, values, expected):
+    cases = Cases(
+        of=torch.tensor([0]), names=("a.1",), spacing=torch.ones(1, 3), patient=torch.tensor([0])
+    )
+    assert export_masks(tmp_path / "out", cases, torch.tensor([[[0, 1], [2, 0]]]), values) == ()
+    assert np.unique(np.asarray(Image.open(tmp_path / "out" / "a.1.png"))).tolist() == sorted(
+        expected
+    )
 
 
 def test_an_audit_keeps_what_somebody_edited(audited):
-    path, found = audited
+    path, _ = audited
+    found = audit_masks(path)
     first, second, *others = sorted((found.folder / "suggested").iterdir())
     before = second.read_bytes()
     Image.new("L", (16, 16), 255).save(first)
@@ -700,6 +713,8 @@ def test_an_audit_keeps_what_somebody_edited(audited):
     assert first.read_bytes() == edited and second.read_bytes() == before
     assert not gone.exists() and own.exists()
     assert audit_masks(path).kept == (first.name,)  # and still, the time after
+    first.unlink()
+    assert audit_masks(path).kept == () and first.read_bytes() != edited
 
 
 def test_a_run_whose_data_changed_is_not_audited(audited):
