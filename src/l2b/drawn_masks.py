@@ -86,8 +86,16 @@ def class_masks(
     Raises:
         ValueError: naming the file with a value that is no class, or that marks nothing.
     """
-    resized = [_resized(mask, path, values, size) for mask, path in zip(masks, paths, strict=True)]
-    _say_lost(masks, resized, paths, values)
+    resized, lost = [], []
+    for mask, path in zip(masks, paths, strict=True):
+        small, gone = _resized(mask, path, values, size)
+        resized.append(small)
+        lost += [f"{path} has none of its pixels of value {gone[0]} left"] if gone else []
+    if lost:
+        notice(
+            f"{lost[0]} at {size} × {size} pixels, and {len(lost)} of {len(masks)} masks lose a "
+            "class like that: it is too thin or too small for them. Raise size."
+        )
     return torch.stack(resized)
 
 
@@ -98,8 +106,8 @@ def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
         try:
             with pillow().open(path) as image:
                 # Pillow gives TIFF files their final size by itself.
-                lies = image.format != "TIFF" and orientation(image) >= 5
-                sizes.append(image.size[::-1] if lies else image.size)
+                on_its_side = image.format != "TIFF" and orientation(image) >= 5
+                sizes.append(image.size[::-1] if on_its_side else image.size)
         except Exception as error:  # Pillow raises many kinds
             raise ValueError(f"{path} cannot be read as an image ({error}).") from error
     return sizes
@@ -138,16 +146,18 @@ def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
             f"{path} must have the size of its image, {size[0]} × {size[1]} pixels, got "
             f"{values.shape[1]} × {values.shape[0]}: it belongs to another image."
         )
-    whole = values.astype(np.int64, casting="unsafe") if np.isfinite(values).all() else None
-    if whole is None or (whole != values).any():
+    if values.dtype.kind == "f" and not (np.isfinite(values) & (values == np.rint(values))).all():
         raise ValueError(
             f"{path} must hold one whole number per class, got fractions or no numbers: a map of "
             "probabilities is no mask. Export classes."
         )
-    return whole
+    return values.astype(np.int64)
 
 
-def _resized(mask: np.ndarray, path: Path, values: tuple[int, ...], size: int) -> Tensor:
+def _resized(
+    mask: np.ndarray, path: Path, values: tuple[int, ...], size: int
+) -> tuple[Tensor, list[int]]:
+    """A mask of class indices, and the values, the background's aside, that it lost."""
     wrong = mask[~np.isin(mask, values)]
     if len(wrong):
         raise ValueError(
@@ -160,27 +170,9 @@ def _resized(mask: np.ndarray, path: Path, values: tuple[int, ...], size: int) -
             "nothing is there. Remove the pair if that is not meant."
         )
     shares = np.stack([_share(mask == value, size) for value in values])
-    return torch.from_numpy(shares.argmax(axis=0))
-
-
-def _say_lost(
-    masks: Sequence[np.ndarray],
-    resized: Sequence[Tensor],
-    paths: Sequence[Path],
-    values: tuple[int, ...],
-) -> None:
-    """One notice of all masks that lost a class by being brought to another size."""
-    lost = []
-    for mask, small, path in zip(masks, resized, paths, strict=True):
-        left = {values[0], *(values[k] for k in small.unique().tolist())}
-        gone = sorted(set(np.unique(mask).tolist()) - left)
-        lost += [f"{path} has none of its pixels of value {gone[0]} left"] if gone else []
-    if lost:
-        size = " × ".join(map(str, resized[0].shape))
-        notice(
-            f"{lost[0]} at {size} pixels, and {len(lost)} of {len(masks)} masks lose a class like "
-            "that: it is too thin or too small for them. Raise size."
-        )
+    small = shares.argmax(axis=0)
+    lost = [v for k, v in enumerate(values) if k and shares[k].any() and not (small == k).any()]
+    return torch.from_numpy(small), lost
 
 
 def _share(covered: np.ndarray, size: int) -> np.ndarray:
