@@ -499,9 +499,30 @@ def test_what_clean_columns_may_hold(tmp_path):
     assert read(["b", "", "c", "", "", ""]) == [1, -1, 2, -1, -1, -1]
     with pytest.raises(ValueError, match="got 'maybe'"):
         read(["1", "0", "maybe", "0", "0", "0"])
-    (tmp_path / "f.csv").write_text("x,y,clean\n1,0,1\n1,1,\n1,0,0\n1,1,1\n")
-    with pytest.raises(ValueError, match="write true and false"):
+
+
+@pytest.mark.parametrize(
+    ("classes", "marks", "advice"),
+    [
+        ("01", ["1", "", "0", "1"], "write true and false"),
+        ("01", ["0", "0", "1", "1"], "write true and false"),  # every label checked
+        ("01", ["1", "1", "1", "1"], "write true and false"),
+        (["True", "False"], ["True", "False", "False", "True"], "write yes and no"),
+        ("xy", ["x", "x", "y", "y"], "write true and false"),
+    ],
+)
+def test_a_clean_column_with_two_meanings_is_refused(classes, marks, advice, tmp_path):
+    lines = [f"{k},{classes[k % 2]},{mark}" for k, mark in enumerate(marks)]
+    (tmp_path / "f.csv").write_text("x,y,clean\n" + "\n".join(lines))
+    with pytest.raises(ValueError, match=f"could hold checked labels or yes and no: {advice}"):
         Table(path=tmp_path / "f.csv", label="y", clean="clean").labels()
+
+
+def test_where_both_meanings_agree_none_is_asked_for(tmp_path):
+    lines = [f"{k},{'xy'[k % 2]},{'' if k else 'x'}" for k in range(4)]
+    (tmp_path / "f.csv").write_text("f,y,clean\n" + "\n".join(lines))
+    found = Table(path=tmp_path / "f.csv", label="y", clean="clean").labels()
+    assert found.checked.tolist() == [0, -1, -1, -1]
 
 
 def test_missing_values_are_filled_and_marked():

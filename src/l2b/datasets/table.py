@@ -19,6 +19,7 @@ from l2b.tables import TableFile
 
 MOST_CLASSES = 1000
 YES, NO = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
+FLAGS = (("true", "false"), ("yes", "no"), ("1", "0"))  # the first that are no classes are advised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,8 @@ class Table(Dataset):
         image: column of image paths.
         folder: where image paths begin; the file's own folder if empty.
         clean: column that tells checked samples: either yes or no (1/0, true/false), or the
-            checked label itself, empty where nobody checked.
+            checked label itself, empty where nobody checked. What could be both, such as 1/0
+            where these are the classes, is refused.
         checked: CSV files of checked labels, such as exports of ``audit.html``; later ones win.
         id: column of ids, each used once.
         size: height and width to which images are brought, in pixels.
@@ -261,15 +263,20 @@ class Table(Dataset):
         known, said = set(given), set(marks)
         as_labels = said - {""} <= known
         as_flags = {mark.lower() for mark in said} <= YES | NO
-        if as_labels and as_flags and "" in said:
+        flagged = {k: given[k] for k, mark in enumerate(marks) if mark.lower() in YES}
+        labelled = {k: mark for k, mark in enumerate(marks) if mark}
+        if as_labels and as_flags and flagged != labelled:
+            taken = {name.lower() for name in known}
+            yes, no = next((pair for pair in FLAGS if taken.isdisjoint(pair)), FLAGS[0])
             raise ValueError(
                 f"Column {self.clean!r} of {self.path} could hold checked labels or yes and no: "
-                "write true and false where it tells which samples were checked."
+                f"write {yes} and {no} where it tells which samples were checked, and give the "
+                "classes other names, in both columns, where it holds labels."
             )
         if as_flags:
-            return {k: given[k] for k, mark in enumerate(marks) if mark.lower() in YES}
+            return flagged
         if as_labels:
-            return {k: mark for k, mark in enumerate(marks) if mark}
+            return labelled
         strange = sorted(said - {""} - known, key=lambda mark: (mark.lower() in YES | NO, mark))
         raise ValueError(
             f"Column {self.clean!r} of {self.path} must hold yes or no (1/0, true/false), or "
