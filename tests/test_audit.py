@@ -536,6 +536,38 @@ def test_missing_values_are_filled_and_marked():
         column_features(["t"], lambda: iter([(f"word {k}",) for k in range(60)]))
 
 
+@pytest.mark.parametrize(
+    ("separator", "cells", "numbers"),
+    [
+        (";", ["1,05", "-0,5", "2"], [1.05, -0.5, 2]),
+        ("\t", ["1,05", "+,5", "1,5E-1"], [1.05, 0.5, 0.15]),
+        (",", ["1,05", "0,5", "2"], [1.05, 0.5, 2]),
+        (",", ["1,234", "0,125", "2"], [1.234, 0.125, 2]),
+        (";", ["1,234", "2,345", "987"], [1.234, 2.345, 987]),
+        (",", ["1,234", "2,345", "987"], None),  # thousands or decimals
+        (";", ["1,5", "1.5", "2"], None),
+        (";", ["1,234,567", "1,5", "2"], None),
+    ],
+)
+def test_commas_are_decimal_where_that_is_sure(separator, cells, numbers, tmp_path):
+    with (tmp_path / "f.csv").open("w", newline="") as file:
+        rows = [[cell, kind] for cell in cells for kind in "ab"]
+        csv.writer(file, delimiter=separator).writerows([["size", "y"], *rows])
+    found = Table(path=tmp_path / "f.csv", label="y").load().train.inputs
+    if numbers is None:
+        assert found.tolist() == torch.eye(3).repeat_interleave(2, dim=0).tolist()  # categories
+    else:
+        torch.testing.assert_close(found[::2, 0], torch.tensor(numbers, dtype=torch.float32))
+
+
+def test_empty_lines_of_a_table_are_left_out(tmp_path):
+    for text in ("\n\nx;y\n1;a\n\n2;b\n   \n", ";\nx;y\n1;a\n2;b\n"):
+        (tmp_path / "f.csv").write_text(text)
+        assert list(TableFile(tmp_path / "f.csv").rows(["y", "x"])) == [("a", "1"), ("b", "2")]
+    (tmp_path / "f.csv").write_text("x\n1\n \n\n2\n")
+    assert list(TableFile(tmp_path / "f.csv").rows(["x"])) == [("1",), (" ",), ("2",)]
+
+
 def test_tfidf_is_that_of_scikit_learn():
     from sklearn.feature_extraction.text import TfidfVectorizer
 

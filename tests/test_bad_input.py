@@ -7,6 +7,8 @@ import zipfile
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -102,6 +104,24 @@ def csv(content, *columns):
         data = content if isinstance(content, bytes) else content.encode()
         (tmp_path / "mine.csv").write_bytes(data)
         list(TableFile(tmp_path / "mine.csv").rows(columns))
+
+    return load
+
+
+def table(content):
+    """Load a CSV file whose labels are in column y."""
+
+    def load(tmp_path):
+        (tmp_path / "mine.csv").write_text(content)
+        Table(path=tmp_path / "mine.csv", label="y").load()
+
+    return load
+
+
+def parquet(**columns):
+    def load(tmp_path):
+        pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
+        list(TableFile(tmp_path / "mine.parquet").rows(list(columns)))
 
     return load
 
@@ -508,6 +528,14 @@ TABLE = {
     "checked by the label": (
         lambda _: Table(path="a.csv", label="topic", clean="topic"),
         "'topic'", "another column as clean than as label", "learn from the answer",
+    ),
+    "empty lines": (csv("\n \n", "a"), "is empty", "first line", "name the columns"),
+    "large number": (
+        table("x,y\n1,a\n2,b\n1e39,a\n"), "got 1e39 in row 2", "'x' must hold numbers that fit",
+        "fill or remove it",
+    ),
+    "bytes in a table": (
+        parquet(x=[b"1", b"2"]), "got bytes", "mine.parquet must hold text", "name a column of",
     ),
     "open quote": (csv('a,b\n"1,2\n', "a"), "damaged as CSV", "quote", "look for a quote"),
     "no text": (csv(b"a,b\n\xff,1\n", "a"), "0xff", "UTF-8", "save it as UTF-8"),

@@ -1,6 +1,7 @@
 """Columns of strings to numbers, with memory that does not grow with the length of texts."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ FEWEST, MOST = 256, 4096  # words that TF-IDF keeps
 CANDIDATES = 200_000  # words counted at a time
 CHUNK = 2048  # documents turned into numbers at a time
 CATEGORIES = 50  # a text column with more different values is no category
+LARGEST = float(np.finfo(np.float32).max)
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234: the comma may be decimal or not
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
@@ -95,25 +98,36 @@ class Columns:
     ignored: tuple[str, ...]
 
 
-def column_features(names: list[str], rows: Callable[[], Iterable[tuple[str, ...]]]) -> Columns:
+def column_features(
+    names: list[str],
+    rows: Callable[[], Iterable[tuple[str, ...]]],
+    *,
+    decimal_commas: bool = False,
+) -> Columns:
     """Numbers as they are, categories one-hot, gaps filled and marked.
 
     A missing number becomes the median of its column, and a further feature says so. A text
     column is a category if it has at most 50 different values; other columns are ignored.
 
+    Numbers have decimal commas where a column has commas and no points. If every number with a
+    comma could be thousands (1,234), nobody can tell, and the column holds no numbers.
+
     Args:
         names: of the columns.
         rows: starts a pass over their cells.
+        decimal_commas: no comma parts thousands.
 
     Raises:
-        ValueError: if no column can be used, or too many features came out for memory.
+        ValueError: if no column can be used, a number is beyond float32, or too many features
+            came out for memory.
     """
-    kinds = [_Kind() for _ in names]
+    kinds = [_Kind(decimal_commas=decimal_commas) for _ in names]
     total = 0
     for row in rows():
-        total += 1
         for kind, cell in zip(kinds, row, strict=True):
-            kind.see(cell)
+            kind.see(cell, total)
+        total += 1
+    _refuse_large(names, kinds)
     used = [k for k, kind in enumerate(kinds) if kind.usable]
     if not used:
         raise ValueError(
@@ -140,20 +154,32 @@ def column_features(names: list[str], rows: Callable[[], Iterable[tuple[str, ...
 class _Kind:
     """What one column holds, found while its cells go by."""
 
-    def __init__(self) -> None:
-        self.number, self.gaps, self.filled = True, False, 0
+    def __init__(self, *, decimal_commas: bool) -> None:
+        self.finite, self.points, self.commas, self.decimal = True, False, False, decimal_commas
+        self.gaps, self.filled = False, 0
         self.values: dict[str, int] = {}
+        self.beyond: tuple[str, int] | None = None  # float32, the first such cell and its row
 
-    def see(self, cell: str) -> None:
+    def see(self, cell: str, row: int) -> None:
         cell = cell.strip()
         if cell.lower() in MISSING:
             self.gaps = True
             return
         self.filled += 1
-        if self.number and not np.isfinite(_number(cell)):
-            self.number = False
+        if self.finite:
+            size = abs(_number(cell))
+            self.finite = bool(np.isfinite(size))
+            self.points |= "." in cell
+            self.commas |= "," in cell
+            self.decimal |= "," in cell and not THOUSANDS.fullmatch(cell)
+            if size > LARGEST and self.beyond is None:
+                self.beyond = cell, row
         if len(self.values) <= CATEGORIES:
             self.values.setdefault(cell, len(self.values))
+
+    @property
+    def number(self) -> bool:
+        return self.finite and not (self.commas and (self.points or not self.decimal))
 
     @property
     def usable(self) -> bool:
@@ -174,10 +200,21 @@ class _Kind:
 
 
 def _number(cell: str) -> float:
+    """A number with a decimal point or comma; NaN if it is none."""
     try:
-        return float(cell)
+        return float(cell if "." in cell else cell.replace(",", ".", 1))
     except ValueError:
         return float("nan")
+
+
+def _refuse_large(names: list[str], kinds: list[_Kind]) -> None:
+    for name, kind in zip(names, kinds, strict=True):
+        if kind.number and kind.beyond is not None:
+            cell, row = kind.beyond
+            raise ValueError(
+                f"Column {name!r} must hold numbers that fit float32, up to {LARGEST:.2g} in size, "
+                f"got {cell} in row {row} of those with a label, counted from 0: fill or remove it."
+            )
 
 
 def _fill_gaps(values: np.ndarray) -> None:

@@ -48,6 +48,14 @@ class TableFile:
         return names
 
     @property
+    def delimiter(self) -> str:
+        """What stands between the cells of a CSV file; nothing in a Parquet file."""
+        if self.is_parquet:
+            return ""
+        with named_if_not_utf8(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
+            return _delimiter(self.path, file)
+
+    @property
     def is_parquet(self) -> bool:
         """Whether the name says Parquet."""
         return self.path.suffix.lower() in (".parquet", ".pq")
@@ -115,11 +123,11 @@ def _is_number(cell: str) -> bool:
 def _csv_rows(path: Path) -> Iterator[list[str]]:
     """Rows below the header, each with as many cells as it."""
     with _reader(path) as reader:
-        width = len(next(reader))
+        width = len(_first(reader))
         for row in reader:
-            if not row:
-                continue  # an empty line
             if len(row) != width:
+                if _is_empty(row):
+                    continue
                 raise ValueError(
                     f"{path}, line {reader.line_num}, must have {width} cells as the header "
                     f"does, got {len(row)}: quote cells that hold commas, quotes or line breaks."
@@ -132,8 +140,7 @@ def _reader(path: Path) -> Iterator[Any]:
     before = csv.field_size_limit(LONGEST_CELL)
     try:
         with named_if_not_utf8(path), path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(file)
-            yield csv.reader(file, strict=True, delimiter=delimiter)
+            yield csv.reader(file, strict=True, delimiter=_delimiter(path, file))
     except csv.Error as error:
         raise ValueError(
             f"{path} is damaged as CSV ({error}): look for a quote that is never closed."
@@ -142,9 +149,12 @@ def _reader(path: Path) -> Iterator[Any]:
         csv.field_size_limit(before)
 
 
-def _delimiter(file: io.TextIOBase) -> str:
-    """The likeliest delimiter of the header line; comma if there is none."""
-    line = file.readline(LONGEST_CELL)
+def _delimiter(path: Path, file: io.TextIOBase) -> str:
+    """A tab by the file's name, or the likeliest of the header line; comma if there is none."""
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    lines = iter(lambda: file.readline(LONGEST_CELL), "")
+    line = next(filter(str.strip, lines), "")
     file.seek(0)
     outside = "".join(line.split('"')[::2])
     return max(DELIMITERS, key=outside.count)
@@ -152,10 +162,20 @@ def _delimiter(file: io.TextIOBase) -> str:
 
 def _header(path: Path) -> tuple[str, ...]:
     with _reader(path) as reader:
-        names = next(reader, None)
+        names = _first(reader)
     if not names:
         raise ValueError(f"{path} is empty: its first line must name the columns.")
     return tuple(name.strip() for name in names)
+
+
+def _first(reader: Iterator[list[str]]) -> list[str]:
+    """The first line that is not empty; no cells if there is none."""
+    return next((row for row in reader if not _is_empty(row)), [])
+
+
+def _is_empty(row: list[str]) -> bool:
+    """Whether a line has no cells but blank ones."""
+    return not any(map(str.strip, row))
 
 
 def _parquet_columns(path: Path) -> tuple[str, ...]:
@@ -164,17 +184,21 @@ def _parquet_columns(path: Path) -> tuple[str, ...]:
 
 def _parquet_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, ...]]:
     for batch in parquet_file(path).iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
-        cells = [[_text(value) for value in batch.column(name).to_pylist()] for name in wanted]
+        cells = [
+            [_text(value, name, path) for value in batch.column(name).to_pylist()]
+            for name in wanted
+        ]
         yield from zip(*cells, strict=True)
 
 
-def _text(value: object) -> str:
+def _text(value: object, column: str, path: Path) -> str:
     if value is None or value != value:  # NaN differs from itself
         return ""
     if isinstance(value, bytes | dict | list):
         raise ValueError(
-            f"Cells must hold text, numbers or truth values, got {type(value).__name__}: name "
-            "a column of image paths or of plain text."
+            f"Column {column!r} of {path} must hold text, numbers or truth values, got "
+            f"{type(value).__name__}: name a column of image paths or of plain text, or leave "
+            "this one out of the file."
         )
     return str(value)
 

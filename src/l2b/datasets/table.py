@@ -49,7 +49,9 @@ class Table(Dataset):
 
     Texts become TF-IDF features; without ``text`` and ``image``, all other columns are used:
     numbers as they are, categories one-hot, gaps filled and marked. Files are read a few rows
-    at a time.
+    at a time. Commas in numbers are decimal (1,05 is 1.05) in columns that have no points; where
+    all of them could part thousands (1,234), only in files of semicolons, else the column is not
+    read as numbers.
 
     Attributes:
         path: the file, with a header line; UTF-8.
@@ -206,7 +208,9 @@ class Table(Dataset):
             # Not centred, so that absent words stay zero.
             return torch.from_numpy(words), torch.tensor(0.0), torch.tensor(scale_of(words)), ""
         names = list(self._features())
-        columns = column_features(names, lambda: self._kept(names, rows))
+        columns = column_features(
+            names, lambda: self._kept(names, rows), decimal_commas=self._file.delimiter == ";"
+        )
         values = torch.from_numpy(columns.values)
         remark = f"Columns not used: {', '.join(columns.ignored)}." if columns.ignored else ""
         return values, *moments(values), remark
