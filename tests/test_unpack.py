@@ -92,6 +92,34 @@ def test_lists_of_unequal_length_are_refused(tmp_path):
         unpack_parquet(path, tmp_path / "out", Columns(features=("x",), label="y"))
 
 
+@pytest.mark.parametrize(
+    ("features", "changes", "said"),
+    [
+        ((), {}, "at least one column of features, got none"),
+        (("",), {}, "at least one column of features, got none"),
+        (("a", "y"), {}, "got 'y' twice: a model must not learn from the answer"),
+        (("a", "ok"), {"checked": "ok"}, "got 'ok' twice"),
+        (("a",), {"checked": "y"}, "got 'y' twice"),
+        (("a", "a"), {}, "got 'a' twice"),
+    ],
+)
+def test_a_column_is_one_thing(features, changes, said):
+    with pytest.raises(ValueError, match=said):
+        Columns(features=features, label="y", **changes)
+
+
+def test_folders_of_the_user_are_left_alone(tmp_path):
+    path = stored(tmp_path / "t.parquet", table(4))
+    mine = tmp_path / "out.part"
+    mine.mkdir()
+    (mine / "notes").write_text("mine")
+    (tmp_path / ".out.partial").mkdir()  # left by a process that was killed
+    (tmp_path / ".out.partial" / "x_train.npy").write_bytes(b"half")
+    unpack_parquet(path, tmp_path / "out", COLUMNS, progress=False)
+    assert (mine / "notes").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.part", "t.parquet"]
+
+
 def test_files_and_columns_that_are_not_there_are_told_in_one_line(tmp_path, capsys):
     words = ["--features", "a,c", "--label", "y", "--out", str(tmp_path / "out")]
     assert main(["unpack", str(tmp_path / "none.parquet"), *words]) == 2

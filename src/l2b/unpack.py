@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from l2b.files import PARTIAL
 from l2b.tables import TableFile, parquet_file
 
 ROWS = 65_536  # unpacked at a time
@@ -32,6 +33,19 @@ class Columns:
     label: str
     checked: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse no features, and a column that is two things."""
+        if not any(self.features):
+            raise ValueError(
+                "There must be at least one column of features, got none: name those to learn from."
+            )
+        twice = next((name for name in self.all if self.all.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"Every column must be named once among features, label and checked, got {twice!r} "
+                "twice: a model must not learn from the answer, nor from a column twice."
+            )
+
     @property
     def all(self) -> tuple[str, ...]:
         """Every column that is read."""
@@ -44,7 +58,7 @@ def unpack_parquet(
     """Write ``x_train.npy``, ``y_train.npy`` and, if labels were checked, ``clean_index.npy``.
 
     Memory holds 65,536 rows at a time and the labels. Features become float32. Nothing is left
-    behind if it fails.
+    behind if it fails; what a killed process leaves, the next one to the same folder removes.
 
     Args:
         source: a Parquet file, or a folder of them, which are read in the order of their names.
@@ -70,7 +84,7 @@ def unpack_parquet(
     counts = [parquet_file(file).metadata.num_rows for file in files]
     if not sum(counts):
         raise ValueError(f"{source} holds no rows: give a file with samples.")
-    part = out.with_name(f"{out.name}.part")
+    part = out.with_name(f".{out.name}{PARTIAL}")  # hidden, so no folder that a user made
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
