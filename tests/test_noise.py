@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import truncnorm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from l2b.catalog import find, names, summary
 from l2b.datasets.cifar100 import CIFAR100
@@ -23,6 +24,7 @@ from l2b.noise import (
     NoNoise,
     PairFlip,
     Symmetric,
+    instance_dependent,
 )
 from l2b.noise.asymmetric import CIFAR100_SUPERCLASSES
 from l2b.noise.base import MaskNoise
@@ -292,6 +294,35 @@ def test_confusions_depend_on_the_sample():
     assert torch.equal(instance_noise(7 * inputs + 3, torch.zeros_like(side)), observed)
 
 
+class Largest(TorchDispatchMode):
+    """Watches how many floating-point numbers a new tensor holds at most."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.is_floating_point():
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+def test_instance_noise_looks_at_few_large_samples_at_a_time(monkeypatch):
+    pixels = torch.randint(0, 256, (60, 3, 20, 20), generator=stream(0, "x"), dtype=torch.uint8)
+    labels = torch.arange(60) % 3
+    whole = instance_noise(pixels, labels, classes=3)
+    monkeypatch.setattr(instance_dependent, "NUMBERS", 5 * 3 * 20 * 20)
+    with Largest() as seen:
+        assert torch.equal(instance_noise(pixels, labels, classes=3), whole)
+    assert seen.numbers == instance_dependent.NUMBERS
+
+
+def test_instance_noise_is_drawn_in_the_same_pieces_as_ever():
+    """Sums in pieces depend on their size, and what was drawn for a seed must stay."""
+    for features in (28 * 28, 3 * 32 * 32):
+        assert instance_dependent._piece(features) == 4096
+    assert instance_dependent._piece(3 * 224 * 224) == 222
+
+
 def test_instance_noise_needs_a_sample_per_label():
     with pytest.raises(ValueError, match="one for each of 20000 labels, got 5"):
         instance_noise(INPUTS[:5], LABELS)
@@ -361,8 +392,9 @@ def test_matrix_refuses_pickles_and_missing_files(tmp_path):
     np.save(tmp_path / "t.npy", np.array([[{}]]), allow_pickle=True)
     with pytest.raises(ValueError, match=r"t\.npy cannot be read"):
         Matrix(path=tmp_path / "t.npy").transition(1)
-    with pytest.raises(FileNotFoundError, match=r"no file .*absent\.csv"):
-        Matrix(path=tmp_path / "absent.csv").transition(1)
+    for path in (tmp_path / "absent.csv", tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"There is no file {path}: Matrix needs"):
+            Matrix(path=path).transition(1)
 
 
 def test_matrix_must_fit_the_data_and_be_given_once(tmp_path):

@@ -10,6 +10,7 @@ from torch import Tensor
 from l2b.noise.base import Noise, check_inputs, check_labels
 
 PIECE = 4096  # samples whose float copy exists at a time
+NUMBERS = 2**25  # and the numbers that they hold at most: 256 MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class InstanceDependent(Noise):
             # Drawn for absent classes too, so that a class has the same confusions in any split.
             projection = torch.randn(features, classes, generator=generator)
             places = (labels == k).nonzero()
-            for part in places.split(PIECE):
+            for part in places.split(_piece(features)):
                 at = tuple(part.T)
                 x = (inputs[part[:, 0]].float() - centre).flatten(1) / scale
                 logits = (x @ projection).double()
@@ -102,12 +103,20 @@ def _drawn(p: Tensor, uniform: Tensor) -> Tensor:
     return (cumulative <= uniform.unsqueeze(1)).sum(dim=1)
 
 
+def _piece(features: int) -> int:
+    """How many samples of so many features are looked at at a time."""
+    return max(1, min(PIECE, NUMBERS // max(1, features)))
+
+
 def _moments(inputs: Tensor) -> tuple[Tensor, float]:
     """The mean of every feature over the split, and one standard deviation of them all."""
     if not len(inputs):
         return torch.zeros(inputs.shape[1:]), 1.0
-    pieces = inputs.split(PIECE)
-    centre = torch.stack([piece.double().sum(dim=0) for piece in pieces]).sum(dim=0) / len(inputs)
+    pieces = inputs.split(_piece(math.prod(inputs.shape[1:])))
+    total = torch.zeros(inputs.shape[1:], dtype=torch.float64)
+    for piece in pieces:
+        total += piece.double().sum(dim=0)
+    centre = total / len(inputs)
     squares = [(piece.double() - centre).square().sum() for piece in pieces]
     scale = math.sqrt(float(torch.stack(squares).sum()) / inputs.numel())
     return centre.float(), scale or 1.0

@@ -76,15 +76,15 @@ class Matrix(ClassConditional):
             if self.path is None:
                 return np.array(self.rows, dtype=np.float64)
             path = Path(self.path)
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"There is no file {path}: Matrix needs a .csv (commas, no header) or .npy "
+                    "file with one row per class."
+                )
             if path.suffix == ".npy":
                 return np.load(path, allow_pickle=False).astype(np.float64)
             lines = read_text(path).splitlines()
             return np.array([row.split(",") for row in lines if row.strip()], dtype=np.float64)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"There is no file {self.path}: Matrix needs a .csv (commas, no header) or .npy "
-                "file with one row per class."
-            ) from None
         except (ValueError, EOFError, TypeError) as error:
             raise ValueError(
                 f"{self._name()} cannot be read as a matrix of numbers ({error}): give .csv with "
