@@ -1,5 +1,7 @@
 """Preparing and feeding data: splits, noise, batches, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -143,6 +145,10 @@ def test_bad_data_is_refused_in_one_line():
         (source(train=Split(x[:0], y[:0])), "training labels must not be empty, got none"),
         (source(train=Split(x / 0, y)), "NaN or infinite values, first in sample 0"),
         (source(trusted=torch.tensor([0, 3, 6])), "no sample of 'b', 'c'"),
+        (
+            replace(source(), classes=tuple(map(str, range(32768)))),
+            "at most 32,767 classes, got 32,768",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             ready(made)

@@ -691,6 +691,13 @@ def test_arrays_name_the_place_of_a_value_that_is_no_number(tmp_path, value):
         ({"x_clean": np.zeros((2, 3))}, "x_clean is unknown"),
         ({"x_train": np.zeros(12)}, r"one row per sample.* got the shape \(12,\)"),
         ({"x_train": np.zeros((0, 3))}, r"not be empty, got the shape \(0, 3\)"),
+        ({"x_train": np.zeros((12, 8, 8))}, r"shape \(12, 8, 8\): x\[:, None\] makes images"),
+        ({"x_train": np.zeros((12, 8, 8, 3))}, r"\(12, 8, 8, 3\): channels come second, x.trans"),
+        ({"x_train": np.zeros((12, 8, 8, 1))}, r"\(12, 8, 8, 1\): channels come second"),
+        (
+            {"x_train": np.zeros((12, 1, 2, 2, 2))},
+            r"2\): x\.reshape\(len\(x\), -1\) makes features",
+        ),
         ({"x_train": np.zeros((12, 3), int)}, "floats or uint8, got int64"),
         ({"x_train": np.zeros((12, 3), complex)}, "floats or uint8, got complex128"),
         ({"y_train": np.arange(11) % 3}, "12 samples in x_train but 11 labels in y_train"),
@@ -717,6 +724,12 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         load_arrays(tmp_path, **changes)
     assert "a.npz" in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 3), (8, 1, 1), (1, 8, 1), (64, 4, 1), (4, 8, 3)])
+def test_arrays_take_small_images_and_maps_of_features(tmp_path, shape):
+    x = RNG.normal(size=(12, *shape))
+    assert load_arrays(tmp_path, x_train=x, x_test=x[:4]).mean.shape == (shape[0], 1, 1)
 
 
 def test_arrays_refuse_a_class_that_is_not_named(tmp_path):

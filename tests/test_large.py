@@ -233,9 +233,9 @@ def folder(**changes):
     return load
 
 
-def spoiled(row):
-    x = problem()["x_train"].copy()
-    x[row, 1] = np.nan
+def spoiled(row, value=np.nan, dtype=np.float32):
+    x = problem(dtype=dtype)["x_train"]
+    x[row, 1] = value
     return x
 
 
@@ -258,10 +258,18 @@ WRONG = {
     "objects": (folder(x_train=np.array([{}] * 300)), "Python objects, which are refused", "Write"),
     "label objects": (folder(y_train=np.array([{}] * 300)), "y_train.npy cannot", "are refused"),
     "flat": (folder(x_train=np.zeros(300)), "got the shape (300,)", "one row per sample"),
+    "channels last": (
+        folder(x_train=np.zeros((300, 8, 8, 3), np.uint8)), "channels come second", "x.transpose(0,"
+    ),
+    "no channels": (folder(x_train=np.zeros((300, 8, 8))), "shape (300, 8, 8)", "x[:, None]"),
     "integers": (folder(x_train=np.zeros((300, 6), int)), "got int64", ".astype('float32')"),
     "too few labels": (folder(y_train=np.arange(299) % 3), "299 labels", "exactly one"),
     "other test": (folder(x_test=np.zeros((100, 5), np.float32)), "got (5,)", "look like x_train"),
-    "nan": (folder(x_train=spoiled(299)), "first in sample 299", "fill or drop them"),
+    "nan": (folder(x_train=spoiled(299)), "sample 299, column 1, which is nan", "fill or drop"),
+    "too large": (
+        folder(x_train=spoiled(7, 1e60, float), x_test=np.zeros((100, 6))),
+        "first in sample 7, column 1, which is 1e+60", "float32"
+    ),
 }  # fmt: skip
 
 
@@ -274,6 +282,16 @@ def test_damage_is_told_in_one_line(name, tmp_path):
     assert "\n" not in said
     assert came in said
     assert todo in said
+
+
+def test_a_constant_column_is_constant_in_float64_too(tmp_path):
+    x = problem(dtype=float)["x_train"]
+    x[:, 2] = 0.1
+    assert x[:, 2].std() > 0  # by rounding
+    source = ArrayFolder(root=written(tmp_path, problem(dtype=float) | {"x_train": x})).load()
+    assert source.std[2] == 1
+    usual = torch.from_numpy(problem(dtype=float)["x_train"]).std(dim=0, correction=0)
+    torch.testing.assert_close(source.std[:2], usual[:2].float())
 
 
 def test_a_file_that_changes_under_a_run_is_told(tmp_path):

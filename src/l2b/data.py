@@ -20,6 +20,8 @@ from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
 from l2b.types import Batch, Cases
 
+MOST_CLASSES = 2**15 - 1  # the ledger keeps a pseudo-label in 16 bits
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
@@ -152,8 +154,8 @@ def prepare(
         class_weights: how much classes count; not for masks.
 
     Raises:
-        ValueError: if labels are out of range or of one class, or the clean set cannot
-            hold every class.
+        ValueError: if labels are out of range or of one class, there are more than 32,767
+            classes, inputs are not finite as float32, or the clean set cannot hold every class.
     """
     _check_source(source)
     if class_weights != "none" and source.train.labels.ndim > 1:
@@ -366,6 +368,11 @@ def _mask_agreement(train: Pool, classes: int) -> float | None:
 
 def _check_source(source: Source) -> None:
     classes = len(source.classes)
+    if classes > MOST_CLASSES:
+        raise ValueError(
+            f"The data must have at most {MOST_CLASSES:,} classes, got {classes:,}: the record of "
+            "every sample has no room for more. Merge classes, or leave rare ones out."
+        )
     for name, split in (("training", source.train), ("test", source.test)):
         if split is None:
             continue
@@ -382,23 +389,27 @@ def _check_source(source: Source) -> None:
             )
         bad = _first_not_finite(split.inputs)
         if bad is not None:
+            sample, place, value = bad
             raise ValueError(
-                f"The {name} inputs hold NaN or infinite values, first in sample {bad}: "
-                "fill or drop them before training."
+                f"The {name} inputs hold NaN or infinite values, first in sample {sample}, column "
+                f"{place}, which is {value:g}, and they are read as float32 (up to 3.4e38): fill "
+                "or drop them before training."
             )
     if len(source.train.labels.unique()) < 2:
         raise ValueError("The training labels hold a single class: there is nothing to tell apart.")
 
 
-def _first_not_finite(inputs: Tensor) -> int | None:
-    """The first sample that holds NaN or infinite values, if any."""
+def _first_not_finite(inputs: Tensor) -> tuple[int, int | tuple[int, ...], float] | None:
+    """Where the first value lies that is NaN or infinite as float32, and the value, if any."""
     if not inputs.is_floating_point():
         return None
     first = 0
     for piece in pieces(inputs):
-        finite = piece.isfinite().flatten(1).all(dim=1)
+        finite = piece.float().isfinite()
         if not bool(finite.all()):
-            return first + int((~finite).nonzero()[0])
+            row, *column = (~finite).nonzero()[0].tolist()
+            place = column[0] if len(column) == 1 else tuple(column)
+            return first + row, place, float(piece[row][tuple(column)])
         first += len(piece)
     return None
 

@@ -16,6 +16,7 @@ from l2b.types import Cases
 
 PIECE = 4096  # samples looked at at a time
 NUMBERS = 2**20  # and the numbers that they hold at most
+ROUNDING = 1e-12  # a spread below this share of the mean is rounding: the feature is constant
 
 
 class Split(NamedTuple):
@@ -151,7 +152,7 @@ def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Both in raw units, float32, [features] or [channels, 1, …]; a standard deviation of
-        0 is given as 1, so that constant features stay finite.
+        0, but for rounding, is given as 1, so that constant features stay finite.
     """
     axes = [0, *range(2, inputs.ndim)]
     count = inputs.numel() // inputs.shape[1]
@@ -164,7 +165,7 @@ def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
     for piece in pieces(inputs):
         spread += (piece.double() - mean).square_().sum(axes, keepdim=True)
     std = (spread / count).sqrt()
-    std = torch.where(std > 0, std, 1.0)
+    std = torch.where(std > ROUNDING * mean.abs(), std, 1.0)
     return mean[0].float(), std[0].float()
 
 
