@@ -131,6 +131,9 @@ def test_splits_of_masks_refuse_what_cannot_be(run):
     only_one = torch.where(source.train.labels == 2, 0, source.train.labels)
     with pytest.raises(ValueError, match=r"clean set show no 'two'"):
         ready(replace(source, train=source.train._replace(labels=only_one)))
+    some = torch.arange(0, SLICES * 4, SLICES)  # one slice of each volume
+    with pytest.raises(ValueError, match=r"none has all of its images checked, got 4 checked"):
+        ready(replace(source, truth_known=False, trusted=some))
     trusted = torch.arange(SLICES * 2 + 1)  # two whole volumes and one slice of a third
     kept = ready(replace(source, truth_known=False, trusted=trusted), clean=2)
     assert len(kept.clean) == 2 * SLICES

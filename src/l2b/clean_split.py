@@ -16,7 +16,8 @@ def clean_split(
         source: a loaded data set.
         kept: which training samples there are, [N] bool; of masks, all are.
         clean: number of trusted samples, drawn stratified; of masks, of patients.
-        validation: share of them to keep aside, in [0, 1).
+        validation: share of them to keep aside, in [0, 1); of each class (of masks, of the
+            patients) and rounded down, so that few clean samples may leave none.
         seed: of the run.
 
     Returns:
@@ -76,6 +77,12 @@ def _patients(
     owner = cases.patient[cases.of]
     whole = torch.isin(owner, owner[_outside(source)], invert=True)  # every image checked
     patients = owner[whole].unique()
+    if not len(patients):
+        raise ValueError(
+            f"Of masks whole patients are trusted, and none has all of its images checked, got "
+            f"{len(_candidates(source))} checked images of {len(owner.unique())} patients: check "
+            "the other images of some."
+        )
     if not 1 <= clean < len(owner.unique()) or clean > len(patients):
         most = min(len(patients), len(owner.unique()) - 1)
         raise ValueError(

@@ -147,7 +147,8 @@ def prepare(
         noise: the noise model.
         clean: number of trusted samples, drawn stratified and removed from training; of masks,
             the number of trusted patients, with all of their images.
-        validation: share of them kept aside to choose an epoch by, in [0, 1).
+        validation: share of them kept aside to choose an epoch by, in [0, 1), of each class
+            and rounded down.
         seed: of the run.
         imbalance: how many times as many samples the first class has as the last; see
             `long_tail`. The test split stays as it is.
