@@ -320,6 +320,14 @@ def test_moments_are_those_of_numpy(shape, n, seed):
     np.testing.assert_allclose(std, np.where(expected > 0, expected, 1), rtol=1e-5)
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3, -99.9])
+def test_rounding_gives_a_constant_no_spread(value):
+    constant = torch.full((300, 1), value, dtype=torch.float64)
+    assert moments(constant)[1] == 1
+    spread = 1e-9 * value * (torch.arange(300) % 2 - 0.5).unsqueeze(1)
+    assert moments(constant + spread)[1].item() == pytest.approx(5e-10 * abs(value), rel=1e-3)
+
+
 # --- Fashion-MNIST ---------------------------------------------------------------------------
 
 

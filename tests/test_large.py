@@ -284,16 +284,6 @@ def test_damage_is_told_in_one_line(name, tmp_path):
     assert todo in said
 
 
-def test_a_constant_column_is_constant_in_float64_too(tmp_path):
-    x = problem(dtype=float)["x_train"]
-    x[:, 2] = 0.1
-    assert x[:, 2].std() > 0  # by rounding
-    source = ArrayFolder(root=written(tmp_path, problem(dtype=float) | {"x_train": x})).load()
-    assert source.std[2] == 1
-    usual = torch.from_numpy(problem(dtype=float)["x_train"]).std(dim=0, correction=0)
-    torch.testing.assert_close(source.std[:2], usual[:2].float())
-
-
 def test_a_file_that_changes_under_a_run_is_told(tmp_path):
     path = written(tmp_path, problem()) / "x_train.npy"
     rows = RowsOnDisk(path)[torch.arange(5)]
