@@ -719,6 +719,16 @@ def test_spaces_around_labels_stay_in_parquet_too(tmp_path):
     assert after["kind"].to_pylist()[24:27] == [" a ", " a ", " a "]
 
 
+def test_corrected_tables_part_cells_as_they_did(tmp_path):
+    rows = [f"{k % 2};4,{k:03};{k < 20}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["kind;x;ok", *rows]))
+    table = Table(path=str(tmp_path / "t.csv"), label="kind", clean="ok")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    (tmp_path / "d.csv").write_text("index,label\n25,0\n")
+    after = apply_decisions(tmp_path / "run", tmp_path / "d.csv").path.read_text().splitlines()
+    assert after[25:28] == [rows[24], "0;4,025;False", rows[26]]
+
+
 def test_a_class_called_nan_has_its_place(tmp_path):
     (tmp_path / "f.csv").write_text("x,y\n" + "1,nan\n2,10\n3,9\n4,b\n5,inf\n6,NaN\n" * 2)
     assert Table(path=tmp_path / "f.csv", label="y").labels().classes == (

@@ -85,12 +85,14 @@ class TableFile:
         return (tuple(row[k] for k in places) for row in _csv_rows(self.path))
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterator[Sequence[Any]]) -> None:
+def write_csv(
+    path: Path, header: Sequence[str], rows: Iterator[Sequence[Any]], delimiter: str = ","
+) -> None:
     """Write a CSV file, whole or not at all, a row at a time, with exactly these cells."""
 
     def write(temporary: Path) -> None:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, delimiter=delimiter)
             writer.writerow(header)
             writer.writerows(rows)
 

@@ -18,7 +18,8 @@ class Training:
         batch: noisy samples per step.
         clean_batch: clean samples per step, at most as many as there are.
         accumulate: pieces of every batch that are passed through the network one after the
-            other, to save memory; same result, for the time of one more forward pass.
+            other, to save memory; same result, for the time of one more forward pass (close to it
+            with batch norm, which takes the statistics of each piece).
         optimiser: kind, learning rate and options.
         schedule: learning rate over the epochs.
         clip: largest allowed norm of the gradient; None for no limit. Weights sum to 1

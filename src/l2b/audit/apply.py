@@ -167,7 +167,8 @@ def _write(
     else:
         columns = table.columns
         place = columns.index(subject.own.label)
-        write_csv(target, columns, _corrected(table.rows(columns), place, chosen, left_out))
+        rows = _corrected(table.rows(columns), place, chosen, left_out)
+        write_csv(target, columns, rows, table.delimiter)
 
 
 def _corrected(
