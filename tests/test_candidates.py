@@ -22,6 +22,7 @@ from l2b.methods.clean_only import CleanOnly
 from l2b.methods.l2b import L2B, L2BLearner
 from l2b.models.mlp import Mlp
 from l2b.normalise import Fixed, ObservedOnly, PerClass, PositiveShare, PseudoOnly, Shrinking
+from l2b.notices import Notice
 from l2b.pseudo import MovingAverage
 from l2b.scores import candidate_score, candidate_scores
 from l2b.train import Training
@@ -337,7 +338,8 @@ def test_cross_fitting_never_weighs_by_what_it_trains_on(data, monkeypatch):
 
 def test_a_clean_start_is_clean_only_training(data):
     start = replace(SHORT, method=L2B(start="clean", warmup=4, cross_fit=False))
-    start = start.execute(progress=False, data=data)
+    with pytest.warns(Notice, match="all of it is plain training"):
+        start = start.execute(progress=False, data=data)
     clean = replace(SHORT, method=CleanOnly()).execute(progress=False, data=data)
     assert start.outcome.history == clean.outcome.history
 

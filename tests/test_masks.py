@@ -198,7 +198,7 @@ def test_masks_stopped_within_an_epoch_end_as_if_never_stopped(run, data, tmp_pa
     step, taken = L2BLearner.step, itertools.count()
 
     def dying(self, batch, clean):
-        if next(taken) == 4:  # of 3 an epoch
+        if next(taken) == 5:  # of 3 an epoch, and one that is tried beforehand
             raise KeyboardInterrupt
         return step(self, batch, clean)
 
@@ -294,6 +294,7 @@ def test_l2b_masks_is_l2b_with_other_choices(run, data):
 
 
 def test_an_extra_clean_step_is_an_option_of_every_method(run, data):
+    run = replace(run, method=weighing(normalise=PerSample(), warmup=1))
     plain = run.execute(progress=False, data=data)
     assert not run.training.extra_clean_step
     more = replace(run, training=replace(run.training, extra_clean_step=True))

@@ -31,6 +31,7 @@ from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
 from l2b.noise.none import NoNoise
 from l2b.normalise import ObservedOnly, PerClass, Shrinking
+from l2b.notices import Notice
 from l2b.optimise import Constant, Cosine, Hyperbolic, Optimiser, Schedule, Steps
 from l2b.pseudo import MovingAverage, SelfLabels, Temporal
 from l2b.train import Training, chosen_epoch
@@ -199,7 +200,8 @@ def test_l2rw_is_l2b_without_pseudo_labels(data):
 
 
 def test_warm_up_is_plain_cross_entropy(data):
-    warm = replace(SHORT, method=weighing(warmup=4)).execute(progress=False, data=data)
+    with pytest.warns(Notice, match="all of it is plain training"):
+        warm = replace(SHORT, method=weighing(warmup=4)).execute(progress=False, data=data)
     plain = replace(SHORT, method=CrossEntropy()).execute(progress=False, data=data)
     assert warm.outcome.history == plain.outcome.history
 
@@ -248,7 +250,7 @@ def test_an_automatic_warm_up_ends_where_the_clean_samples_are_known_best(data, 
 
 def test_judging_leaves_the_network_in_training_mode(data):
     model = ConvNet(width=4)
-    runs = [replace(SHORT, method=L2B(warmup=w), model=model) for w in (4, "auto")]
+    runs = [replace(SHORT, method=L2B(warmup=w), model=model) for w in (3, "auto")]
     one, two = (run.execute(progress=False, data=data).outcome.history for run in runs)
     assert one[:3] == two[:3]  # of which the last two come after a judgement
 
