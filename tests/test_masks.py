@@ -4,6 +4,7 @@ import itertools
 import json
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -22,7 +23,7 @@ from l2b.data import Feed, prepare
 from l2b.datasets.decathlon import Decathlon
 from l2b.engines import LastLayer
 from l2b.evaluate import evaluate
-from l2b.experiment import Run
+from l2b.experiment import Run, volume_scores
 from l2b.files import read_tree
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
@@ -31,6 +32,7 @@ from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
+from l2b.noise.symmetric import Symmetric
 from l2b.normalise import (
     ImageWeight,
     ObservedOnly,
@@ -101,6 +103,11 @@ def data(run):
 
 
 # --- splits and batches ----------------------------------------------------------------------
+
+
+def test_noise_of_labels_is_said_to_be_none_of_masks(run):
+    with pytest.warns(Notice, match=r"Symmetric noise changes every pixel .* --noise mask"):
+        replace(run, noise=Symmetric(rate=0.1)).prepare()
 
 
 def test_patients_stay_on_one_side_of_every_split(data):
@@ -210,6 +217,20 @@ def test_masks_stopped_within_an_epoch_end_as_if_never_stopped(run, data, tmp_pa
     made.execute(tmp_path / "parts", progress=False, data=data, resume=True, figures=False)
     for name in ("model.safetensors", "ledger.safetensors", "metrics.jsonl"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_distances_that_are_left_out_are_counted(data):
+    true, cases = data.test.labels, data.test.cases
+    first, volumes = cases.rows(int(cases.of[0])), len(cases.of.unique())
+    drawn = torch.nn.functional.one_hot(true, len(data.classes)).movedim(-1, 1).float()
+    drawn[first] = 0.0
+    drawn[first, 0] = 1.0  # of one volume nothing but background is drawn
+    outcome = SimpleNamespace(learner=SimpleNamespace(predict=lambda _: drawn))
+    found = volume_scores(data, outcome)
+    shown = len(true[first].unique()) - 1
+    assert volumes > 1 and shown >= 1
+    assert found["hausdorff_left_out"] == shown
+    assert found["last_hausdorff_95"] == 0
 
 
 def test_l2b_learns_masks_resumes_and_leaves_a_folder(run, data, tmp_path, monkeypatch):

@@ -313,7 +313,9 @@ def _print_record(record: dict, out: Path) -> None:
             shown += f"  ({said} {record[f'{key}_{other}']:.2%})"
         print(f"  {key + ' epoch':<14}{shown}")
     if record.get("last_hausdorff_95") is not None:
-        print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch)")
+        left_out = record["hausdorff_left_out"]
+        but = f"; {left_out} left out, where one mask lacks the class" if left_out else ""
+        print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch{but})")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
 
 

@@ -15,7 +15,8 @@ from l2b.clean_split import clean_split
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
 from l2b.long_tail import long_tail
-from l2b.noise.base import Noise
+from l2b.noise.base import ClassConditional, Noise
+from l2b.notices import notice
 from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
 from l2b.types import Batch, Cases
@@ -169,6 +170,11 @@ def prepare(
         raise ValueError(
             f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
             "are as observed, wrong ones included: choose --noise none."
+        )
+    if source.train.labels.ndim > 1 and isinstance(noise, ClassConditional):
+        notice(
+            f"{type(noise).__name__} noise changes every pixel of a mask by itself, as no annotator "
+            "does: choose --noise mask, or --noise none for masks as they are."
         )
     classes = len(source.classes)
     observed = noise.corrupt(

@@ -223,7 +223,9 @@ def volume_scores(data: Data, outcome: Outcome) -> dict[str, Any]:
     Returns:
         Under ``volumes``, by the volume's name and the class, ``dice`` and ``hausdorff_95`` in
         units of the spacing (mm where files tell it), None where they are undefined; and the
-        mean of the latter as ``last_hausdorff_95``. Empty for labels or without a test set.
+        mean of the latter as ``last_hausdorff_95``, which leaves out ``hausdorff_left_out``
+        pairs of a volume and a class that only one of the masks shows. Empty for labels or
+        without a test set.
     """
     pool = data.test
     if pool is None or pool.cases is None:
@@ -240,7 +242,12 @@ def volume_scores(data: Data, outcome: Outcome) -> dict[str, Any]:
         }
         for name, *rows in zip(names, dice.tolist(), distance.tolist(), strict=True)
     }
-    return {"last_hausdorff_95": mean_score(distance), "volumes": volumes}
+    left_out = int((distance.isnan() & ~dice.isnan()).sum())
+    return {
+        "last_hausdorff_95": mean_score(distance),
+        "hausdorff_left_out": left_out,
+        "volumes": volumes,
+    }
 
 
 def _number(value: float) -> float | None:

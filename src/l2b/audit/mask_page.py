@@ -84,7 +84,8 @@ def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
     pixels, one, other = (_enlarged(x, scale) for x in (pixels, given, suggested))
     marks = torch.stack([one != other, outline(one), outline(other)]).float()
     if max(given.shape) > LARGEST:
-        size = [max(1, round(side * LARGEST / max(given.shape))) for side in given.shape]
+        height, width = (max(1, round(n * LARGEST / max(given.shape))) for n in given.shape)
+        size = (height, width)
         pixels = functional.adaptive_avg_pool2d(pixels, size)
         marks = functional.adaptive_max_pool2d(marks, size)  # a thin line does not fade
     colours, shares = (DIFFERS, GIVEN, SUGGESTED), (TINT, 1.0, 1.0)
