@@ -173,8 +173,8 @@ def prepare(
         )
     if source.train.labels.ndim > 1 and isinstance(noise, ClassConditional):
         notice(
-            f"{type(noise).__name__} noise changes every pixel of a mask by itself, as no annotator "
-            "does: choose --noise mask, or --noise none for masks as they are."
+            f"{type(noise).__name__} noise changes every pixel of a mask by itself, which no "
+            "annotator does: choose --noise mask, or --noise none for masks as they are."
         )
     classes = len(source.classes)
     observed = noise.corrupt(
