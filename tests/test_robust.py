@@ -422,6 +422,12 @@ def test_nothing_goes_on_from_other_samples_or_from_what_nobody_knows(data, tmp_
     monkeypatch.undo()
     with pytest.raises(ValueError, match="made with other samples than this data set gives now"):
         SHORT.execute(tmp_path, progress=False, data=replace(data, std=2 * data.std), resume=True)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    state = checkpoints.read(Place(2, 0))
+    del state["watch"]
+    checkpoints.write(Place(2, 0), state, keep=3)
+    with pytest.raises(ValueError, match="made by another version of l2b"):
+        SHORT.execute(tmp_path, progress=False, data=data, resume=True)
     (tmp_path / "run.yaml").unlink()
     with pytest.raises(ValueError, match=r"holds checkpoints and no run\.yaml"):
         SHORT.execute(tmp_path, progress=False, data=data, resume=True)

@@ -274,6 +274,11 @@ class Loop:
                 self.ledger.put(number, row)
 
     def _refuse_other_data(self, state: dict[str, Any]) -> None:
+        if not {"watch", "scale"} <= set(state):
+            raise ValueError(
+                "The checkpoint was made by another version of l2b, and cannot be gone on from: "
+                "start afresh, or resume with that version."
+            )
         scale = zip(state["scale"], (self.data.mean, self.data.std), strict=True)
         same = all(torch.equal(then.cpu(), now.cpu()) for then, now in scale)
         other = "labels" if state["noise_hash"] != self.data.noise_hash else "samples"
