@@ -102,7 +102,9 @@ def against(ours: dict[str, BySeed], name: str, fresh: dict[tuple[str, str], ByS
         there = [other for other in names if other != name and fresh.get((other, setting))]
         if not own or not there:
             continue
-        first = there[0]
+        first = next(other for other in names if other != name)
+        if first not in there:
+            continue
         best = max(there, key=lambda other: mean_sd(list(fresh[other, setting].values()))[0])
         rows.append(
             [setting, f"{spread(list(own.values()))} ({len(own)})",

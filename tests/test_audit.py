@@ -553,7 +553,9 @@ def test_commas_are_decimal_where_that_is_sure(separator, cells, numbers, tmp_pa
     with (tmp_path / "f.csv").open("w", newline="") as file:
         rows = [[cell, kind] for cell in cells for kind in "ab"]
         csv.writer(file, delimiter=separator).writerows([["size", "y"], *rows])
-    found = Table(path=tmp_path / "f.csv", label="y").load().train.inputs
+    source = Table(path=tmp_path / "f.csv", label="y").load()
+    found, said = source.train.inputs, "Decimal commas read in: size." in source.remark
+    assert said == (numbers is not None and any("," in cell for cell in cells))
     if numbers is None:
         assert found.tolist() == torch.eye(3).repeat_interleave(2, dim=0).tolist()  # categories
     else:
@@ -717,6 +719,22 @@ def test_spaces_around_labels_stay_in_parquet_too(tmp_path):
     (tmp_path / "d.csv").write_text("index,label\n25,a\n")
     after = parquet.read_table(apply_decisions(tmp_path / "run", tmp_path / "d.csv").path)
     assert after["kind"].to_pylist()[24:27] == [" a ", " a ", " a "]
+
+
+def test_an_audit_is_not_replaced_by_one_that_needs_it(tmp_path, capsys):
+    rows = [f"{k % 2},{k % 2 + k / 100},{k < 20}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *rows]))
+    run = tmp_path / "run"
+    words = ["--csv", tmp_path / "t.csv", "--label", "kind", "--clean", "ok", "--out", run]
+    assert main(["audit", *map(str, words), "--quiet", *QUICK]) == 0
+    mine = run / "audit" / "next.csv"
+    mine.write_text("index,label\n25,0\n")
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    again = ["audit", str(run), "--clean", str(mine), "--quiet", *QUICK]
+    assert main([*again, "--overwrite"]) == 2
+    assert "is in the audit of" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
+    assert main([*again, "--out", str(tmp_path / "new")]) == 0
 
 
 def test_corrected_tables_part_cells_as_they_did(tmp_path):

@@ -1,5 +1,6 @@
 """The command line as people use it: one clear line and status 2 for every mistake."""
 
+import io
 import json
 import re
 import subprocess
@@ -22,7 +23,9 @@ from l2b.methods.l2b import L2B
 from l2b.models import Model
 from l2b.noise import Noise
 from l2b.noise.matrix import Matrix
+from l2b.noise.pair_flip import PairFlip
 from l2b.normalise import ObservedOnly, Softmax
+from l2b.notices import notice, plain_notices
 from l2b.pseudo import MovingAverage, PseudoLabels
 
 QUICK = ["--epochs", "2", "--batch", "256", "--quiet"]
@@ -287,3 +290,19 @@ def test_what_a_data_set_remarks_is_said(tmp_path, capsys):
              f"[{tmp_path / 'checked.csv'}]", "--noise", "none", "--clean", "20"]  # fmt: skip
     assert run(*words, *QUICK, "--batch", "40", "--out", tmp_path / "run") == 0
     assert "Columns not used: y" in capsys.readouterr().out
+
+
+def test_a_notice_is_said_once():
+    said = io.StringIO()
+    with plain_notices(said):
+        for text in ("one\nthing", "another", "one thing"):
+            notice(text)
+    assert said.getvalue() == "l2b: note: one thing\nl2b: note: another\n"
+
+
+def test_shortened_settings_of_another_noise_are_replaced_too():
+    text = "noise: {name: symmetric}\nrate: 0.3\nseed: 4"
+    found = parse(Run, ["--noise", "pair_flip", "--rate", "0.2"], text)
+    assert (found.noise, found.seed) == (PairFlip(rate=0.2), 4)
+    with pytest.raises(ValueError, match=r"--noise\.rate is required"):
+        parse(Run, ["--noise", "pair_flip"], text)

@@ -158,6 +158,17 @@ def test_whole_numbers_in_other_clothes(problem, dtype):
         quick().fit(x, dressed, x_clean, y_clean)
 
 
+def test_lists_of_labels_are_looked_at_before_numpy_makes_texts_of_them(problem):
+    x, y, x_clean, y_clean = problem.separate()
+    names = NAMES[y].tolist()
+    for odd, message in (("nan", "no label in row 3"), (1, "of one kind, got strings and others")):
+        mixed = [*names[:3], float("nan") if odd == "nan" else odd, *names[4:]]
+        with pytest.raises(ValueError, match=message):
+            quick().fit(x, mixed, x_clean, NAMES[y_clean])
+    found = quick(epochs=1).fit(x, names, x_clean, NAMES[y_clean].tolist())
+    assert found.classes_.tolist() == sorted(NAMES.tolist())
+
+
 def test_booleans(problem):
     model = quick().fit(problem.x, problem.y == 1, clean=problem.clean)
     assert model.predict(problem.x).dtype == bool

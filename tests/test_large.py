@@ -261,7 +261,6 @@ WRONG = {
     "channels last": (
         folder(x_train=np.zeros((300, 8, 8, 3), np.uint8)), "channels come second", "x.transpose(0,"
     ),
-    "no channels": (folder(x_train=np.zeros((300, 8, 8))), "shape (300, 8, 8)", "x[:, None]"),
     "integers": (folder(x_train=np.zeros((300, 6), int)), "got int64", ".astype('float32')"),
     "too few labels": (folder(y_train=np.arange(299) % 3), "299 labels", "exactly one"),
     "other test": (folder(x_test=np.zeros((100, 5), np.float32)), "got (5,)", "look like x_train"),

@@ -654,6 +654,17 @@ def test_pictures_lie_as_their_exif_data_say(folder, ending):
     assert torch.equal(found[0].labels, found[1].labels)
 
 
+def test_images_that_are_turned_and_masks_that_are_not_are_told(folder):
+    turned = Image.Exif()
+    turned[0x112] = 3
+    for path in (folder / "images").iterdir():
+        stored = Image.fromarray(np.asarray(Image.open(path)))
+        path.unlink()
+        stored.save(path.with_suffix(".png"), exif=turned)
+    with pytest.warns(Notice, match="images are turned by their EXIF orientation, such as .*png"):
+        MaskFolder(root=folder, size=32).load()
+
+
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory):
     """A run on pictures and its first audit."""
@@ -715,6 +726,21 @@ def test_an_audit_keeps_what_somebody_edited(audited):
     assert audit_masks(path).kept == (first.name,)  # and still, the time after
     first.unlink()
     assert audit_masks(path).kept == () and first.read_bytes() != edited
+
+
+def test_suggestions_that_nobody_recorded_step_aside(audited):
+    path, found = audited
+    folder, record = found.folder / "suggested", found.folder / "suggested.json"
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    record.unlink()
+    again = audit_masks(path)
+    aside = found.folder / "suggested-1"
+    assert {file.name: file.read_bytes() for file in aside.iterdir()} == before
+    assert again.kept == () and {f.name for f in folder.iterdir()} == set(before) - {"notes.txt"}
+    # Killed while it wrote: what it began is its own.
+    record.write_text(json.dumps(dict.fromkeys(before)))
+    next(folder.iterdir()).write_bytes(b"half")
+    assert audit_masks(path).kept == ()
 
 
 def test_a_run_whose_data_changed_is_not_audited(audited):

@@ -545,7 +545,7 @@ def test_the_second_part_has_an_epoch(name):
 def test_clean_samples_that_are_trained_on_judge_nothing(name, data):
     training = replace(SHORT.training, epochs=3, extra_clean_step=True)
     run = replace(SHORT, method=default(Method, name), training=training)
-    with pytest.warns(Notice, match=f"{name} judges epochs by the clean samples"):
+    with pytest.warns(Notice, match=f"{name} asks the clean samples w?h.* trains on them"):
         run.execute(progress=False, data=data)
 
 

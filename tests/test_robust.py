@@ -405,6 +405,10 @@ def test_overwriting_leaves_what_is_no_run_and_what_people_made(data, tmp_path):
     with pytest.raises(FileExistsError, match=r"holds figures and no run \(run\.yaml\)"):
         SHORT.execute(tmp_path, progress=False, data=data, overwrite=True)
     assert (figures / "thesis.png").read_bytes() == b"mine"
+    figures.rename(tmp_path / "audit")
+    with pytest.raises(FileExistsError, match=r"holds audit and no run"):
+        SHORT.execute(tmp_path, progress=False, data=data, overwrite=True)
+    assert (tmp_path / "audit" / "thesis.png").exists()
     out, short = tmp_path / "run", replace(SHORT, training=replace(SHORT.training, epochs=1))
     short.execute(out, progress=False, data=data, figures=False)
     for number in (1, 2):

@@ -132,7 +132,10 @@ def _all_pairs(cls: type, args: Sequence[str], text: str) -> list[tuple[str, str
     before, after = _chosen_names(cls, written), _chosen_names(cls, [*written, *typed])
     other = [name for name in before if after.get(name, before[name]) != before[name]]
     below = tuple(name.removesuffix("name") for name in other)
-    kept = [pair for pair in written if not pair[0].startswith(below)] if below else written
+    if not below:
+        return [*written, *typed]
+    leaves = list(_leaves(cls, "", None, before))
+    kept = [pair for pair in written if not (_match(pair[0], leaves) or "").startswith(below)]
     return [*kept, *typed]
 
 

@@ -16,6 +16,10 @@ CHUNK = 256  # images a thread takes at a time
 DEEP = ("I", "F")  # Pillow's modes of more than 8 bits per pixel begin with these
 MOST_PIXELS = 2**26  # of one image as stored; more is no training sample but an attack
 ORIENTATION = 0x112  # EXIF tag
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+    6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
 JPEG = b"\xff\xd8\xff"
 
 
@@ -64,11 +68,8 @@ def decode_images(
 def upright(image: Any) -> Any:
     """An image turned as its EXIF orientation says, which is how cameras store it."""
     image.load()
-    if orientation(image) == 1:
-        return image
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image)
+    turn = TURNS.get(orientation(image))
+    return image if turn is None else image.transpose(pillow().Transpose[turn])
 
 
 def orientation(image: Any) -> int:

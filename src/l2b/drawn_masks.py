@@ -113,6 +113,25 @@ def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     return sizes
 
 
+def told_turned(images: Sequence[Path], masks: Sequence[Path]) -> None:
+    """Say so where images are turned by their EXIF orientation and their masks have none."""
+    turned = [
+        image
+        for image, mask in zip(images, masks, strict=True)
+        if _orientation(image) != 1 and _orientation(mask) == 1
+    ]
+    if turned:
+        notice(
+            f"{len(turned)} images are turned by their EXIF orientation, such as {turned[0]}, and "
+            "their masks have none: these must have been drawn on the picture as it is looked at."
+        )
+
+
+def _orientation(path: Path) -> int:
+    with pillow().open(path) as image:
+        return orientation(image)
+
+
 def _values(opened: Any) -> np.ndarray:
     opened = upright(opened)
     values = np.asarray(opened.convert("L") if opened.mode == "1" else opened)

@@ -350,7 +350,8 @@ def _labels(values: Any, name: str) -> Any:
         ValueError: if one is missing, or some are strings and some are not.
     """
     values = _numpy(values)
-    found = np.asarray(values)
+    kind = object if isinstance(values, list | tuple) else None  # or 1 would become "1"
+    found = np.asarray(values, dtype=kind)
     if found.dtype.kind != "O" or found.ndim == 0:
         return values
     missing = next((row for row, label in enumerate(found.flat) if _is_missing(label)), None)
@@ -365,7 +366,7 @@ def _labels(values: Any, name: str) -> Any:
             f"{name} must hold labels of one kind, got strings and others: a number never equals "
             "a string."
         )
-    return found if True in textual else np.array(found.tolist())
+    return values if True in textual else np.array(found.tolist())
 
 
 def _is_missing(label: object) -> bool:

@@ -91,11 +91,13 @@ class Columns:
         values: [rows, features], float32; finite.
         used: names of the columns that were used.
         ignored: names of those that hold neither numbers nor few categories.
+        commas: names of those that hold numbers with decimal commas.
     """
 
     values: np.ndarray
     used: tuple[str, ...]
     ignored: tuple[str, ...]
+    commas: tuple[str, ...]
 
 
 def column_features(
@@ -148,6 +150,7 @@ def column_features(
         values=values,
         used=tuple(names[k] for k in used),
         ignored=tuple(name for k, name in enumerate(names) if k not in used),
+        commas=tuple(names[k] for k in used if kinds[k].number and kinds[k].commas),
     )
 
 

@@ -69,6 +69,7 @@ class RunFolder:
                     "--resume, or replace it with --overwrite."
                 )
             self._refuse_foreign()
+            self._set_aside()
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         remove_partial(self.path)
@@ -78,20 +79,21 @@ class RunFolder:
 
     def _refuse_foreign(self) -> None:
         """Files that are called like a run's may be somebody's, where there is no run."""
-        found = [name for name in OWN if (self.path / name).exists()]
+        found = [name for name in (*OWN, AUDIT) if (self.path / name).exists()]
         if found and not (self.path / "run.yaml").exists():
             raise FileExistsError(
                 f"{self.path} holds {found[0]} and no run (run.yaml), so nothing there is "
                 "replaced: choose another --out, or remove it yourself."
             )
 
-    def _clear(self) -> None:
-        """Remove the files of a run; its audit, which people edit, steps aside."""
+    def _set_aside(self) -> None:
+        """Keep the audit of a run that is replaced, which people edit, under another name."""
         audit = self.path / AUDIT
         if audit.is_dir():
-            numbers = itertools.count(1)
-            former = (self.path / f"{AUDIT}-{number}" for number in numbers)
-            audit.rename(next(path for path in former if not path.exists()))
+            set_aside(audit)
+
+    def _clear(self) -> None:
+        """Remove the files of a run, and nothing else."""
         for name in OWN:
             found = self.path / name
             if found.is_dir() and not found.is_symlink():
@@ -150,6 +152,14 @@ class RunFolder:
         """The content of ``result.json``, or None if the run has not ended."""
         path = self.path / "result.json"
         return read_json(path) if path.exists() else None
+
+
+def set_aside(folder: Path) -> Path:
+    """Give a folder the first free name of ``<folder>-1``, ``<folder>-2``, …, and return it."""
+    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(1))
+    free = next(path for path in others if not path.exists())
+    folder.rename(free)
+    return free
 
 
 def read_module(module: nn.Module, path: Path) -> None:

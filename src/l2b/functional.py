@@ -109,9 +109,8 @@ def _in_every_place(module: nn.Module, state: Params) -> Params:
     An embedding with a `max_norm` shortens rows of its weights in place: it gets a copy, so that
     the module's own stay as they are.
     """
-    shortened = {
-        id(part.weight) for part in module.modules() if getattr(part, "max_norm", None) is not None
-    }
+    embeddings = (p for p in module.modules() if isinstance(p, nn.Embedding | nn.EmbeddingBag))
+    shortened = {id(part.weight) for part in embeddings if part.max_norm is not None}
     places: dict[int, list[str]] = {}
     for prefix, part in module.named_modules():  # each once, under its first name
         own = (part.named_parameters, part.named_buffers)

@@ -54,7 +54,7 @@ class Halves:
             number = owners.unique(return_inverse=True)[1]
             self.second, self.whole = number % 2 == 1, int(number.max()) > 0
             return
-        self.least = 2
+        self.least = 2 * collectives.ranks()
         self.second = torch.zeros_like(labels, dtype=torch.bool)
         self.whole = int(labels.unique(return_counts=True)[1].min()) > 1
         for k in labels.unique().tolist():

@@ -335,9 +335,9 @@ def _check_fit(method: Method, data: Data, training: Training) -> None:
         )
     if training.extra_clean_step and method.asks_clean:
         notice(
-            f"{name_of(method)} judges epochs by the clean samples, and training.extra_clean_step "
-            "trains on them, so that every epoch seems better than the last: an automatic warm-up "
-            "then never ends. Set --method.warmup to a number, or leave the step out."
+            f"{name_of(method)} asks the clean samples {method.asks_clean}, and "
+            "training.extra_clean_step trains on them, so that every epoch seems better than the "
+            "last. Leave that step out."
         )
     if not isinstance(training.overlap, Ignored) and not method.takes_overlap:
         raise ValueError(

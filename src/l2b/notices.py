@@ -33,16 +33,18 @@ def no_notices() -> Iterator[None]:
 
 @contextmanager
 def plain_notices(stream: TextIO) -> Iterator[None]:
-    """Print notices as one line each, without the place in the code that they come from."""
+    """Print every notice once, in one line, without the place in the code that it comes from."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", Notice)
-        usual = warnings.showwarning
+        usual, told = warnings.showwarning, set[str]()
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, Notice):
-                print(f"l2b: note: {' '.join(str(message).split())}", file=stream)
-            else:
+            text = " ".join(str(message).split())
+            if not issubclass(category, Notice):
                 usual(message, category, *place, **more)
+            elif text not in told:
+                told.add(text)
+                print(f"l2b: note: {text}", file=stream)
 
         warnings.showwarning = show
         yield

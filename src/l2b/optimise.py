@@ -52,7 +52,8 @@ class Optimiser:
             if option not in known:
                 raise ValueError(unknown(f"{self.kind} option", option, known))
         try:
-            self.build([nn.Parameter(torch.zeros(1, 1))])
+            if self.options:  # making one for nothing takes two seconds, of imports
+                self.build([nn.Parameter(torch.zeros(1, 1))])
         except Exception as error:  # whatever an optimiser makes of a wrong value
             line = " ".join(str(error).split())
             raise ValueError(
@@ -110,7 +111,7 @@ class Steps(Schedule):
         if not all(0 < share < 1 for share in self.at) or not self.factor > 0:
             raise ValueError(
                 f"Steps needs shares of the run in (0, 1) as at, and factor > 0, got {self.at} and "
-                f"{self.factor}: the first epoch of a step divided by their number is its share."
+                f"{self.factor}: 0.3 is epoch 30 of 100."
             )
 
     def __call__(self, epoch: int, epochs: int) -> float:

@@ -1,5 +1,6 @@
 """Training from the first epoch to the last, with a progress bar."""
 
+import gc
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -107,6 +108,8 @@ def check(data: Data, model: Model, method: Method, training: Training, *, seed:
         loop = Loop(data, model, method, replace(training, tensorboard=False), seed, None)
         if collectives.ranks() == 1:
             loop.try_step()
+        del loop
+        gc.collect()  # it holds itself, and a second copy of data and model until then
 
 
 @contextmanager

@@ -198,7 +198,8 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
     if apart > min(image.spacing) / 2:
         raise ValueError(
             f"{file} must lie where its image lies, got one that is turned, mirrored or moved, by "
-            f"up to {apart:.3g} mm: it was drawn on another grid. Resample it onto its image."
+            f"up to {apart:.3g} mm: it was drawn on another grid, so resample it; or its header "
+            "is wrong, so copy the image's."
         )
     found = np.unique(mask.voxels)
     wrong = found[~np.isin(found, np.arange(classes))]

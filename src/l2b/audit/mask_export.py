@@ -8,9 +8,11 @@ import numpy as np
 from torch import Tensor
 
 from l2b.files import read_json, write_atomically, write_json
+from l2b.folder import set_aside
 from l2b.types import Cases
 from l2b.volumes import write_nifti
 
+UNKNOWN = None  # in the place of the SHA-256 of a file that is being written
 DEEPEST = 2**16  # values that a PNG can hold
 
 
@@ -21,7 +23,7 @@ def export_masks(
 
     Beside the folder, ``<folder>.json`` holds the SHA-256 of what was written. A file that is
     no longer as it was written is somebody's work and stays; one that is, and whose case is
-    gone, is removed.
+    gone, is removed. A folder without that record steps aside as a whole.
 
     Args:
         folder: where the files go.
@@ -32,24 +34,27 @@ def export_masks(
     Returns:
         Names of the files that were edited since, and kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     record = folder.with_suffix(".json")
-    written = read_json(record) if record.is_file() else {}
+    if folder.is_dir() and not record.is_file():
+        set_aside(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, str | None] = read_json(record) if record.is_file() else {}
     wanted, there = _writers(cases, masks, values), {path.name for path in folder.iterdir()}
     edited = tuple(
         name
         for name in sorted(there & {*wanted, *written})
-        if written.get(name) != _digest(folder / name)
+        if written.get(name, "") not in (UNKNOWN, _digest(folder / name))
     )
-    try:
-        for name in sorted((there & set(written)) - set(wanted) - set(edited)):
-            (folder / name).unlink()
-            del written[name]
-        for name in sorted(set(wanted) - set(edited)):
-            write_atomically(folder / name, wanted[name])
-            written[name] = _digest(folder / name)
-    finally:
-        write_json(record, written)
+    for name in sorted((there & set(written)) - set(wanted) - set(edited)):
+        (folder / name).unlink()
+        del written[name]
+    ours = sorted(set(wanted) - set(edited))
+    # A process that is killed in between leaves files that are known to be its own.
+    write_json(record, written | dict.fromkeys(ours, UNKNOWN))
+    for name in ours:
+        write_atomically(folder / name, wanted[name])
+        written[name] = _digest(folder / name)
+    write_json(record, written)
     return edited
 
 

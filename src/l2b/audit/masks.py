@@ -25,6 +25,7 @@ from l2b.types import Cases
 FOLDER = "audit"  # in the run's folder
 SUGGESTED = "suggested"  # in that folder
 PAGE = "audit.html"
+KEPT_SAID = 5
 HEADER = ("rank", "index", "case", "slice", "suspicion", "changed_pixels")
 
 
@@ -58,8 +59,9 @@ class MaskAudit:
                 f"{found['dice_given']:.1%}, suggested {found['dice_suggested']:.1%}."
             )
         if self.kept:
+            names = ", ".join(self.kept[:KEPT_SAID]) + (", …" if len(self.kept) > KEPT_SAID else "")
             lines.append(
-                f"  Kept as they are, because they were edited: {', '.join(self.kept)} in "
+                f"  {len(self.kept)} kept as they are, because they were edited: {names} in "
                 f"{self.folder / SUGGESTED}. Move a file away to have it written again."
             )
         return "\n".join([*lines, f"  Look at them: {self.folder / PAGE}"])

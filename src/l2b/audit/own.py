@@ -17,7 +17,7 @@ from l2b.datasets.table import Table
 from l2b.estimation.defaults import sized_training
 from l2b.estimation.trusted import stand_in
 from l2b.experiment import Run, ledger_state
-from l2b.folder import RunFolder
+from l2b.folder import AUDIT, RunFolder
 from l2b.noise.none import NoNoise
 from l2b.tables import TableFile
 
@@ -57,6 +57,7 @@ def audit_own(
         raise FileExistsError(
             f"{out} is not empty: choose another --out, or replace what is there with --overwrite."
         )
+    _refuse_removed(table, Path(out))
     source = table.load()
     asked = parse(Run, [*_model_words(table, settings), *settings])
     data, stand_ins = _prepared(source, asked.seed, asked.class_weight)
@@ -67,6 +68,16 @@ def audit_own(
         state.pop("clean_accuracy", None)  # stand-ins are trained on
         RunFolder(Path(out)).write_ledger(state)
     return audit_run(out, source=source)
+
+
+def _refuse_removed(table: Table, out: Path) -> None:
+    """The new run still has to read its files when the former audit has stepped aside."""
+    files = map(Path, (table.path, *table.checked))
+    inside = next((f for f in files if (out / AUDIT).resolve() in f.resolve().parents), None)
+    if inside is not None:
+        raise ValueError(
+            f"{inside} is in the audit of {out}, which would be replaced: choose another --out."
+        )
 
 
 def image_column(path: Path, folder: Path) -> str:

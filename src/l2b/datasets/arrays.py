@@ -20,7 +20,7 @@ REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test", "y_true", "clean_index", "classes")
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError)
 LABELS = ("y_train", "y_true", "y_test")
-CHANNELS = (1, 3, 4)  # of images; as the length of the last axis, they are in the wrong place
+CHANNELS = (3, 4)  # of images; as the length of the last axis, they are in the wrong place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,18 +162,12 @@ def _inputs(stored: Stored, name: str, path: Path) -> Tensor:
 
 
 def _check_shape(shape: tuple[int, ...], path: Path) -> None:
-    """Refuse samples whose second axis holds no features or channels."""
+    """Refuse images whose channels are not in the second place."""
     if len(shape) == 4 and shape[3] in CHANNELS and min(shape[1:3]) > max(CHANNELS):
-        advice = "channels come second, x.transpose(0, 3, 1, 2) puts them there"
-    elif len(shape) not in (2, 4):
-        images = "x[:, None] makes images of one channel, " if len(shape) == 3 else ""
-        advice = f"{images}x.reshape(len(x), -1) makes features of any samples"
-    else:
-        return
-    raise ValueError(
-        f"x_train in {path} must be [N, features] or [N, channels, height, width], got the shape "
-        f"{shape}: {advice}."
-    )
+        raise ValueError(
+            f"x_train in {path} must be [N, features] or [N, channels, height, width], got the "
+            f"shape {shape}: channels come second, x.transpose(0, 3, 1, 2) puts them there."
+        )
 
 
 def _labels(stored: Stored, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:

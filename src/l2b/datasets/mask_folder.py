@@ -11,7 +11,7 @@ from torch import Tensor
 from l2b.datasets.base import Dataset, Source, Split, mask_source
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.decode import decode_images
-from l2b.drawn_masks import class_masks, image_sizes, mask_values, read_masks
+from l2b.drawn_masks import class_masks, image_sizes, mask_values, read_masks, told_turned
 from l2b.files import read_text
 from l2b.types import Cases
 
@@ -97,6 +97,7 @@ class MaskFolder(Dataset):
         root = Path(self.root)
         images, masks = _pairs(root / "images", root / "masks")
         sizes = image_sizes(images)
+        told_turned(images, masks)
         return images, masks, sizes, read_masks(masks, sizes)
 
 

@@ -212,7 +212,8 @@ class Table(Dataset):
             names, lambda: self._kept(names, rows), decimal_commas=self._file.delimiter == ";"
         )
         values = torch.from_numpy(columns.values)
-        remark = f"Columns not used: {', '.join(columns.ignored)}." if columns.ignored else ""
+        said = {"Columns not used": columns.ignored, "Decimal commas read in": columns.commas}
+        remark = " ".join(f"{what}: {', '.join(which)}." for what, which in said.items() if which)
         return values, *moments(values), remark
 
     def _check(self, ids: list[str], given: list[str]) -> None:

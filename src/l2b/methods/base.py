@@ -97,9 +97,9 @@ class Method(ABC):
         return self.takes_masks
 
     @property
-    def asks_clean(self) -> bool:
-        """Whether it judges its epochs by clean samples, which then must not be trained on."""
-        return False
+    def asks_clean(self) -> str:
+        """What it asks clean samples that must not have been trained on for that; else empty."""
+        return ""
 
     @abstractmethod
     def build(self, task: Task) -> Learner:

@@ -38,9 +38,9 @@ class FineTune(Method):
             )
 
     @property
-    def asks_clean(self) -> bool:
-        """Yes: they say which noisy epoch comes back."""
-        return True
+    def asks_clean(self) -> str:
+        """What they say: which noisy epoch comes back."""
+        return "which noisy epoch comes back"
 
     def build(self, task: Task) -> Learner:
         """A learner in two parts."""

@@ -46,9 +46,9 @@ class GoldCorrection(Method):
             )
 
     @property
-    def asks_clean(self) -> bool:
-        """Yes: they say how labels go wrong."""
-        return True
+    def asks_clean(self) -> str:
+        """What they say: how labels go wrong."""
+        return "how labels go wrong"
 
     def build(self, task: Task) -> Learner:
         """A learner with two networks, one after the other."""

@@ -75,9 +75,9 @@ class GoldPosterior(Method):
         return self.noisy_share + self.clean_share
 
     @property
-    def asks_clean(self) -> bool:
-        """Yes: they say which noisy epoch comes back, and how labels go wrong."""
-        return True
+    def asks_clean(self) -> str:
+        """What they say: which noisy epoch comes back, and how labels go wrong."""
+        return "which noisy epoch comes back, and how labels go wrong"
 
     def build(self, task: Task) -> Learner:
         """A learner in three parts."""

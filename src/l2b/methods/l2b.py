@@ -64,7 +64,8 @@ class L2B(Method):
         cross_fit: where clean samples are trained on, train on one half of them and weigh by the
             other, swapped every epoch, so that fitted samples do not silence the clean gradient.
             Not done where a class has a single clean sample, which only one half could have; of
-            masks, where there is one clean patient.
+            masks, where there is one clean patient. A clean batch of which a half has fewer than
+            two samples (for each process) is not split.
         mixup: a of the Beta(a, a) of mixup (Zhang et al. 2018); 0, as published, for none. Samples
             are weighed as they are, and learned in blends of two: λx_i + (1 − λ)x_j towards
             λ(α_i y_i + β_i ŷ_i) + (1 − λ)(α_j y_j + β_j ŷ_j), for one more pass a step. With 1 it
@@ -116,9 +117,10 @@ class L2B(Method):
         return self.clean_weight > 0 or (self.start == "clean" and self.warmup != 0)
 
     @property
-    def asks_clean(self) -> bool:
-        """Whether the clean samples end the warm-up."""
-        return self.warmup == "auto" and self.start == "noisy"
+    def asks_clean(self) -> str:
+        """When an automatic warm-up ends."""
+        ends = self.warmup == "auto" and self.start == "noisy"
+        return "when to end its warm-up (set --method.warmup to a number)" if ends else ""
 
     def build(self, task: Task) -> Learner:
         """A learner that weighs every batch."""

@@ -33,8 +33,8 @@ class L2RW(Method):
         return False
 
     @property
-    def asks_clean(self) -> bool:
-        """Whether the clean samples end the warm-up."""
+    def asks_clean(self) -> str:
+        """When an automatic warm-up ends."""
         return self.spelled_out.asks_clean
 
     @property
