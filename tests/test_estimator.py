@@ -377,6 +377,7 @@ def test_a_round_begins_only_if_it_and_the_final_training_fit(problem, monkeypat
     names = [WITHOUT, "elr", "fine_tune"]
     methods = {name: candidates()[name] for name in names}
     monkeypatch.setattr(selection, "candidates", lambda: methods)
+    monkeypatch.setattr(selection, "ENOUGH", 0)
     # The first round takes 30 s, another one 20 since elr need not learn again, and so at most
     # does the final training; the student's takes 10.
     for budget, folds in ((79, 1), (81, 2), (99, 2), (101, 3)):
@@ -384,6 +385,31 @@ def test_a_round_begins_only_if_it_and_the_final_training_fit(problem, monkeypat
         model.fit(problem.x, problem.y, clean=problem.clean)
         assert model.comparison_.folds == folds and clock[0] - began <= budget
         assert set(model.comparison_.accuracy) == set(names)
+
+
+@pytest.mark.parametrize(("budget", "folds"), [(49, 1), (55, 2), (65, 3)])
+def test_where_few_samples_are_judged_the_foremost_go_on(problem, monkeypatch, budget, folds):
+    clock = [0.0]
+
+    def taking(samples, method, plan, seed):
+        clock[0] += 5.0
+        return learn(samples, method, plan, seed)
+
+    names = [WITHOUT, "l2b", "fine_tune", "elr", "pooled"]
+    monkeypatch.setattr(selection, "learn", taking)
+    monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(selection, "candidates", lambda: {n: candidates()[n] for n in names})
+    model = quick(method="auto", epochs=1, time_budget=budget)
+    model.fit(problem.x, problem.y, clean=problem.clean)
+    found = model.comparison_
+    # A round of all takes 25 s, and 20 the next time, for elr need not learn again; that of the
+    # first two and elr takes 10.
+    assert found.folds == folds and clock[0] <= budget
+    assert len(found.worth) == 10 * folds
+    if folds > 1:
+        assert set(found.accuracy) >= {WITHOUT, "l2b", "elr"} and found.left_out
+        assert set(found.accuracy).isdisjoint(found.left_out)
+        assert set(found.members) <= set(found.accuracy)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from l2b.methods.pooled import Pooled
 FOLDS = 3
 WITHOUT = "clean_only"
 FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
+ENOUGH = 30  # judged samples; of fewer, several methods often get all right by chance
 
 
 def candidates() -> dict[str, Method]:
@@ -59,7 +60,7 @@ class Comparison:
         members: weights of the methods that vote in the final model, the heaviest first.
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
-        left_out: methods for which there was no time.
+        left_out: methods for which there was no time, or none after the first round.
     """
 
     correct: dict[str, Tensor]
@@ -224,7 +225,8 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
     their epoch. The final training on everything takes about as long as one round at most, so a
     round starts only if it, the final training and the student's should end within the budget,
     and the first round ends early once half of the budget is spent. Its first two methods
-    always run.
+    always run. Where fewer than 30 samples are judged and there is no time for all methods,
+    another round takes the first two and those that did best besides, as many as fit.
 
     Args:
         contest: a new one; keeps the networks that were trained.
@@ -233,10 +235,13 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
     """
     tried, end = dict(methods), contest.start + budget / 2
     for number, held in enumerate(_folds(contest.given.y_clean, contest.seed)):
-        if number and contest.spent + 2 * contest.round_cost + contest.student_cost > budget:
-            break
+        if number:
+            names = contest.next_round(budget)
+            if not names:
+                break
+            contest.keep(names)
+            tried, end = {name: methods[name] for name in names}, math.inf
         contest.round(tried, held, contest.seed + number, end)
-        tried, end = {name: methods[name] for name in contest.p}, math.inf
     p, labels = contest.held_out
     worth = contest.worth(labels)
     return Comparison(
@@ -245,7 +250,7 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         members=elected(p, labels, worth),
         seconds=contest.spent,
         folds=len(contest.judged),
-        left_out=tuple(name for name in methods if name not in tried),
+        left_out=tuple(name for name in methods if name not in contest.p),
     )
 
 
@@ -305,6 +310,32 @@ class Contest:
             labels: of the judged samples, [judged].
         """
         return sample_weights(self.plan.class_weights, labels).float()
+
+    def next_round(self, budget: float) -> list[str]:
+        """Who can have another round within the budget; nobody if it is over."""
+        # The final training takes as long as a round at most.
+        room = (budget - self.spent - self.student_cost) / 2
+        names = list(self.p)
+        if self.round_cost <= room:
+            return names
+        p, labels = self.held_out
+        if len(labels) >= ENOUGH:
+            return []
+        right = {name: int((q.argmax(dim=1) == labels).sum()) for name, q in p.items()}
+        ranked = names[:FEWEST] + sorted(names[FEWEST:], key=lambda name: -right[name])
+        chosen: set[str] = set()
+        for place, name in enumerate(ranked):
+            if sum(self.cost[other] for other in (*chosen, name)) <= room:
+                chosen.add(name)
+            elif place < FEWEST:
+                return []
+        return [name for name in names if name in chosen]
+
+    def keep(self, names: list[str]) -> None:
+        """Forget the other methods."""
+        for known in (self.p, self.modules, self.cost):
+            for name in set(known) - set(names):
+                del known[name]
 
     def round(self, methods: dict[str, Method], held: Tensor, seed: int, end: float) -> None:
         """Train each method without the held-out samples and judge it by them.
