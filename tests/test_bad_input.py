@@ -312,7 +312,7 @@ TABLE = {
         lambda _: Optimiser(kind="Adam", options={"betas": 3}), "'betas': 3", "do not suit Adam",
         "see its arguments",
     ),
-    "epochs for shares": (lambda _: Steps(at=(30, 60)), "(30, 60)", "in (0, 1)", "0.3 is epoch 30 of 100"),
+    "epochs for shares": (lambda _: Steps(at=(30, 60)), "(30, 60)", "in (0, 1)", "0.3 is epoch 30"),
     "rising steps": (lambda _: Steps(factor=-1), "-1", "factor > 0", "Steps needs"),
     "no half": (lambda _: Hyperbolic(half=0), "got 0", "half > 0", "half of the learning rate"),
     "backwards": (lambda _: FineTune(lr_factor=-1), "got -1", "lr_factor > 0", "multiplies"),
