@@ -45,7 +45,8 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     case = TRIALS[trial]
     data = prepare(loaded(trial), case.noise, clean=case.clean, validation=0.2, seed=seed)
-    assert data.test is not None
+    test = data.test
+    assert test is not None
     training = replace(
         case.training, clean_batch=min(case.training.clean_batch, len(data.clean)), threads=1
     )
@@ -58,7 +59,7 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     def look(way: str, part: Contest) -> None:
         p, labels = part.held_out
         members = elected(p, labels, part.worth(labels))
-        row = evaluate(partial(logits, joined(members, part.modules)), data.test, data)
+        row = evaluate(partial(logits, joined(members, part.modules)), test, data)
         found[way], found[f"{way}, members"] = 100 * row["accuracy"], members
         found[f"{way}, judged"] = len(labels)
 
