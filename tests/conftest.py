@@ -9,6 +9,7 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
+from l2b.folder import RunFolder
 from l2b.methods.l2b import L2B
 
 torch.set_num_threads(1)  # two test processes on two cores
@@ -162,3 +163,15 @@ def problem(request: pytest.FixtureRequest) -> Problem:
 def weighing(**settings):
     """L2B that weighs from the second epoch on and lets clean samples steer alone."""
     return L2B(**{"warmup": 1, "clean_weight": 0.0, "cross_fit": False} | settings)
+
+
+def stop_after(monkeypatch, epochs):
+    """Let runs die right after the checkpoint of this many epochs."""
+    written = RunFolder.write_metrics
+
+    def dying(self, history):
+        written(self, history)
+        if len(history) == epochs:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_metrics", dying)

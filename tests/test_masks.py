@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 
 import l2b
-from conftest import weighing
+from conftest import stop_after, weighing
 from l2b.amortise import Amortisation
 from l2b.audit.masks import audit_masks
 from l2b.augment import CropFlip
@@ -234,22 +234,13 @@ def test_distances_that_are_left_out_are_counted(data):
 
 
 def test_l2b_learns_masks_resumes_and_leaves_a_folder(run, data, tmp_path, monkeypatch):
-    from l2b.folder import RunFolder
-
     training = replace(run.training, epochs=25, overlap=Dice(), extra_clean_step=True)
     made = replace(run, training=training, method=weighing(normalise=PerSample(), warmup=12))
     whole = made.execute(tmp_path / "whole", progress=False, data=data)
     assert whole.record["last_dice"] > 0.6
     assert whole.record["last_hausdorff_95"] < 8
-    written = RunFolder.write_metrics
-
-    def dying(self, history):
-        written(self, history)
-        if len(history) == 5:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "write_metrics", dying)
+        stop_after(patch, 5)
         with pytest.raises(KeyboardInterrupt):
             made.execute(tmp_path / "parts", progress=False, data=data)
     parts = made.execute(tmp_path / "parts", progress=False, data=data, resume=True)

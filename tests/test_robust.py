@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import weighing
+from conftest import stop_after, weighing
 from l2b import files
 from l2b.amortise import Amortisation
 from l2b.candidates import Triple
@@ -420,7 +420,7 @@ def test_overwriting_leaves_what_is_no_run_and_what_people_made(data, tmp_path):
 
 
 def test_nothing_goes_on_from_other_samples_or_from_what_nobody_knows(data, tmp_path, monkeypatch):
-    stopped_after(2, monkeypatch)
+    stop_after(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         SHORT.execute(tmp_path, progress=False, data=data)
     monkeypatch.undo()
@@ -443,25 +443,13 @@ def test_what_was_told_is_not_told_again_after_an_interruption(data, tmp_path, m
     run = replace(SHORT, method=CrossEntropy(), training=replace(SHORT.training, epochs=8))
     with pytest.warns(Notice, match="clean set looks wrong"):
         run.execute(tmp_path / "whole", progress=False, data=data)
-    stopped_after(5, monkeypatch)
+    stop_after(monkeypatch, 5)
     with pytest.raises(KeyboardInterrupt), pytest.warns(Notice, match="clean set looks wrong"):
         run.execute(tmp_path / "parts", progress=False, data=data)
     monkeypatch.undo()
     run.execute(tmp_path / "parts", progress=False, data=data, resume=True)
     rows = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "parts")]
     assert rows[0] == rows[1]
-
-
-def stopped_after(epochs, monkeypatch):
-    """Runs end, as if they were killed, once so many epochs are saved."""
-    written = RunFolder.write_metrics
-
-    def dying(self, history):
-        written(self, history)
-        if len(history) == epochs:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunFolder, "write_metrics", dying)
 
 
 # --- numbers --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import weighing
+from conftest import stop_after, weighing
 from l2b import best_epoch
 from l2b.amortise import Amortisation, CleanGradient, WeightMemory
 from l2b.best_epoch import BestEpoch
@@ -54,18 +54,6 @@ VARIANTS = {
 @pytest.fixture(scope="module")
 def data():
     return SHORT.prepare()
-
-
-def stop_after(monkeypatch, epochs):
-    """Die right after the checkpoint of this many epochs."""
-    written = RunFolder.write_metrics
-
-    def dying(self, history):
-        written(self, history)
-        if len(history) == epochs:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(RunFolder, "write_metrics", dying)
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))

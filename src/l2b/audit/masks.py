@@ -17,12 +17,12 @@ from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import predict_pool
 from l2b.experiment import Run
 from l2b.files import write_atomically, write_json
+from l2b.folder import AUDIT as FOLDER
 from l2b.folder import RunFolder, read_module
 from l2b.mask_figure import data_of, suspects_figure
 from l2b.tables import write_csv
 from l2b.types import Cases
 
-FOLDER = "audit"  # in the run's folder
 SUGGESTED = "suggested"  # in that folder
 PAGE = "audit.html"
 KEPT_SAID = 5
