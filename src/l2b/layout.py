@@ -2,7 +2,9 @@
 
 Channels-last makes a step of a deep conv net about a fifth faster there and costs nothing
 elsewhere; it changes results by rounding alone. Models that view their activations by shape
-refuse it once, and are then left with what they were given.
+refuse it once, and are then left with what they were given. So are models with a strided 1×1
+convolution of few channels, whose backward pass in this layout writes where it must not
+(oneDNN issue 6035): a crash, or wrong gradients.
 """
 
 import weakref
@@ -16,6 +18,8 @@ from l2b.types import Inputs
 
 T = TypeVar("T")
 
+FEWEST = 16  # channels into a strided 1×1 convolution; wrong were 2 to 7, blocks have up to 16
+
 _REFUSED: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
 
 
@@ -23,9 +27,16 @@ def best_layout(module: nn.Module, inputs: Inputs) -> Inputs:
     """Images for convolutions on a CPU as channels-last; anything else as it is."""
     if not isinstance(inputs, Tensor) or inputs.ndim != 4 or inputs.device.type != "cpu":
         return inputs
-    if module in _REFUSED or not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+    convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
+    if module in _REFUSED or not convolutions or any(map(_breaks, convolutions)):
         return inputs
     return inputs.contiguous(memory_format=torch.channels_last)
+
+
+def _breaks(part: nn.Conv2d) -> bool:
+    """Whether its weights' gradient cannot be had channels-last."""
+    strided = max(part.stride) > 1 and max(part.kernel_size) == 1
+    return strided and part.in_channels // part.groups < FEWEST
 
 
 def in_best_layout(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], T]) -> T:

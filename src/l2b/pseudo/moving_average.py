@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from l2b.functional import forward
 from l2b.pseudo.base import PseudoLabels, Source
@@ -41,7 +41,7 @@ class Teacher(Source):
     def __init__(self, module: nn.Module, decay: float, *, soft: bool) -> None:
         """Copy the model as it is now."""
         self.decay, self.soft = decay, soft
-        self.average = AveragedModel(module, avg_fn=self._mix, use_buffers=True)
+        self.average = AveragedModel(module, multi_avg_fn=self._mix, use_buffers=True)
         self.average.requires_grad_(False).eval()
 
     def __call__(self, z: Tensor, inputs: Inputs, index: Tensor | None) -> Tensor:
@@ -64,11 +64,14 @@ class Teacher(Source):
         """Restore the average."""
         self.average.load_state_dict(state)
 
-    def _mix(self, average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-        if not average.is_floating_point():
-            return current
-        keep = min(self.decay, (1 + int(steps)) / (10 + int(steps)))
-        return torch.lerp(current, average, keep)
+    def _mix(self, averages: PARAM_LIST, currents: PARAM_LIST, steps: Tensor | int) -> None:
+        """Move all tensors of one type at once; to look at ``steps`` would make a GPU wait."""
+        if not averages[0].is_floating_point():
+            for average, current in zip(averages, currents, strict=True):
+                average.copy_(current)
+            return
+        done = int(self.average.n_averaged)
+        get_ema_multi_avg_fn(min(self.decay, (1 + done) / (10 + done)))(averages, currents, steps)
 
 
 def _check_decay(owner: str, decay: float) -> None:
