@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,8 +47,12 @@ METHODS: dict[str, Method] = {
     "as_published": AsPublished(warmup=0),
     "l2b": L2B(warmup=0),
 }
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
-SETTINGS = tuple((p, layout) for p in ("float32", "bfloat16") for layout in LAYOUTS)
+SETTINGS: tuple[tuple[Precision, str], ...] = tuple(
+    (p, layout) for p in PRECISIONS for layout in LAYOUTS
+)
 
 
 @dataclass
@@ -68,7 +72,7 @@ class Contestant:
         return 1000 * (time.perf_counter() - start) / steps
 
 
-def contestant(method: Method, precision: str, layout: str, data: Data, o: Any) -> Contestant:
+def contestant(method: Method, precision: Precision, layout: str, data: Data, o: Any) -> Contestant:
     """A run at its beginning, all of its networks in a layout."""
     training = Training(
         epochs=1, batch=o.batch, clean_batch=o.batch // 2, augment=CropFlip(), precision=precision

@@ -17,6 +17,7 @@ from l2b.data import Data, Feed, Pool
 from l2b.evaluate import evaluate, measure
 from l2b.folder import RunFolder
 from l2b.guards import LOOK_EVERY
+from l2b.layout import in_gpu_layout
 from l2b.ledger import EpochLog, Ledger, MaskRecord, Record, StepRecord, mask_record
 from l2b.methods import Method, Task
 from l2b.metrics import mask_telemetry, weight_telemetry
@@ -309,6 +310,7 @@ class Loop:
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
             module = model.build(shape, len(self.data.classes)).to(accelerator.device)
+            in_gpu_layout(module, accelerator.device, training.precision)
             _refuse_synchronised_norms(module)
             return Network(
                 module=module,
