@@ -50,6 +50,7 @@ from l2b.methods.mlc import Mlc
 from l2b.methods.mw_net import MwNet
 from l2b.methods.pooled import Pooled
 from l2b.models import ConvNet, Mlp, Model
+from l2b.models.preact_resnet import PreactResnet
 from l2b.noise import Noise
 from l2b.noise.existing import Existing
 from l2b.noise.pair_flip import PairFlip
@@ -129,6 +130,18 @@ def few_questions() -> Source:
     )
 
 
+def some_images() -> Source:
+    """`fashion` with 3,250 images to learn from, and 2,000 to judge by."""
+    source = fashion()
+    assert source.test is not None
+    learn, judge = source.train, source.test
+    return replace(
+        source,
+        train=Split(learn.inputs[:3250], learn.labels[:3250]),
+        test=Split(judge.inputs[:2000], judge.labels[:2000]),
+    )
+
+
 SHIRTS = 6
 LARGE = Training(epochs=15, batch=128, clean_batch=128)
 SYMMETRIC, STRONG, PAIRS = Symmetric(rate=0.4), Symmetric(rate=0.8), PairFlip(rate=0.4)
@@ -140,6 +153,13 @@ DIGITS = Trial(
     training=Training(epochs=40),
 )
 FASHION = Trial(source=fashion, noise=SYMMETRIC, model=Mlp(), clean=250, training=LARGE)
+DEEP = Trial(
+    source=some_images,
+    noise=SYMMETRIC,
+    model=PreactResnet(width=8),
+    clean=250,
+    training=Training(epochs=60, batch=128, clean_batch=128),
+)
 TREC = Trial(
     source=trec,
     noise=Existing(annotation="weak"),
@@ -157,6 +177,8 @@ TRIALS = {
     "fashion, conv net": replace(FASHION, model=ConvNet(), training=replace(LARGE, epochs=6)),
     "fashion, rare classes": replace(FASHION, source=rare, clean=150),
     "fashion, few": replace(FASHION, source=few_images, clean=150),
+    "fashion, deep": DEEP,
+    "fashion, deep, pairs 40": replace(DEEP, noise=PAIRS),
     "trec, weak": TREC,
     "trec, few": replace(TREC, source=few_questions, clean=150),
 }
@@ -236,6 +258,12 @@ CONTESTANTS: dict[str, Callable[[int], Method]] = {
     "softmax T=1, warm auto": l2b(Standardised(then=Softmax()), warm=None),
     "per_sample, triple, warm auto": l2b(PerSample(), SOFT, None, candidates=Triple()),
     "eq9, clean 0.2 crossed, warm auto": l2b(warm=None, clean_weight=0.2, cross_fit=True),
+    **{
+        f"eq9, clean 0.2 crossed, warm auto, patience {p}": l2b(
+            warm=None, clean_weight=0.2, cross_fit=True, patience=p
+        )
+        for p in (3, 4, 6, 10)
+    },
     "eq9, clean 0.2 crossed, warm auto, mixup 1": l2b(
         warm=None, clean_weight=0.2, cross_fit=True, mixup=1.0
     ),
