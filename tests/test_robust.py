@@ -437,6 +437,19 @@ def test_nothing_goes_on_from_other_samples_or_from_what_nobody_knows(data, tmp_
         SHORT.execute(tmp_path, progress=False, data=data, resume=True)
 
 
+def test_the_time_of_a_run_is_that_of_all_its_processes(data, tmp_path, monkeypatch):
+    stop_after(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        SHORT.execute(tmp_path, progress=False, data=data)
+    monkeypatch.undo()
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    state = checkpoints.read(Place(2, 0))
+    checkpoints.write(Place(2, 0), {**state, "seconds": 1000.0}, keep=3)
+    again = SHORT.execute(tmp_path, progress=False, data=data, resume=True)
+    assert 1000 < again.record["seconds"] < 1500
+    assert checkpoints.read(Place(4, 0))["seconds"] > 1000
+
+
 def test_what_was_told_is_not_told_again_after_an_interruption(data, tmp_path, monkeypatch):
     wrong = replace(data.clean, labels=(data.clean.labels + 1) % 10)
     data = replace(data, clean=wrong)

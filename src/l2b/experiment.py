@@ -129,7 +129,8 @@ class Run:
             progress=progress,
             label=name_of(self.method),
         )
-        record = self._record(data, outcome, time.perf_counter() - start)
+        seconds = outcome.seconds_before + time.perf_counter() - start
+        record = self._record(data, outcome, seconds)
         if folder is not None and first:
             folder.write_model(outcome.learner.network.module)
             folder.write_ledger(ledger_state(data, outcome))

@@ -1,6 +1,7 @@
 """One run at work: steps, judgement, records, checkpoints; the only writer of the ledger."""
 
 import itertools
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -46,6 +47,7 @@ class Loop:
         asked: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make everything; nothing is read or written yet. Arguments as for `fit`."""
+        self.began, self.before = time.perf_counter(), 0.0
         self.tracker = _accelerator(training, folder)
         self.data = data.to(self.tracker.device)
         self.training, self.seed, self.folder, self.asked = training, seed, folder, asked
@@ -248,6 +250,7 @@ class Loop:
             "watch": self.watch.state_dict(),
             "noise_hash": self.data.noise_hash,
             "scale": [self.data.mean, self.data.std],
+            "seconds": self.before + time.perf_counter() - self.began,
         }
 
     def restore(self) -> None:
@@ -264,6 +267,7 @@ class Loop:
         for state in (between, self.within):
             if state is not None:
                 self._refuse_other_data(state)
+                self.before = state["seconds"]
         if between is not None:
             self.learner.load_state_dict(between["learner"])
             self.history = between["history"]
@@ -275,7 +279,7 @@ class Loop:
                 self.ledger.put(number, row)
 
     def _refuse_other_data(self, state: dict[str, Any]) -> None:
-        if not {"watch", "scale"} <= set(state):
+        if not {"watch", "scale", "seconds"} <= set(state):
             raise ValueError(
                 "The checkpoint was made by another version of l2b, and cannot be gone on from: "
                 "start afresh, or resume with that version."

@@ -38,12 +38,15 @@ class Outcome:
         chosen_epoch: the epoch with the best accuracy (of masks, the best Dice; under class
             weights, the best accuracy under them) on the clean validation samples (ties: lower
             loss), counted from 0; None if there are none.
+        seconds_before: what processes before this one took, up to the checkpoint that it went on
+            from.
     """
 
     learner: Learner
     ledger: Ledger
     history: list[dict[str, Any]]
     chosen_epoch: int | None
+    seconds_before: float = 0.0
 
 
 def fit(
@@ -93,6 +96,7 @@ def fit(
         ledger=ledger,
         history=loop.history,
         chosen_epoch=chosen_epoch(loop.history, measure(loop.data)),
+        seconds_before=loop.before,
     )
 
 
