@@ -130,16 +130,13 @@ def few_questions() -> Source:
     )
 
 
-def some_images() -> Source:
-    """`fashion` with 3,250 images to learn from, and 2,000 to judge by."""
+def small_images() -> Source:
+    """`fashion` with 3,250 images to learn from and 2,000 to judge by, every other pixel."""
     source = fashion()
     assert source.test is not None
-    learn, judge = source.train, source.test
-    return replace(
-        source,
-        train=Split(learn.inputs[:3250], learn.labels[:3250]),
-        test=Split(judge.inputs[:2000], judge.labels[:2000]),
-    )
+    pairs = (source.train, 3250), (source.test, 2000)
+    train, test = (Split(s.inputs[:n, :, ::2, ::2], s.labels[:n]) for s, n in pairs)
+    return replace(source, train=train, test=test)
 
 
 SHIRTS = 6
@@ -154,7 +151,7 @@ DIGITS = Trial(
 )
 FASHION = Trial(source=fashion, noise=SYMMETRIC, model=Mlp(), clean=250, training=LARGE)
 DEEP = Trial(
-    source=some_images,
+    source=small_images,
     noise=SYMMETRIC,
     model=PreactResnet(width=8),
     clean=250,
@@ -178,7 +175,9 @@ TRIALS = {
     "fashion, rare classes": replace(FASHION, source=rare, clean=150),
     "fashion, few": replace(FASHION, source=few_images, clean=150),
     "fashion, deep": DEEP,
-    "fashion, deep, pairs 40": replace(DEEP, noise=PAIRS),
+    "digits, deep": replace(
+        DIGITS, model=PreactResnet(width=8), training=replace(DIGITS.training, epochs=60)
+    ),
     "trec, weak": TREC,
     "trec, few": replace(TREC, source=few_questions, clean=150),
 }
