@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from l2b.layout import best_layout, in_best_layout
+from l2b.layout import best_layout, in_best_layout, lay_channels_last
 from l2b.models.preact_resnet import PreactResnet
 from l2b.weighing import weigh
 
@@ -59,3 +59,36 @@ def test_a_model_that_views_by_shape_is_left_with_what_it_was_given() -> None:
 
     assert torch.equal(in_best_layout(module, IMAGES, flat), IMAGES.view(6, -1))
     assert best_layout(module, IMAGES) is IMAGES
+
+
+def test_convolutions_are_laid_channels_last() -> None:
+    first, norm = nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8)
+    module = nn.Sequential(first, norm, nn.Dropout(), nn.Flatten(), nn.Linear(8 * 36, 2))
+    weight, expected = first.weight.clone(), module.eval()(IMAGES)
+    lay_channels_last(module.train(), IMAGES)
+    assert module.training
+    assert int(norm.num_batches_tracked) == 0
+    assert lies_channels_last(first.weight)
+    assert torch.equal(first.weight, weight)
+    assert torch.allclose(module.eval()(IMAGES), expected, atol=1e-6)
+
+
+class Viewing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.head = nn.Conv2d(4, 8, 3), nn.Linear(8 * 36, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x).view(len(x), -1))
+
+
+def test_what_views_by_shape_is_laid_as_it_was() -> None:
+    module = Viewing()
+    lay_channels_last(module, IMAGES)
+    assert module.features.weight.is_contiguous()
+    assert module(IMAGES).shape == (6, 2)
+
+
+def test_other_failures_come_through() -> None:
+    with pytest.raises(RuntimeError, match="expected input"):
+        lay_channels_last(nn.Conv2d(5, 8, 3), IMAGES)

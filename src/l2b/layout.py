@@ -1,6 +1,6 @@
-"""Images in the memory layout that convolutions like best on a CPU.
+"""Images in the memory layout that convolutions like best.
 
-Channels-last makes a step of a deep conv net about a fifth faster there and costs nothing
+On a CPU, channels-last makes a step of a deep conv net about a fifth faster and costs nothing
 elsewhere; it changes results by rounding alone. Models that view their activations by shape
 refuse it once, and are then left with what they were given. So are models with a strided 1×1
 convolution of few channels, whose backward pass in this layout writes where it must not
@@ -39,19 +39,29 @@ def _breaks(part: nn.Conv2d) -> bool:
     return strided and part.in_channels // part.groups < FEWEST
 
 
-def in_gpu_layout(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
-    """A module whose convolutions read images as tensor cores do: in half precision, on a GPU.
+def lay_channels_last(module: nn.Module, images: Tensor) -> None:
+    """Let convolutions lie in memory as a GPU's tensor cores read them, if the module accepts it.
 
-    Their weights lie channels-last, and with them all that they give.
+    With their weights, all that they give lies channels-last. On one H100 a step of plain training
+    is 9 to 24 % faster for it, a weighed one 3 % slower to 17 % faster (docs/speed.md).
 
     Args:
         module: changed in place; its values stay what they are.
-        device: where it is.
-        precision: of the run.
+        images: a few of its inputs, to try it on.
     """
-    if device.type == "cuda" and precision != "float32":
-        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return module
+    if images.ndim != 4 or not any(isinstance(part, nn.Conv2d) for part in module.modules()):
+        return
+    module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(images)
+    except RuntimeError as error:
+        if not _refused(error):
+            raise
+        module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    finally:
+        module.train(training)
 
 
 def in_best_layout(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], T]) -> T:
@@ -67,8 +77,13 @@ def in_best_layout(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], T]
     try:
         return run(best)
     except RuntimeError as error:
-        if best is inputs or "view" not in str(error):
+        if best is inputs or not _refused(error):
             raise
     _REFUSED.add(module)
     torch.set_rng_state(random_state)
     return run(inputs)
+
+
+def _refused(error: RuntimeError) -> bool:
+    """Whether a module views by a shape what lies otherwise in memory."""
+    return "view" in str(error)

@@ -18,7 +18,7 @@ from l2b.data import Data, Feed, Pool
 from l2b.evaluate import evaluate, measure
 from l2b.folder import RunFolder
 from l2b.guards import LOOK_EVERY
-from l2b.layout import in_gpu_layout
+from l2b.layout import lay_channels_last
 from l2b.ledger import EpochLog, Ledger, MaskRecord, Record, StepRecord, mask_record
 from l2b.methods import Method, Task
 from l2b.metrics import mask_telemetry, weight_telemetry
@@ -314,7 +314,8 @@ class Loop:
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
             module = model.build(shape, len(self.data.classes)).to(accelerator.device)
-            in_gpu_layout(module, accelerator.device, training.precision)
+            if accelerator.device.type == "cuda":
+                lay_channels_last(module, self.data.standardise(self.data.train.inputs[:2]))
             _refuse_synchronised_norms(module)
             return Network(
                 module=module,
