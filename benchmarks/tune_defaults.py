@@ -259,9 +259,9 @@ CONTESTANTS: dict[str, Callable[[int], Method]] = {
     "eq9, clean 0.2 crossed, warm auto": l2b(warm=None, clean_weight=0.2, cross_fit=True),
     **{
         f"eq9, clean 0.2 crossed, warm auto, patience {p}": l2b(
-            warm=None, clean_weight=0.2, cross_fit=True, patience=p
+            warm=None, clean_weight=0.2, cross_fit=True, warmup_patience=p
         )
-        for p in (3, 4, 6, 10)
+        for p in (3, 6)
     },
     "eq9, clean 0.2 crossed, warm auto, mixup 1": l2b(
         warm=None, clean_weight=0.2, cross_fit=True, mixup=1.0

@@ -252,9 +252,30 @@ def test_an_automatic_warm_up_that_starts_clean_takes_one_epoch(data):
     assert auto.outcome.history == one.outcome.history
 
 
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_an_automatic_warm_up_waits_as_long_as_it_is_told(patience, data, monkeypatch):
+    judged = iter([0.5, 0.6, *[0.4] * 5])
+    judge = BestEpoch.judge
+
+    def scripted(self, predict, module, data):
+        monkeypatch.setattr(
+            best_epoch, "evaluate", lambda *_: {"accuracy": next(judged), "loss": 1.0}
+        )
+        judge(self, predict, module, data)
+
+    monkeypatch.setattr(BestEpoch, "judge", scripted)
+    run = replace(
+        SHORT, method=L2B(warmup_patience=patience), training=replace(SHORT.training, epochs=8)
+    )
+    shares = [row["beta_share"] for row in run.execute(progress=False, data=data).outcome.history]
+    assert [share > 0 for share in shares] == [epoch >= 2 + patience for epoch in range(8)]
+
+
 def test_a_warm_up_of_less_than_no_epoch_is_refused():
     with pytest.raises(ValueError, match=r"warmup must be 0 or more epochs or auto, got -1"):
         L2B(warmup=-1)
+    with pytest.raises(ValueError, match=r"warmup_patience must be at least 1 epoch, got 0"):
+        L2B(warmup_patience=0)
 
 
 def test_every_epoch_says_how_well_it_knows_clean_samples_that_it_did_not_train_on(data):

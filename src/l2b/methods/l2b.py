@@ -36,9 +36,6 @@ from l2b.targets import labels
 from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
-PATIENCE = 3  # epochs that may bring nothing better; two can be chance
-SHARE = 10  # of long runs, a tenth: deep networks rise by fits and starts
-
 
 @dataclass(frozen=True, kw_only=True)
 class L2B(Method):
@@ -57,8 +54,9 @@ class L2B(Method):
             that makes the model better on the clean samples, and weighs on from the best epoch:
             where nothing is memorised in the time there is, all of it is plain training. A clean
             start, which these samples cannot judge, then takes one epoch.
-        patience: epochs in a row without a better one that end an automatic warm-up; "auto" is
-            three, or a tenth of the run where that is more.
+        warmup_patience: epochs in a row without a better one that end an automatic warm-up; two
+            can be chance. Deep networks rise by fits and starts, and may deserve more
+            (docs/evidence.md).
         start: what the warm-up trains on: the ``noisy`` labels, as published, or the
             ``clean`` samples, where the noise follows a rule that warm-up would learn.
         clean_weight: weight of the mean loss of clean samples that is added to Eq. 3; 0 as
@@ -82,7 +80,7 @@ class L2B(Method):
     candidates: Candidates = field(default_factory=Pair)
     lookahead: LookAhead = field(default_factory=Paper)
     warmup: int | Literal["auto"] = "auto"
-    patience: int | Literal["auto"] = "auto"
+    warmup_patience: int = 3
     start: Literal["noisy", "clean"] = "noisy"
     clean_weight: float = 0.2
     cross_fit: bool = True
@@ -96,10 +94,10 @@ class L2B(Method):
                 f"warmup must be 0 or more epochs or auto, got {self.warmup}: in these, labels are "
                 "learned as they are; 0 weighs them from the start."
             )
-        if self.patience != "auto" and self.patience < 1:
+        if self.warmup_patience < 1:
             raise ValueError(
-                f"patience must be 1 or more epochs or auto, got {self.patience}: so many in a row "
-                "without a better one end an automatic warm-up."
+                f"warmup_patience must be at least 1 epoch, got {self.warmup_patience}: so many in "
+                "a row without a better one end an automatic warm-up."
             )
         if self.start not in ("noisy", "clean"):
             raise ValueError(f"L2B needs start 'noisy' or 'clean', got {self.start!r}.")
@@ -170,8 +168,6 @@ class L2BLearner(Learner):
         self.halves = halves if halves and halves.whole else None
         self.warming, self.epoch, self.number = method.warmup != 0, 0, 0
         self.task, self.best = task, BestEpoch()
-        wait = method.patience
-        self.patience = max(PATIENCE, task.epochs // SHARE) if wait == "auto" else wait
         self._refuse_unsteppable()
 
     def begin_epoch(self, epoch: int) -> None:
@@ -241,7 +237,7 @@ class L2BLearner(Learner):
             return epoch < 1
         if self.warming and epoch > 0:
             self.best.judge(self.predict, self.network.module, self.task.data)
-            if self.best.waited >= self.patience:
+            if self.best.waited >= self.method.warmup_patience:
                 self.best.bring_back(self.network.module)
                 self.best.forget()
                 return False
