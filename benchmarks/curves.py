@@ -21,7 +21,10 @@ from l2b.grid import Trial, read_grid
 from l2b.grid.pictures import Panel, curves_picture
 from l2b.grid.trials import folder_name
 
-KEPT = ("test_accuracy", "validation_accuracy", "weight_on_wrong", "effective_samples")
+KEPT = (
+    "test_accuracy", "validation_accuracy", "clean_accuracy", "clean_loss", "weight_on_wrong",
+    "effective_samples",
+)  # fmt: skip
 
 
 def one(trial: Trial, folder: Path) -> dict[str, Any] | None:

@@ -4,8 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from l2b.experiment import Run
 from l2b.layout import best_layout, in_best_layout, lay_channels_last
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.models import ConvNet, Mlp, Model
+from l2b.models.auto import Auto
 from l2b.models.preact_resnet import PreactResnet
+from l2b.models.resnet import Resnet
+from l2b.train import Training
 from l2b.weighing import weigh
 
 IMAGES = torch.rand(6, 4, 8, 8)
@@ -61,34 +67,38 @@ def test_a_model_that_views_by_shape_is_left_with_what_it_was_given() -> None:
     assert best_layout(module, IMAGES) is IMAGES
 
 
-def test_convolutions_are_laid_channels_last() -> None:
-    first, norm = nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8)
-    module = nn.Sequential(first, norm, nn.Dropout(), nn.Flatten(), nn.Linear(8 * 36, 2))
-    weight, expected = first.weight.clone(), module.eval()(IMAGES)
-    lay_channels_last(module.train(), IMAGES)
-    assert module.training
-    assert int(norm.num_batches_tracked) == 0
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+
+def test_on_a_gpu_convolutions_lie_channels_last() -> None:
+    first, wide = nn.Conv2d(4, 8, 3), nn.Conv3d(4, 8, 3)
+    module = nn.Sequential(first, nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 2))
+    module.register_module("apart", nn.ModuleList([wide]))
+    weight = first.weight.clone()
+    lay_channels_last(module, CPU)
+    assert not lies_channels_last(first.weight)
+    lay_channels_last(module, GPU)
     assert lies_channels_last(first.weight)
     assert torch.equal(first.weight, weight)
-    assert torch.allclose(module.eval()(IMAGES), expected, atol=1e-6)
 
 
-class Viewing(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.features, self.head = nn.Conv2d(4, 8, 3), nn.Linear(8 * 36, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x).view(len(x), -1))
-
-
-def test_what_views_by_shape_is_laid_as_it_was() -> None:
-    module = Viewing()
-    lay_channels_last(module, IMAGES)
-    assert module.features.weight.is_contiguous()
-    assert module(IMAGES).shape == (6, 2)
+@pytest.mark.parametrize("model", [ConvNet(), PreactResnet(width=16), Resnet(), Auto()])
+def test_families_that_take_it_give_the_same_and_weigh_the_same(model: Model) -> None:
+    assert model.channels_last
+    torch.manual_seed(0)
+    module = model.build((3, 32, 32), 10).double().eval()
+    x, y = torch.rand(8, 3, 32, 32, dtype=torch.float64), torch.arange(8)
+    before = weigh(module, x, y, x, y).scores
+    lay_channels_last(module, GPU)
+    assert torch.allclose(weigh(module, x, y, x, y).scores, before, rtol=1e-8, atol=1e-12)
 
 
-def test_other_failures_come_through() -> None:
-    with pytest.raises(RuntimeError, match="expected input"):
-        lay_channels_last(nn.Conv2d(5, 8, 3), IMAGES)
+@pytest.mark.parametrize(("model", "expected"), [(ConvNet(width=4), 1), (Mlp(hidden=(8,)), 0)])
+def test_a_run_lays_the_networks_that_take_it(
+    model: Model, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid: list[torch.device] = []
+    monkeypatch.setattr("l2b.loop.lay_channels_last", lambda module, device: laid.append(device))
+    training = Training(epochs=1, batch=256, clean_batch=40, device="cpu")
+    Run(model=model, method=CrossEntropy(), training=training).execute(progress=False)
+    assert laid == expected * [CPU]

@@ -69,6 +69,21 @@ def test_moving_average_follows_running_statistics_in_evaluation_mode():
     assert not any(p.requires_grad for p in teacher.average.parameters())
 
 
+def test_moving_average_of_running_statistics_and_counts_by_definition():
+    torch.manual_seed(0)
+    model = nn.BatchNorm1d(3).double()
+    teacher = MovingAverage(decay=0.5).build(model)
+    expected = model.running_mean.clone()
+    for step in range(12):
+        model(torch.randn(5, 3, dtype=torch.float64) + 1)
+        teacher.update(model, torch.zeros(1, 3), None)
+        keep = 0.0 if step == 0 else min(0.5, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * model.running_mean
+        averaged = teacher.average.module
+        torch.testing.assert_close(averaged.running_mean, expected)
+        assert averaged.num_batches_tracked == step + 1
+
+
 def test_temporal_average_is_bias_corrected_and_per_sample():
     memory = Temporal(decay=0.5).build(mlp(), samples=4)
     first, second = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])

@@ -314,8 +314,8 @@ class Loop:
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
             module = model.build(shape, len(self.data.classes)).to(accelerator.device)
-            if accelerator.device.type == "cuda":
-                lay_channels_last(module, self.data.standardise(self.data.train.inputs[:2]))
+            if model.channels_last:
+                lay_channels_last(module, accelerator.device)
             _refuse_synchronised_norms(module)
             return Network(
                 module=module,

@@ -38,8 +38,8 @@ class Outcome:
         chosen_epoch: the epoch with the best accuracy (of masks, the best Dice; under class
             weights, the best accuracy under them) on the clean validation samples (ties: lower
             loss), counted from 0; None if there are none.
-        seconds_before: what processes before this one took, up to the checkpoint that it went on
-            from.
+        seconds_before: that processes before this one trained, up to the checkpoint that it went
+            on from.
     """
 
     learner: Learner

@@ -213,6 +213,7 @@ def method(base: Run, name: str) -> Method:
             normalise=like.normalise,
             lookahead=like.lookahead,
             warmup=like.warmup,
+            warmup_patience=like.warmup_patience,
         )
     return found
 

@@ -20,12 +20,14 @@ class L2RW(Method):
         normalise: how scores of observed labels become weights.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned, or "auto", as for `L2B`.
+        warmup_patience: epochs in a row without a better one that end an automatic warm-up.
     """
 
     engine: Engine = field(default_factory=Forward)
     normalise: Normaliser = field(default_factory=PositiveShare)
     lookahead: LookAhead = field(default_factory=Paper)
     warmup: int | Literal["auto"] = 1
+    warmup_patience: int = 3
 
     @property
     def fits_clean(self) -> bool:
@@ -46,6 +48,7 @@ class L2RW(Method):
             pseudo=SelfLabels(),
             lookahead=self.lookahead,
             warmup=self.warmup,
+            warmup_patience=self.warmup_patience,
             clean_weight=0.0,
         )
 

@@ -1,6 +1,7 @@
 """A model that suits the data, for those who have not chosen one."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -13,6 +14,8 @@ from l2b.models.unet import Unet
 @dataclass(frozen=True, kw_only=True)
 class Auto(Model):
     """A small conv net for images, a perceptron for all else, a small U-Net for masks."""
+
+    channels_last: ClassVar[bool] = True
 
     def suited(self, *, masks: bool) -> Model:
         """Itself for labels, the default `Unet` for masks."""

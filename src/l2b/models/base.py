@@ -2,14 +2,21 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
-    """A family of networks."""
+    """A family of networks.
+
+    Attributes:
+        channels_last: whether images may lie channels-last, which is faster on a GPU: no layer
+            views them by their shape, nor is one group norm.
+    """
+
+    channels_last: ClassVar[bool] = False
 
     def suited(self, *, masks: bool) -> "Model":
         """This family, if it predicts what the data has: one label per sample, or masks.

@@ -1,6 +1,7 @@
 """A small convolutional network for small images."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -17,6 +18,7 @@ class ConvNet(Model):
         width: channels of the first of three stages; each further one has twice as many.
     """
 
+    channels_last: ClassVar[bool] = True
     width: int = 16
 
     def __post_init__(self) -> None:

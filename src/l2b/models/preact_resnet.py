@@ -1,6 +1,7 @@
 """Pre-activation ResNet-18 for 32×32 images (He et al. 2016, arXiv 1603.05027)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +20,7 @@ class PreactResnet(Model):
             64 is the published network, with 11.17 million parameters for 10 classes.
     """
 
+    channels_last: ClassVar[bool] = True
     width: int = 64
 
     def __post_init__(self) -> None:

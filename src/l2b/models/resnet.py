@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -32,6 +33,7 @@ class Resnet(Model):
             the number of classes differs.
     """
 
+    channels_last: ClassVar[bool] = True
     depth: int = 18
     width: int = 64
     weights: Path | str | None = None
