@@ -76,6 +76,7 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
         "seed": seed,
         **figures,
         "members": found.members,
+        "temperatures": found.temperatures,
         "cross_validated": found.accuracy,
         "folds": found.folds,
         "left_out": found.left_out,

@@ -4,13 +4,14 @@ python benchmarks/election.py [--seeds 2] [--sets …] [--workers 2] [--out FILE
 
 On the sets of benchmarks/tune_defaults.py (held out of the *training* splits), all candidates of
 `L2BClassifier(method="auto")` are cross-validated on the clean samples and trained on everything,
-without a limit of time. Then two rules make weights of the same held-out probabilities: greedy
-votes by accuracy (Caruana et al. 2004, "Ensemble selection from libraries of models") and the
-likeliest mixture; and three groups of networks vote by them: those of the final trainings, those
-of the rounds, or both. Then, what L2B contributes: the same without it. Last, one more network that
-learns from the likeliest mixture of both, in several ways, alone and with half of the vote; and
-what becomes of other shares: that of one method among the members, and that of one network; and
-of the vote of all these students together.
+without a limit of time. Then three rules make weights of the same held-out probabilities: greedy
+votes by accuracy (Caruana et al. 2004, "Ensemble selection from libraries of models"), the
+likeliest mixture of them as they are, and that of each at its own temperature, which is the rule
+in use; and three groups of networks vote by them: those of the final trainings, those of the
+rounds, or both. Then, what L2B contributes: the same without it. Last, one more network that
+learns from the committee in use, in several ways, alone and with half of the vote; the same where
+all have temperature 1; what becomes of other shares: that of one method among the members, and
+that of one network; and of the vote of all these students together.
 Held-out accuracy in percent. What is in the file already is not run again.
 """
 
@@ -31,9 +32,9 @@ from tqdm import tqdm
 from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
-from l2b.estimation.committee import Committee, elected
+from l2b.estimation.committee import Committee, elected, tempered
 from l2b.estimation.learn import Plan, learn, logits
-from l2b.estimation.selection import Contest, candidates, compare, joined, taught
+from l2b.estimation.selection import Contest, candidates, compare, joined, taught, vote
 from l2b.estimation.task import Given
 from l2b.files import write_json
 from l2b.grid.markdown import rendered
@@ -44,6 +45,9 @@ USUAL = (
     "digits, symmetric 40", "digits, pairs 40", "fashion, symmetric 40", "fashion, pairs 40",
     "trec, weak", "fashion, rare classes", "trec, few",
 )  # fmt: skip
+
+
+Rule = Callable[[dict[str, Tensor], Tensor], tuple[dict[str, float], dict[str, float]]]
 
 
 def greedy(p: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
@@ -65,12 +69,21 @@ def _score(p: Tensor, labels: Tensor) -> tuple[float, float]:
     return right, p.gather(1, labels.unsqueeze(1)).clamp_min(1e-6).log().mean().item()
 
 
-RULES: dict[str, Callable[[dict[str, Tensor], Tensor], dict[str, float]]] = {
-    "greedy votes": greedy,
-    "likeliest mixture": elected,
+def at_one(
+    rule: Callable[[dict[str, Tensor], Tensor], dict[str, float]],
+) -> Rule:
+    """Weights by this rule, all temperatures 1."""
+    return lambda p, labels: (weights := rule(p, labels), dict.fromkeys(weights, 1.0))
+
+
+RULES: dict[str, Rule] = {
+    "greedy votes": at_one(greedy),
+    "likeliest mixture": at_one(elected),
+    "likeliest mixture at their temperatures": lambda p, labels: vote(p, labels, None),
 }
 GROUPS = ("final", "rounds", "both")
-COMMITTEE = "likeliest mixture, both"
+AT_ONE = "likeliest mixture, both"
+COMMITTEE = "likeliest mixture at their temperatures, both"
 WITHOUT = f"{COMMITTEE}, without l2b"
 # Ways of learning from the committee: settings of `Distilled`.
 STUDENTS: dict[str, dict[str, float]] = {
@@ -79,9 +92,10 @@ STUDENTS: dict[str, dict[str, float]] = {
     "student, hardly any blends": {"concentration": 0.01},
 }
 ALL = "all three students"
+PLAIN = "student, temperatures 1"
 HALF = ", half of the vote"
 SHARES = ("student, one method's vote", "student, one network's vote")
-STUDENT_ROWS = [*(name for way in (*STUDENTS, ALL) for name in (way, way + HALF)), *SHARES]
+STUDENT_ROWS = [*(name for way in (*STUDENTS, PLAIN, ALL) for name in (way, way + HALF)), *SHARES]
 
 
 def one(trial: str, seed: int) -> dict[str, Any]:
@@ -108,21 +122,24 @@ def one(trial: str, seed: int) -> dict[str, Any]:
         for group, modules in zip(GROUPS, ([last], rounds, both), strict=True):
             votes[group][name] = [said[module] for module in modules]
     p, checked = contest.held_out
-    found = {}
+    found, committees = {}, {}
     for rule, elect in RULES.items():
+        weights, temperatures = elect(p, checked)
+        committees[rule] = joined(weights, temperatures, networks)
         for group, by in votes.items():
-            found[f"{rule}, {group}"] = _vote(elect(p, checked), by, labels)
+            found[f"{rule}, {group}"] = _vote(weights, temperatures, by, labels)
+    *_, plain, in_use = committees.values()
     rest = {name: q for name, q in p.items() if name != "l2b"}
-    found[WITHOUT] = _vote(elected(rest, checked), votes["both"], labels)
-    members = elected(p, checked)
-    teachers = joined(members, networks)
-    found |= _students(teachers, len(members), given, plan, seed, held, labels)
+    found[WITHOUT] = _vote(*vote(rest, checked, None), votes["both"], labels)
+    members = len(vote(p, checked, None)[0])
+    found |= _students(in_use, plain, members, given, plan, seed, held, labels)
     single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
     return {"set": trial, "seed": seed, "single": single, "elected": found}
 
 
 def _students(
     teachers: nn.Module,
+    plain: nn.Module,
     members: int,
     given: Given,
     plan: Plan,
@@ -130,24 +147,48 @@ def _students(
     held: Tensor,
     labels: Tensor,
 ) -> dict[str, float]:
-    """What networks reach that learn from a committee, in every way, alone and with it."""
-    voted = torch.softmax(logits(teachers, held), dim=1)
-    if not isinstance(teachers, Committee):
-        return {name: _accuracy(voted, labels) for name in STUDENT_ROWS}
-    lesson, said = taught(teachers, given, torch.device("cpu")), {}
-    for name, changes in STUDENTS.items():
-        student = learn(given, replace(lesson, **changes), plan, seed).module
-        said[name] = torch.softmax(logits(student, held), dim=1)
-    usual = said["student"]
-    said[ALL] = torch.stack(list(said.values())).mean(dim=0)
-    votes = {name: p for way, p in said.items() for name, p in ((way, p), (way + HALF, p + voted))}
-    counts = (members, len(teachers.members))
-    votes |= {s: usual + count * voted for s, count in zip(SHARES, counts, strict=True)}
-    return {name: _accuracy(p, labels) for name, p in votes.items()}
+    """What networks reach that learn from a committee, in every way, alone and with it.
+
+    Args:
+        teachers: the committee in use.
+        plain: that of temperature 1.
+        members: methods that vote in the first.
+        given: noisy and checked samples.
+        plan: how to train.
+        seed: of trainings.
+        held: inputs to judge by.
+        labels: theirs.
+    """
+    said, voted = {}, {}
+    for name, changes in (STUDENTS | {PLAIN: {}}).items():
+        teaching = plain if name == PLAIN else teachers
+        voted[name] = torch.softmax(logits(teaching, held), dim=1)
+        said[name] = voted[name]
+        if isinstance(teaching, Committee):
+            lesson = replace(taught(teaching, given, torch.device("cpu")), **changes)
+            student = learn(given, lesson, plan, seed).module
+            said[name] = torch.softmax(logits(student, held), dim=1)
+    usual, others = said["student"], voted["student"]
+    said[ALL], voted[ALL] = torch.stack([said[way] for way in STUDENTS]).mean(dim=0), others
+    found = {}
+    for way, p in said.items():
+        found |= {way: p, way + HALF: p + voted[way]}
+    networks = len(teachers.members) if isinstance(teachers, Committee) else 1
+    counts = (members, networks)
+    found |= {s: usual + count * others for s, count in zip(SHARES, counts, strict=True)}
+    return {name: _accuracy(p, labels) for name, p in found.items()}
 
 
-def _vote(weights: dict[str, float], by: dict[str, list[Tensor]], labels: Tensor) -> float:
-    mixed = [weight * torch.stack(by[name]).mean(dim=0) for name, weight in weights.items()]
+def _vote(
+    weights: dict[str, float],
+    temperatures: dict[str, float],
+    by: dict[str, list[Tensor]],
+    labels: Tensor,
+) -> float:
+    mixed = [
+        weight * torch.stack([tempered(p, temperatures[name]) for p in by[name]]).mean(dim=0)
+        for name, weight in weights.items()
+    ]
     return _accuracy(torch.stack(mixed).sum(dim=0), labels)
 
 
@@ -172,20 +213,25 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def added(rows: list[dict[str, Any]]) -> str:
-    """By the student's share of the vote: points that it adds to the committee."""
+    """What temperatures add, and what the student does by its share of the vote, in points."""
     sets = [name for name in TRIALS if any(row["set"] == name for row in rows)]
     lines = []
-    for share in ("student" + HALF, *SHARES):
+    for better, worse in (
+        (COMMITTEE, AT_ONE),
+        ("student", PLAIN),
+        ("student" + HALF, PLAIN + HALF),
+        *((share, COMMITTEE) for share in ("student" + HALF, *SHARES)),
+    ):
         cells = []
         for name in sets:
             there = {row["seed"]: row["elected"] for row in rows if row["set"] == name}
             with_it, without = (
-                {seed: found[key] for seed, found in there.items()} for key in (share, COMMITTEE)
+                {seed: found[key] for seed, found in there.items()} for key in (better, worse)
             )
             change, error = gain(with_it, without)
             cells.append(f"{change:+.1f}" if error is None else f"{change:+.1f} ± {error:.1f}")
-        lines.append([share, *cells])
-    return rendered(["what it adds, by share", *sets], lines)
+        lines.append([better, worse, *cells])
+    return rendered(["this", "over that", *sets], lines)
 
 
 def main() -> None:
@@ -194,7 +240,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--sets", nargs="+", choices=list(TRIALS), default=list(USUAL))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "election.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "election_temperatures.json")
     options = parser.parse_args()
     rows = rows_left(options.out, ())
     done = {(row["set"], row["seed"]) for row in rows}

@@ -28,7 +28,6 @@ from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
 from l2b.estimation import selection
-from l2b.estimation.committee import elected
 from l2b.estimation.learn import Plan, logits
 from l2b.estimation.selection import Contest, candidates, joined
 from l2b.evaluate import evaluate
@@ -58,8 +57,9 @@ def one(trial: str, seed: int) -> dict[str, Any]:
 
     def look(way: str, part: Contest) -> None:
         p, labels = part.held_out
-        members = elected(p, labels, part.worth(labels))
-        row = evaluate(partial(logits, joined(members, part.modules)), test, data)
+        members, temperatures = selection.vote(p, labels, part.worth(labels))
+        committee = joined(members, temperatures, part.modules)
+        row = evaluate(partial(logits, committee), test, data)
         found[way], found[f"{way}, members"] = 100 * row["accuracy"], members
         found[f"{way}, judged"] = len(labels)
 

@@ -25,6 +25,7 @@ import torch
 from provenance import RESULTS, provenance
 from spread import spread
 from steering import steering
+from torch.nn.functional import adaptive_avg_pool2d
 from tqdm import tqdm
 from tune_digits import development
 
@@ -110,6 +111,19 @@ def _mostly_shirts(split: Split) -> Split:
     return Split(split.inputs[rows], split.labels[rows])
 
 
+def coarse() -> Source:
+    """`rare` in three by three pixels, which say little more than what most are."""
+    source = rare()
+    assert source.test is not None
+    return replace(source, train=_coarse(source.train), test=_coarse(source.test))
+
+
+def _coarse(split: Split) -> Split:
+    assert isinstance(split.inputs, torch.Tensor)
+    small = adaptive_avg_pool2d(split.inputs.float(), 3)
+    return Split(small.to(split.inputs.dtype), split.labels)
+
+
 def few_images() -> Source:
     """`fashion` with 1,150 images to learn from."""
     source = fashion()
@@ -173,6 +187,7 @@ TRIALS = {
     "fashion, symmetric 40, long": replace(FASHION, training=replace(LARGE, epochs=60)),
     "fashion, conv net": replace(FASHION, model=ConvNet(), training=replace(LARGE, epochs=6)),
     "fashion, rare classes": replace(FASHION, source=rare, clean=150),
+    "fashion, rare coarse": replace(FASHION, source=coarse, clean=150),
     "fashion, few": replace(FASHION, source=few_images, clean=150),
     "fashion, deep": DEEP,
     "digits, deep": replace(

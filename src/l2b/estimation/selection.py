@@ -11,7 +11,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor, nn
 
 from l2b.class_weights import sample_weights
-from l2b.estimation.committee import Committee, elected
+from l2b.estimation.committee import Committee, elected, temperature, tempered
 from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import Learned, Plan, learn, probabilities
 from l2b.estimation.task import Given
@@ -58,6 +58,7 @@ class Comparison:
         correct: for each method, whether each judged sample was right, [judged].
         worth: how much each judged sample counts, with mean 1, [judged].
         members: weights of the methods that vote in the final model, the heaviest first.
+        temperatures: at which each of them votes.
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
         left_out: methods for which there was no time, or none after the first round.
@@ -66,6 +67,7 @@ class Comparison:
     correct: dict[str, Tensor]
     worth: Tensor
     members: dict[str, float]
+    temperatures: dict[str, float]
     seconds: float
     folds: int
     left_out: tuple[str, ...] = ()
@@ -185,7 +187,7 @@ def elect(
         last[name] = known or learn(given, methods[name], plan, seed)
         contest.modules[name].append(last[name].module)
     foremost = last[found.chosen]
-    committee = joined(found.members, contest.modules)
+    committee = joined(found.members, found.temperatures, contest.modules)
     student = None
     if isinstance(committee, Committee) and (
         distil or contest.spent + contest.student_cost <= budget
@@ -194,24 +196,35 @@ def elect(
     return Elected(comparison=found, learned=foremost, committee=committee, student=student)
 
 
-def joined(members: dict[str, float], modules: dict[str, list[nn.Module]]) -> nn.Module:
+def joined(
+    members: dict[str, float],
+    temperatures: dict[str, float],
+    modules: dict[str, list[nn.Module]],
+) -> nn.Module:
     """The vote of the members' networks, which share their weight evenly, or the only network.
 
     Args:
         members: weights, by method.
+        temperatures: at which its networks vote, by method.
         modules: networks, by method; what learned once may be there several times.
     """
-    shares: dict[nn.Module, float] = {}
-    for name, weight in members.items():
-        ours = dict.fromkeys(modules[name])
-        shares |= {module: weight / len(ours) for module in ours}
-    return Committee(list(shares), list(shares.values())) if len(shares) > 1 else next(iter(shares))
+    voters = [
+        (network, weight / len(networks), temperatures[name])
+        for name, weight in members.items()
+        for networks in [list(dict.fromkeys(modules[name]))]
+        for network in networks
+    ]
+    networks, weights, at = (list(part) for part in zip(*voters, strict=True))
+    return Committee(networks, weights, at) if len(networks) > 1 else networks[0]
 
 
 def taught(committee: Committee, given: Given, device: torch.device) -> Distilled:
     """Training towards what a committee says of the noisy samples, asked on a device."""
-    voters = zip(committee.weights, committee.members, strict=True)
-    first, *others = (weight * probabilities(m, given.x, device) for weight, m in voters)
+    voters = zip(committee.weights, committee.temperatures, committee.members, strict=True)
+    first, *others = (
+        weight * tempered(probabilities(network, given.x, device), t)
+        for weight, t, network in voters
+    )
     for votes in others:
         first += votes
     return Distilled(targets=first)
@@ -244,14 +257,31 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         contest.round(tried, held, contest.seed + number, end)
     p, labels = contest.held_out
     worth = contest.worth(labels)
+    members, temperatures = vote(p, labels, worth)
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
         worth=worth,
-        members=elected(p, labels, worth),
+        members=members,
+        temperatures=temperatures,
         seconds=contest.spent,
         folds=len(contest.judged),
         left_out=tuple(name for name in methods if name not in contest.p),
     )
+
+
+def vote(
+    p: dict[str, Tensor], labels: Tensor, worth: Tensor | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Who votes: the weights of those elected, and at which temperatures.
+
+    Args:
+        p: held-out probabilities of each candidate, [judged, classes].
+        labels: [judged].
+        worth: how much each label counts, with mean 1, [judged]; None for all alike.
+    """
+    at = {name: temperature(q, labels, worth) for name, q in p.items()}
+    members = elected({name: tempered(q, at[name]) for name, q in p.items()}, labels, worth)
+    return members, {name: at[name] for name in members}
 
 
 class Contest:
