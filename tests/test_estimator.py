@@ -1,5 +1,6 @@
 """The scikit-learn estimator: its contract, every kind of input, and what it learns."""
 
+import math
 import pickle
 from collections import Counter
 
@@ -23,12 +24,12 @@ from torch import nn
 from l2b import L2BClassifier, estimator
 from l2b.catalog import name_of
 from l2b.estimation import committee, selection
-from l2b.estimation.committee import Committee, elected
+from l2b.estimation.committee import Committee, elected, temperature, tempered
 from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import Plan, learn
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
-from l2b.estimation.selection import WITHOUT, Comparison, Contest, _affordable, candidates
+from l2b.estimation.selection import WITHOUT, Comparison, Contest, _affordable, candidates, vote
 from l2b.estimation.task import Given
 from l2b.estimation.trusted import stand_in
 from l2b.methods.elr import Elr
@@ -336,6 +337,7 @@ def test_auto_compares_on_checked_samples_and_says_so(problem, capsys):
     found = model.comparison_
     assert set(found.accuracy) == set(candidates()) and WITHOUT in found.accuracy
     assert sum(found.members.values()) == pytest.approx(1)
+    assert found.temperatures.keys() == found.members.keys()
     assert found.chosen == max(found.members, key=found.members.get)
     assert type(model.method_) is type(candidates()[found.chosen])
     said = " ".join(capsys.readouterr().out.split())
@@ -473,8 +475,10 @@ def test_the_networks_of_the_comparison_vote_too(problem, monkeypatch):
     model = quick(method="auto", epochs=2).fit(problem.x, problem.y, clean=problem.clean)
     # ELR learned once; the checked samples alone in three rounds, and on all of them.
     student, committee = model.module_.members
-    assert model.module_.weights == [0.5, 0.5]
+    assert model.module_.weights == [0.5, 0.5] and model.module_.temperatures == [1.0, 1.0]
     assert committee.weights == pytest.approx([0.6, 0.1, 0.1, 0.1, 0.1])
+    at = model.comparison_.temperatures
+    assert committee.temperatures == [at["elr"]] + 4 * [at[WITHOUT]]
     assert len({student, *committee.members}) == 6
     hurried = quick(method="auto", epochs=2, time_budget=1e-6)
     monkeypatch.setattr(selection, "elected", lambda *_: {WITHOUT: 0.6, "elr": 0.4})
@@ -540,6 +544,66 @@ def test_a_committee_is_the_mean_of_its_members_probabilities():
     found = torch.softmax(Committee(members, [0.25, 0.75])(x), dim=1)
     first, second = (torch.softmax(member(x), dim=1).double() for member in members)
     torch.testing.assert_close(found, 0.25 * first + 0.75 * second)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.2, 5.0))
+def test_members_vote_at_their_temperatures(seed, t):
+    draw = torch.Generator().manual_seed(seed)
+    z = torch.randn(2, 7, 3, generator=draw, dtype=torch.double)
+    both = Committee([Returns(z[0]), Returns(z[1])], [0.3, 0.7], [t, 1 / t])
+    expected = 0.3 * torch.softmax(z[0] / t, dim=1) + 0.7 * torch.softmax(z[1] * t, dim=1)
+    torch.testing.assert_close(torch.softmax(both(torch.zeros(7, 1)), dim=1), expected)
+    torch.testing.assert_close(tempered(torch.softmax(z[0], dim=1), t), torch.softmax(z[0] / t, 1))
+
+
+class Returns(nn.Module):
+    def __init__(self, z):
+        super().__init__()
+        self.z = z
+
+    def forward(self, inputs):
+        return self.z
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
+def test_many_labels_tell_at_which_temperature_they_were_drawn(true):
+    draw = torch.Generator().manual_seed(0)
+    z = 2 * torch.randn(4000, 4, generator=draw)
+    labels = torch.multinomial(torch.softmax(z / true, dim=1), 1, generator=draw).flatten()
+    assert temperature(torch.softmax(z, dim=1), labels) == pytest.approx(true, rel=0.1)
+    # One label is no evidence, whatever it is.
+    assert 0.7 < temperature(torch.softmax(z[:1], dim=1), labels[:1]) < 1.5
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_temperature_is_the_likeliest_under_its_prior(seed):
+    draw = torch.Generator().manual_seed(seed)
+    z = 2 * torch.randn(20, 3, generator=draw, dtype=torch.double)
+    labels = torch.randint(3, (20,), generator=draw)
+    worth = torch.rand(20, generator=draw, dtype=torch.double)
+    worth = worth / worth.mean()
+
+    def loss(t):
+        nll = torch.nn.functional.cross_entropy(z / t, labels, reduction="none")
+        return (worth * nll).sum() + 2 * math.log(t) ** 2
+
+    found = temperature(torch.softmax(z, dim=1), labels, worth)
+    best = min(loss(math.exp(k / 100)) for k in range(-230, 231))
+    assert 0.1 <= found <= 10 and loss(found) < best + 0.02
+
+
+def test_an_unsure_member_that_is_right_outvotes_a_sure_one_that_errs():
+    labels = torch.arange(60) % 3
+    true = torch.eye(3)[labels]
+    unsure = 0.42 * true + 0.29 * (1 - true)  # has learned labels of which most are wrong
+    errs = true.clone()
+    errs[:12] = true[:12].roll(1, dims=1)
+    sure = 0.7 * errs + 0.15 * (1 - errs)
+    p = {"unsure": unsure, "sure": sure}
+    assert next(iter(elected(p, labels))) == "sure"
+    members, temperatures = vote(p, labels, None)
+    assert next(iter(members)) == "unsure" and members["unsure"] > 0.9
+    assert temperatures["unsure"] < 0.3
 
 
 def test_an_election_takes_members_that_make_up_for_each_other():
@@ -629,7 +693,8 @@ def test_judged_samples_count_as_their_classes_do():
 def test_comparison_by_hand():
     right = torch.tensor([True] * 60 + [False] * 40)
     worse = torch.tensor([True] * 40 + [False] * 60)
-    alike = {"worth": torch.ones(100), "seconds": 1, "folds": 5}
+    at = {"l2b": 1.0, WITHOUT: 1.0}
+    alike = {"worth": torch.ones(100), "temperatures": at, "seconds": 1, "folds": 5}
     helped = Comparison(correct={"l2b": right, WITHOUT: worse}, members={"l2b": 1}, **alike)
     assert helped.noisy_labels_help and "help: +20.0%" in helped.summary()
     not_helped = Comparison(correct={"l2b": worse, WITHOUT: right}, members={WITHOUT: 1}, **alike)
