@@ -13,15 +13,13 @@ or the budgets (300 s a choice, 600 s on ISIC). What is in the file already is n
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
 from auto import one, others
 from evidence import METHODS, OURS, SETTINGS, kept, run_missing, trial
+from in_processes import results
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
-from tqdm import tqdm
 
 from l2b.files import write_json
 from l2b.grid import Grid
@@ -75,11 +73,9 @@ def choose_missing(path: Path, workers: int) -> None:
     done = {(row["setting"], row["seed"]) for row in rows}
     order = [*OPEN, *(setting for setting in SETTINGS if setting not in OPEN)]
     wanted = [(s, seed) for s in order for seed in FRESH if (s, seed) not in done]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task, BUDGETS.get(task[0], BUDGET)) for task in wanted]
-        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result())
-            write_json(path, {**provenance(), "settings": budgets, "rows": rows})
+    for found in results(one, [(*task, BUDGETS.get(task[0], BUDGET)) for task in wanted], workers):
+        rows.append(found)
+        write_json(path, {**provenance(), "settings": budgets, "rows": rows})
 
 
 def difference(ours: BySeed, other: BySeed) -> list[str]:

@@ -14,18 +14,16 @@ the same where classes count alike (evidence_balanced.json), by balanced accurac
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from evidence import BALANCED, METHODS, SETTINGS, base, settings_of
+from in_processes import results
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
-from tqdm import tqdm
 
 from l2b.data import Data
 from l2b.estimation.learn import Plan, logits
@@ -205,11 +203,9 @@ def main() -> None:
         for setting in settings_of(parser, options)
         if (setting, seed) not in done
     ]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task, options.budget) for task in wanted]
-        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result())
-            write_json(path, {**provenance(), "settings": settings, "rows": rows})
+    for found in results(one, [(*task, options.budget) for task in wanted], options.workers):
+        rows.append(found)
+        write_json(path, {**provenance(), "settings": settings, "rows": rows})
     auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     tables = (
         f"Others at the last epoch\n\n{table(rows, last, 'auto', auto)}",

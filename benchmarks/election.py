@@ -17,18 +17,16 @@ Held-out accuracy in percent. What is in the file already is not run again.
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from auto import samples
+from in_processes import results
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
 from torch import Tensor, nn
-from tqdm import tqdm
 from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
@@ -250,11 +248,9 @@ def main() -> None:
         for trial in options.sets
         if (trial, FIRST_SEED + seed) not in done
     ]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task) for task in wanted]
-        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result())
-            write_json(options.out, {**provenance(), "settings": (), "rows": rows})
+    for found in results(one, wanted, options.workers):
+        rows.append(found)
+        write_json(options.out, {**provenance(), "settings": (), "rows": rows})
     print(f"{table(rows)}\n\n{added(rows)}")
 
 

@@ -12,18 +12,16 @@ rounds of all. Sets as in benchmarks/election.py. What is in the file already is
 
 import argparse
 import math
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from auto import samples
+from in_processes import results
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
-from tqdm import tqdm
 from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
@@ -109,11 +107,9 @@ def main() -> None:
     done = {(row["set"], row["seed"]) for row in rows}
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     wanted = [(name, seed) for seed in seeds for name in options.sets if (name, seed) not in done]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task) for task in wanted]
-        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result())
-            write_json(options.out, {**provenance(), "settings": (), "rows": rows})
+    for found in results(one, wanted, options.workers):
+        rows.append(found)
+        write_json(options.out, {**provenance(), "settings": (), "rows": rows})
     print(table(rows))
 
 

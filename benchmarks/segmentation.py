@@ -11,17 +11,15 @@ What is in the file already is not run again.
 import argparse
 import itertools
 import statistics
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_processes import results
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
 from steering import steering
-from tqdm import tqdm
 
 from l2b.audit.masks import judge_masks
 from l2b.catalog import default
@@ -174,11 +172,11 @@ def main() -> None:
     kept = (options.epochs, options.volumes, options.clean)
     rows = rows_left(options.out, kept)
     done = {(row["method"], row["extra_clean_step"], row["seed"]) for row in rows}
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, task, *kept) for task in tasks if task not in done]
-        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result())
-            write_json(options.out, {**provenance(), "settings": kept, "rows": rows})
+    for found in results(
+        one, [(task, *kept) for task in tasks if task not in done], options.workers
+    ):
+        rows.append(found)
+        write_json(options.out, {**provenance(), "settings": kept, "rows": rows})
     print(
         f"Dice of the corrupted masks: {100 * statistics.mean(r['noise_dice'] for r in rows):.1f}"
     )

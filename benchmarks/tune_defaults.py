@@ -14,19 +14,17 @@ the file already is not run again; every row names the commit that it was measur
 import argparse
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+from in_processes import results
 from provenance import RESULTS, provenance
 from spread import spread
 from steering import steering
 from torch.nn.functional import adaptive_avg_pool2d
-from tqdm import tqdm
 from tune_digits import development
 
 from l2b.candidates import AllClasses, Triple
@@ -364,11 +362,9 @@ def main() -> None:
         if (trial, name, seed) not in done
     ]
     described = provenance()
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(one, *task) for task in wanted]
-        for future in tqdm(as_completed(waiting), total=len(waiting), disable=None):
-            rows.append(future.result() | {"commit": described["commit"]})
-            write_json(options.out, {**described, "rows": rows})
+    for found in results(one, wanted, options.workers):
+        rows.append(found | {"commit": described["commit"]})
+        write_json(options.out, {**described, "rows": rows})
     shown = [r for r in rows if r["set"] in options.sets and r["name"] in options.names]
     for figure in ("last", "chosen"):
         print(f"{figure} epoch\n\n{table(shown, figure)}\n")
