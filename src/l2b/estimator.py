@@ -52,7 +52,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             compares methods, among them the checked samples alone, by cross-validation on the
             checked samples, and lets the networks of those that do best together vote, which
             are 1 to 32, each as sure as the checked samples bear out. Where they are several,
-            one more learns from them, and has half of the vote. Without checked samples, or with one, it is "gold_posterior".
+            one more learns from them, and has half of the vote. Without checked samples, or
+            with one, it is "gold_posterior".
         distil: with "auto", keep one network alone: that which learned from the others, where
             there are several. It is a little less accurate than the vote, and as small and
             fast as any single network.
