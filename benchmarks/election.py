@@ -39,6 +39,7 @@ from l2b.grid.markdown import rendered
 
 VOTES = 10
 FIRST_SEED = 10  # others chose the defaults
+KIND = ("temperatures",)  # what the rows have that those of earlier files lack
 USUAL = (
     "digits, symmetric 40", "digits, pairs 40", "fashion, symmetric 40", "fashion, pairs 40",
     "trec, weak", "fashion, rare classes", "trec, few",
@@ -67,21 +68,19 @@ def _score(p: Tensor, labels: Tensor) -> tuple[float, float]:
     return right, p.gather(1, labels.unsqueeze(1)).clamp_min(1e-6).log().mean().item()
 
 
-def at_one(
-    rule: Callable[[dict[str, Tensor], Tensor], dict[str, float]],
-) -> Rule:
+def at_one(rule: Callable[[dict[str, Tensor], Tensor], dict[str, float]]) -> Rule:
     """Weights by this rule, all temperatures 1."""
     return lambda p, labels: (weights := rule(p, labels), dict.fromkeys(weights, 1.0))
 
 
+FORMER, IN_USE = "likeliest mixture", "likeliest mixture at their temperatures"
 RULES: dict[str, Rule] = {
     "greedy votes": at_one(greedy),
-    "likeliest mixture": at_one(elected),
-    "likeliest mixture at their temperatures": lambda p, labels: vote(p, labels, None),
+    FORMER: at_one(elected),
+    IN_USE: lambda p, labels: vote(p, labels, None),
 }
 GROUPS = ("final", "rounds", "both")
-AT_ONE = "likeliest mixture, both"
-COMMITTEE = "likeliest mixture at their temperatures, both"
+AT_ONE, COMMITTEE = f"{FORMER}, both", f"{IN_USE}, both"
 WITHOUT = f"{COMMITTEE}, without l2b"
 # Ways of learning from the committee: settings of `Distilled`.
 STUDENTS: dict[str, dict[str, float]] = {
@@ -120,16 +119,16 @@ def one(trial: str, seed: int) -> dict[str, Any]:
         for group, modules in zip(GROUPS, ([last], rounds, both), strict=True):
             votes[group][name] = [said[module] for module in modules]
     p, checked = contest.held_out
-    found, committees = {}, {}
-    for rule, elect in RULES.items():
-        weights, temperatures = elect(p, checked)
-        committees[rule] = joined(weights, temperatures, networks)
-        for group, by in votes.items():
-            found[f"{rule}, {group}"] = _vote(weights, temperatures, by, labels)
-    *_, plain, in_use = committees.values()
+    chosen = {rule: elect(p, checked) for rule, elect in RULES.items()}
+    found = {
+        f"{rule}, {group}": _vote(*election, by, labels)
+        for rule, election in chosen.items()
+        for group, by in votes.items()
+    }
     rest = {name: q for name, q in p.items() if name != "l2b"}
     found[WITHOUT] = _vote(*vote(rest, checked, None), votes["both"], labels)
-    members = len(vote(p, checked, None)[0])
+    in_use, plain = (joined(*chosen[rule], networks) for rule in (IN_USE, FORMER))
+    members = len(chosen[IN_USE][0])
     found |= _students(in_use, plain, members, given, plan, seed, held, labels)
     single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
     return {"set": trial, "seed": seed, "single": single, "elected": found}
@@ -240,7 +239,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "election_temperatures.json")
     options = parser.parse_args()
-    rows = rows_left(options.out, ())
+    rows = rows_left(options.out, KIND)
     done = {(row["set"], row["seed"]) for row in rows}
     wanted = [
         (trial, FIRST_SEED + seed)
@@ -250,7 +249,7 @@ def main() -> None:
     ]
     for found in results(one, wanted, options.workers):
         rows.append(found)
-        write_json(options.out, {**provenance(), "settings": (), "rows": rows})
+        write_json(options.out, {**provenance(), "settings": KIND, "rows": rows})
     print(f"{table(rows)}\n\n{added(rows)}")
 
 

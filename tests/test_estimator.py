@@ -653,13 +653,18 @@ def test_an_election_counts_labels_as_often_as_they_are_worth(seed):
 
 
 def test_auto_elects_under_the_class_weights(problem, monkeypatch):
-    seen = []
+    seen, fitted = [], []
 
     def watched(p, labels, worth):
         seen.append((labels, worth))
         return {WITHOUT: 1.0}
 
+    def fit(p, labels, worth):
+        fitted.append(worth)
+        return 1.0
+
     monkeypatch.setattr(selection, "elected", watched)
+    monkeypatch.setattr(selection, "temperature", fit)
     usual = {"method": "auto", "epochs": 1, "time_budget": 1e-6}
     plain = quick(**usual).fit(problem.x, problem.y, clean=problem.clean)
     heavy = quick(**usual, class_weight={0: 50, 1: 1, 2: 1})
@@ -668,6 +673,7 @@ def test_auto_elects_under_the_class_weights(problem, monkeypatch):
     assert (alike == 1).all() and (plain.comparison_.worth == 1).all()
     assert worth[labels == 0].min() > 5 * worth[labels != 0].max()
     assert torch.equal(heavy.comparison_.worth, worth)
+    assert torch.equal(fitted[0], alike) and torch.equal(fitted[-1], worth)
 
 
 def test_judged_samples_count_as_their_classes_do():
