@@ -4,8 +4,8 @@ python benchmarks/gaps.py [--balanced] [--out FILE.png]
 
 From benchmarks/results/evidence.json, auto.json and auto_isic.json: test accuracy at the last
 epoch, mean over the seeds that the automatic choice has, minus that of the best of the seventeen
-methods. With --balanced, from evidence_balanced.json and auto_untempered_balanced.json: balanced accuracy
-where classes count alike.
+methods. With --balanced, from evidence_balanced.json and auto_untempered_balanced.json:
+balanced accuracy where classes count alike.
 """
 
 import argparse
