@@ -1,10 +1,12 @@
 """Grids: resumed after a kill, claimed once, failures reported, results in tables."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from l2b.datasets.digits import Digits
 from l2b.datasets.fashion_mnist import FashionMnist
 from l2b.experiment import Run
 from l2b.folder import RunFolder
-from l2b.grid import Grid, Trial, claim, cross, execute
+from l2b.grid import Grid, Trial, claim, cross, execute, read_results
 from l2b.grid.claim import Shelf, attempt, claimed, finished
 from l2b.grid.crew import Hand
 from l2b.grid.markdown import document, measures
@@ -34,7 +36,7 @@ from l2b.models.mlp import Mlp
 from l2b.noise.pair_flip import PairFlip
 from l2b.noise.symmetric import Symmetric
 from l2b.provenance import provenance
-from l2b.signals import STOPPED
+from l2b.signals import STOPPED, Stopped
 from l2b.train import Training
 
 TINY = Run(model=Mlp(hidden=(8,)), training=Training(epochs=2, batch=256), method=CrossEntropy())
@@ -161,6 +163,50 @@ def test_a_failing_run_is_reported_and_stops_nothing(tmp_path):
     assert "–" in (tmp_path / "results.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("damaged", ["result.json", "failure.json"])
+def test_damaged_files_of_one_run_stop_nothing(damaged, tmp_path):
+    broken = replace(TINY, clean=5)
+    trials = [Trial(labels={"method": "bad"}, run=broken), Trial(labels={"method": "ok"}, run=TINY)]
+    grid = Grid(trials=tuple(trials))
+    bad = tmp_path / "runs" / folder_name(trials[0].run)
+    bad.mkdir(parents=True)
+    (bad / damaged).write_text('{"last_acc')
+    assert f"{bad / damaged} is damaged" in read_results(grid, tmp_path).failures[bad.name]
+    results = execute(grid, tmp_path, workers=1, progress=False)
+    assert [row.labels["method"] for row in results.rows] == ["ok"]
+    said = "is damaged" if damaged == "result.json" else "clean must lie in"  # it was tried again
+    assert said in results.failures[bad.name]
+    results.write("t", provenance("c"))
+
+
+def test_tables_keep_what_only_some_runs_have(tmp_path):
+    grid = small(seeds=1)
+    records = [{"last_accuracy": 0.5}, *({"last_accuracy": 0.5, "last_dice": 0.7} for _ in "abc")]
+    rows = tuple(
+        Row(labels=trial.labels, seed=0, folder=tmp_path, record=record)
+        for trial, record in zip(grid.trials, records, strict=True)
+    )
+    found = Results(grid=grid, folder=tmp_path, rows=rows, failures={}, missing=0)
+    *_, table = found.write("t", provenance("x"))
+    kept = pyarrow.parquet.read_table(table)["last_dice"].to_pylist()
+    assert kept == [None, 0.7, 0.7, 0.7]
+
+
+def test_a_document_names_what_its_runs_were_made_with(tmp_path):
+    grid = small(seeds=1)
+    made = [("cpu", "2.13.0"), ("NVIDIA H100", "2.13.0"), ("cpu", "2.12.0"), ("cpu", "2.13.0")]
+    rows = tuple(
+        Row(labels=trial.labels, seed=0, folder=tmp_path,
+            record={"last_accuracy": 0.5, "device": device, "versions": {"torch": torch}})
+        for trial, (device, torch) in zip(grid.trials, made, strict=True)
+    )  # fmt: skip
+    found = Results(grid=grid, folder=tmp_path, rows=rows, failures={}, missing=0)
+    text = document(found, "t", provenance("x"))
+    assert "Run on NVIDIA H100 and cpu: torch 2.12.0 and 2.13.0." in text
+    nothing = replace(found, rows=(), missing=4)
+    assert "Run on" not in document(nothing, "t", provenance("x"))
+
+
 def test_a_failure_is_forgotten_once_the_run_succeeds(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -171,7 +217,7 @@ def test_a_failure_is_forgotten_once_the_run_succeeds(tmp_path):
     assert attempt(TINY, folder).state == "done"
 
 
-def waited(condition, seconds=60):
+def waited(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -203,7 +249,7 @@ def test_a_run_is_claimed_once_and_a_dead_process_gives_it_up(tmp_path):
 def test_a_killed_grid_goes_on_where_it_was(tmp_path):
     slow = replace(TINY, training=Training(epochs=15, batch=64), method=L2B())
     base = yaml.safe_load(dump(slow))
-    del base["seed"]
+    del base["seed"], base["method"]
     tree = {"base": base, "seeds": 2, "method": ["cross_entropy", "l2b"]}
     file = tmp_path / "two.yaml"
     file.write_text(yaml.safe_dump(tree))
@@ -244,9 +290,40 @@ def test_several_processes_and_one_that_dies(tmp_path):
         assert "exit status -9" in report.error
         hand.give("next", TINY, tmp_path / "next")  # by its successor
         assert hand.take(tmp_path).state == "finished"
+        os.kill(hand.process.pid, signal.SIGKILL)  # while it has nothing to do
+        hand.process.join()
+        hand.give("idle", replace(TINY, seed=1), tmp_path / "idle")
+        assert hand.take(tmp_path).state == "finished"
+        hand.give("asked", endless, tmp_path / "asked")
+        waited((tmp_path / "asked" / "metrics.jsonl").exists)
+        hand.process.terminate()  # as by a scheduler that tells every process of a group
+        with pytest.raises(Stopped, match="saved"):
+            hand.take(tmp_path)
+        assert not (tmp_path / "asked" / "failure.json").exists()
     finally:
         hand.ask_to_end()
         hand.process.join()
+
+
+@pytest.mark.slow
+def test_a_crew_goes_on_when_a_run_fails_and_a_process_dies(tmp_path):
+    broken, endless = replace(TINY, clean=5), replace(TINY, training=Training(epochs=100_000))
+    runs = [broken, endless, TINY, replace(TINY, seed=1)]
+    grid = Grid(trials=tuple(Trial(labels={"method": str(i)}, run=r) for i, r in enumerate(runs)))
+    folders = [tmp_path / "runs" / folder_name(run) for run in runs]
+
+    def kill():
+        waited(lambda: (folders[1] / "metrics.jsonl").exists() and all(map(finished, folders[2:])))
+        for worker in multiprocessing.active_children():  # one of them has nothing left to do
+            worker.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    results = execute(grid, tmp_path, workers=2, progress=False)
+    killer.join()
+    assert [row.labels["method"] for row in results.rows] == ["2", "3"]
+    assert "clean must lie in" in results.failures[folder_name(broken)]
+    assert "exit status -9" in results.failures[folder_name(endless)]
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ class Checkpoints:
             if places:
                 raise ValueError(
                     f"All {len(places)} checkpoints in {self.path} are damaged: start the run "
-                    "afresh with --overwrite."
+                    "afresh with --overwrite, or remove its folder."
                 )
             return None
         lost = self._lost_rows(intact[0].epoch)

@@ -40,8 +40,8 @@ def attempt(
 ) -> Report:
     """Execute a run if nobody has and nobody is; go on where it was interrupted.
 
-    Whatever the run raises is written into its folder and returned, not raised, unless it was
-    asked to stop.
+    Whatever the run raises, and what is damaged of it, is written into its folder and returned,
+    not raised, unless it was asked to stop.
 
     Args:
         run: what to execute.
@@ -51,24 +51,24 @@ def attempt(
     Raises:
         Stopped: if SIGTERM came; everything is saved.
     """
-    if finished(folder):
-        return Report(name=folder.name, state="done")
-    with claimed(folder) as mine:
-        if not mine:
-            return Report(name=folder.name, state="busy")
-        if finished(folder):  # while the claim was being made
+    try:
+        if finished(folder):
             return Report(name=folder.name, state="done")
-        try:
+        with claimed(folder) as mine:
+            if not mine:
+                return Report(name=folder.name, state="busy")
+            if finished(folder):  # while the claim was being made
+                return Report(name=folder.name, state="done")
             data = run.prepare_from(read(run.data))
             run.execute(folder, resume=True, progress=False, figures=False, data=data)
-        except Stopped:
-            raise  # saved as asked: no failure
-        except Exception as error:
-            return fail(folder, error)
-        (folder / FAILURE).unlink(missing_ok=True)
-        # A finished run is never resumed, and its checkpoints are most of its size.
-        RunFolder(folder).checkpoints.remove()
-        return Report(name=folder.name, state="finished")
+            (folder / FAILURE).unlink(missing_ok=True)
+            # A finished run is never resumed, and its checkpoints are most of its size.
+            RunFolder(folder).checkpoints.remove()
+            return Report(name=folder.name, state="finished")
+    except Stopped:
+        raise  # saved as asked: no failure
+    except Exception as error:
+        return fail(folder, error)
 
 
 class Shelf:

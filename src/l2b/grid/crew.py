@@ -20,6 +20,7 @@ from l2b.grid.claim import Report, Shelf, attempt, fail
 from l2b.signals import STOPPED, Stopped, stop_requests
 from l2b.threads import cpu_threads
 
+ASKED = "stopped as asked; the runs in progress are saved"
 PAUSE = 0.5  # seconds between looks at a run that another process holds
 
 
@@ -69,7 +70,7 @@ def _crew(
             hands.append(Hand(threads))  # one by one, so that those which started are ended
         while waiting or any(hand.name for hand in hands):
             if asked():
-                raise Stopped("stopped as asked; the runs in progress are saved")
+                raise Stopped(ASKED)
             for hand in hands:
                 if not hand.name and waiting and time.monotonic() >= resume_at:
                     name = waiting.popleft()
@@ -103,22 +104,32 @@ class Hand:
 
     def give(self, name: str, run: Run, folder: Path) -> None:
         """Hand over a run."""
-        self.name = name
-        self.line.send((dump(run), str(folder)))
+        self.name, order = name, (dump(run), str(folder))
+        try:
+            self.line.send(order)
+        except OSError:  # it died while it had nothing to do
+            self._restart()
+            self.line.send(order)
 
     def take(self, folder: Path) -> Report:
-        """The report of the run that was handed over; a failure if the process died."""
+        """The report of the run that was handed over; a failure if the process died.
+
+        Raises:
+            Stopped: if the process was asked to stop and has saved the run.
+        """
         name, self.name = self.name, ""
         try:
             return self.line.recv()
         except (EOFError, OSError):
             self.process.join()
+            status = self.process.exitcode
+            if status == STOPPED:  # as when a whole process group is told to stop
+                raise Stopped(ASKED) from None
             died = RuntimeError(
-                f"The process died with exit status {self.process.exitcode} (negative: killed by "
-                "that signal; −9 is often a lack of memory)."
+                f"The process died with exit status {status} (negative: killed by that signal; "
+                "−9 is often a lack of memory)."
             )
-            self.line.close()
-            self._start()
+            self._restart()
             return fail(folder / name, died)
 
     def ask_to_end(self) -> None:
@@ -126,6 +137,10 @@ class Hand:
         self.line.close()
         if self.name:
             self.process.terminate()
+
+    def _restart(self) -> None:
+        self.line.close()
+        self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

@@ -126,14 +126,23 @@ def _test(test: "Comparison") -> list[str]:
 
 
 def _provenance(results: "Results", provenance: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
+    records = [row.record for row in results.rows]
+    versions = ", ".join(
+        f"{name} {_all(record.get('versions', {}).get(name) for record in records)}"
+        for name in dict.fromkeys(name for record in records for name in record.get("versions", {}))
+    )
     seeds = sorted({row.seed for row in results.rows})
+    ran = f" Run on {_all(record.get('device') for record in records)}: {versions}."
     return (
         f"`{provenance['command']}`\n\n"
         f"{len(results.rows)} runs, seeds {', '.join(map(str, seeds))}; mean ± standard deviation "
-        f"over seeds. {provenance['date']}, {provenance['device']} ({provenance['machine']}); "
-        f"{versions}."
+        f"over seeds.{ran if records else ''} Written on {provenance['date']}."
     )
+
+
+def _all(found: Iterable[str | None]) -> str:
+    """What runs were made with, each once: those of a grid may come from several machines."""
+    return " and ".join(sorted({each or "unknown" for each in found}))
 
 
 def _failures(results: "Results") -> str:

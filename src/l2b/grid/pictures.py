@@ -94,6 +94,13 @@ def curves_picture(
         save(figure, path)
 
 
+def _ends(x: Sequence[float], panel: Panel) -> dict[str, tuple[float, float]]:
+    """Where each line ends: at its last point that has a value."""
+    means = {label: _mean_sd(values)[0] for label, values in panel.lines.items()}
+    last = {label: np.flatnonzero(np.isfinite(mean)) for label, mean in means.items()}
+    return {k: (x[at[-1]], float(means[k][at[-1]])) for k, at in last.items() if len(at)}
+
+
 def numbers_picture(
     path: Path,
     title: str,
@@ -137,8 +144,7 @@ def numbers_picture(
             axes.set(xlabel=xlabel, title=panel.title)
         grid[0].set_ylabel(f"test {WORDS[judged]} (%)")
         for axes, panel in zip(grid, panels, strict=True):
-            ends = {k: (x[-1], _mean_sd(v)[0][-1]) for k, v in panel.lines.items()}
-            label_ends(axes, {k: e for k, e in ends.items() if np.isfinite(e[1])}, colour)
+            label_ends(axes, _ends(x, panel), colour)
         save(figure, path)
 
 

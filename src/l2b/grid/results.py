@@ -163,20 +163,32 @@ class Results:
 
 
 def read_results(grid: Grid, folder: Path) -> Results:
-    """Gather what the runs of a grid have left in its folder."""
+    """Gather what the runs of a grid have left in its folder.
+
+    A run whose files are damaged counts as failed.
+    """
     rows, failures, missing = [], {}, set()
     for trial in grid.trials:
         path = folder / RUNS / folder_name(trial.run)
-        record = RunFolder(path).read_result()
+        try:
+            record = RunFolder(path).read_result()
+            error = _failure(path) if record is None else None
+        except ValueError as damaged:
+            record, error = None, str(damaged)
         if record is not None:
             rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record))
-        elif (path / FAILURE).exists():
-            failures[path.name] = read_json(path / FAILURE)["error"]
+        elif error is not None:
+            failures[path.name] = error
         else:
             missing.add(path)
     return Results(
         grid=grid, folder=folder, rows=tuple(rows), failures=failures, missing=len(missing)
     )
+
+
+def _failure(path: Path) -> str | None:
+    """Why the run in a folder failed, if it did."""
+    return read_json(path / FAILURE)["error"] if (path / FAILURE).exists() else None
 
 
 def judged_by(record: Mapping[str, Any]) -> str:
@@ -199,6 +211,7 @@ def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
         return []
     if not rows:
         return []
-    table = arrow.Table.from_pylist(list(rows))
+    columns = list(dict.fromkeys(key for row in rows for key in row))  # of masks there are more
+    table = arrow.table({key: [row.get(key) for row in rows] for key in columns})
     write_atomically(path, lambda temporary: write_table(table, temporary))
     return [path]

@@ -49,6 +49,11 @@ def parse_grid(text: str) -> Grid:
             "A grid file needs a list of methods (method: [cross_entropy, l2b]), or `compare` with "
             "the name of the axis whose entries compete."
         )
+    for axis in set(axes) & set(FAMILIES) & set(tree.get("base") or {}):
+        raise ValueError(
+            f"`base` in a grid file says nothing of `{axis}` where that is a list of entries, each "
+            "of which says all of its settings: write what they share into every entry."
+        )
     trials = [
         Trial(
             labels={axis: label for axis, (label, _) in zip(axes, cell, strict=True)},
