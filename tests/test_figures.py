@@ -1,16 +1,30 @@
 """Every figure and table command on digits, with budgets that take no time."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
 from l2b import report
-from l2b.catalog import find, name_of, names
+from l2b.catalog import default, find, name_of, names
 from l2b.cli import main
+from l2b.datasets.digits import Digits
+from l2b.engines import LastLayer
 from l2b.figures import Figure, GridFigure, clean_size
+from l2b.figures.base import method
+from l2b.figures.clean_size import CleanSize
+from l2b.grid import pictures
+from l2b.grid.pictures import Panel, numbers_picture
+from l2b.methods import Method
 from l2b.methods.l2b import L2B
+from l2b.noise.none import NoNoise
+from l2b.noise.symmetric import Symmetric
+from l2b.normalise import Softmax
+from l2b.notices import Notice
 from l2b.presets import BUDGETS, PRESETS, base_run
+from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
 
 TINY = ["--model", "mlp", "--hidden", "[8]", "--epochs", "2", "--batch", "256", "--quiet"]
 COMMANDS = {
@@ -66,7 +80,7 @@ def test_every_preset_gives_a_grid(name, preset):
     assert name_of(figure) == name
 
 
-@pytest.mark.parametrize("data", sorted(set(BUDGETS) - {"", "isic"}))
+@pytest.mark.parametrize("data", sorted(set(BUDGETS) - {""}))
 def test_presets_fit_their_data(data):
     for preset in PRESETS:
         run = base_run(["--data", data, "--noise", "pair_flip", "--rate", "0.2"], preset)
@@ -74,7 +88,83 @@ def test_presets_fit_their_data(data):
         assert name_of(run.noise) == "pair_flip"
         other = base_run(["--data", data, "--method", "l2rw", "--model", "mlp"], preset)
         assert name_of(other.method) == "l2rw"
-        assert other.noise.rate == 0.4
+        assert other.noise == (NoNoise() if data == "clothing1m" else Symmetric(rate=0.4))
+
+
+RECIPES = {
+    "cifar10": cifar10_recipe, "cifar100": cifar100_recipe, "isic": isic_recipe,
+    "clothing1m": lambda _: clothing1m_recipe(None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", sorted(RECIPES))
+def test_the_longest_preset_is_the_published_one(data):
+    published = RECIPES[data](Symmetric(rate=0.4))
+    found = base_run(["--data", data], "paper")
+    assert replace(found, method=published.method) == published
+    ours, theirs = found.method, published.method
+    assert (ours.warmup, ours.normalise) == (theirs.warmup, theirs.normalise)
+
+
+def test_others_take_what_they_share_with_l2b():
+    words = ["--data", "isic", "--engine", "last_layer"]
+    base = base_run(words, "paper")
+    base = replace(base, method=replace(base.method, warmup=7))
+    for name in ("l2rw", "as_published"):
+        found = method(base, name)
+        assert (found.engine, found.normalise, found.warmup) == (
+            LastLayer(), Softmax(temperature=10), 7,
+        )  # fmt: skip
+    for name in ("mw_net", "mlc"):
+        assert (method(base, name).engine, method(base, name).warmup) == (LastLayer(), 7)
+    assert method(base, "l2b") == base.method
+    for name in ("l2b_masks", "generalised_cross_entropy", "cross_entropy"):
+        assert method(base, name) == default(Method, name)
+    auto = replace(base, method=replace(base.method, warmup="auto"))
+    assert (method(auto, "l2rw").warmup, method(auto, "mw_net").warmup) == ("auto", 1)
+
+
+def test_sizes_that_the_data_cannot_give_are_left_out():
+    source = Digits().load()
+    with pytest.warns(Notice, match="Without 3, 9999 clean samples: this data can give 10 to 1297"):
+        assert CleanSize(sizes=(3, 10, 50, 9999)).fitted(source).sizes == (10, 50)
+    assert CleanSize().fitted(source).sizes == CleanSize().sizes
+    with pytest.raises(ValueError, match=r"--sizes must hold .* in \[10, 1297\]"):
+        CleanSize(sizes=(3,)).fitted(source)
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        ("figure warmup", "or --noise none"),
+        ("figure overfitting", "choose other data."),
+        ("table noise --noise none", "choose other data."),
+    ],
+)
+def test_labels_that_may_be_wrong_already_are_not_corrupted(words, way, tmp_path, capsys):
+    file, out = tmp_path / "mine.npz", tmp_path / "out"
+    labels = np.arange(60) % 3
+    np.savez(file, x_train=np.eye(60, 4), y_train=labels, clean_index=np.arange(9))
+    given = ["--data", "arrays", "--path", str(file), "--clean", "6", *TINY, "--out", str(out)]
+    assert main([*words.split(), *given]) == 2
+    said = capsys.readouterr().err
+    assert "needs true labels to corrupt" in said and way in said and said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_cifar_has_a_column_of_look_alikes():
+    labels = [find(Figure, "noise")().grid(base_run(["--data", data], "quick"), [0]).labels("noise")
+              for data in ("cifar10", "cifar100", "digits")]  # fmt: skip
+    assert ["asymmetric 40 %" in found for found in labels] == [True, True, False]
+
+
+def test_a_line_ends_at_its_last_point(tmp_path, monkeypatch):
+    named = {}
+    monkeypatch.setattr(pictures, "label_ends", lambda _, ends, __: named.update(ends))
+    lines = {"a": np.array([[0.5, 0.6, np.nan]]), "b": np.full((1, 3), np.nan)}
+    panels = [Panel(title="t", lines=lines)]
+    numbers_picture(tmp_path / "a.png", "t", panels, [10, 30, 100], "clean", log=True)
+    assert named == {"a": (30, pytest.approx(60))}
 
 
 MISTAKES = {

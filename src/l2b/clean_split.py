@@ -33,6 +33,21 @@ def clean_split(
     return _samples(source, kept, clean, validation, generator)
 
 
+def clean_bounds(source: Source, kept: Tensor | None = None) -> tuple[int, int]:
+    """The least and the largest number of clean samples (of masks, of patients) to be had.
+
+    Args:
+        source: a loaded data set.
+        kept: which training samples there are, [N] bool; None takes all.
+    """
+    if source.train.cases is None:
+        candidates = _candidates(source)
+        count = len(candidates) if kept is None else int(kept[candidates].sum())
+        return len(source.classes), count
+    owner = source.train.cases.patient[source.train.cases.of]
+    return 1, min(len(_whole(source, owner)), len(owner.unique()) - 1)
+
+
 def _samples(
     source: Source, kept: Tensor, clean: int, validation: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -49,9 +64,10 @@ def _samples(
             f"{' and others' if len(absent) > 5 else ''}: what is never shown as trusted "
             "cannot be told from noise. Check at least one sample of every class."
         )
-    if not classes <= clean <= len(candidates):
+    least, most = clean_bounds(source, kept)
+    if not least <= clean <= most:
         raise ValueError(
-            f"clean must lie in [{classes}, {len(candidates)}] (one trusted sample for each of "
+            f"clean must lie in [{least}, {most}] (one trusted sample for each of "
             f"{classes} classes, at most as many as have true labels), got {clean}."
         )
     chosen, kept_aside = [], []
@@ -75,19 +91,19 @@ def _patients(
             "one volume on both sides of a split would make every result too good."
         )
     owner = cases.patient[cases.of]
-    whole = torch.isin(owner, owner[_outside(source)], invert=True)  # every image checked
-    patients = owner[whole].unique()
+    patients = _whole(source, owner)
     if not len(patients):
         raise ValueError(
             f"Of masks whole patients are trusted, and none has all of its images checked, got "
             f"{len(_candidates(source))} checked images of {len(owner.unique())} patients: check "
             "the other images of some."
         )
-    if not 1 <= clean < len(owner.unique()) or clean > len(patients):
-        most = min(len(patients), len(owner.unique()) - 1)
+    least, most = clean_bounds(source)
+    if not least <= clean <= most:
         raise ValueError(
-            f"clean must lie in [1, {most}] for this data, got {clean}: of masks it is a number "
-            "of patients, whose images are all trusted, and at least one must be left to train on."
+            f"clean must lie in [{least}, {most}] for this data, got {clean}: of masks it is a "
+            "number of patients, whose images are all trusted, and at least one must be left to "
+            "train on."
         )
     order = patients[torch.randperm(len(patients), generator=generator)][:clean]
     aside = int(validation * clean + 1e-9)
@@ -102,6 +118,16 @@ def _patients(
             "from noise. Raise clean."
         )
     return chosen, kept_aside
+
+
+def _whole(source: Source, owner: Tensor) -> Tensor:
+    """Patients of whom every image is checked.
+
+    Args:
+        source: a loaded data set of masks.
+        owner: the patient of each image, [N].
+    """
+    return owner[torch.isin(owner, owner[_outside(source)], invert=True)].unique()
 
 
 def _outside(source: Source) -> Tensor:

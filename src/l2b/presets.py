@@ -6,8 +6,10 @@ from typing import Any, Literal
 import yaml
 
 from l2b.catalog import name_of
-from l2b.config import parse, said
+from l2b.config import dump, parse, said
 from l2b.experiment import Run
+from l2b.noise.none import NoNoise
+from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
 
 Preset = Literal["quick", "cpu", "paper"]
 PRESETS: tuple[Preset, ...] = ("quick", "cpu", "paper")
@@ -16,13 +18,15 @@ NOISE = {"name": "symmetric", "rate": 0.4}
 # What the paper's figures vary: labels of the averaged model as by default, but neither the clean
 # term nor the automatic warm-up.
 STEERED = {"name": "l2b", "warmup": 1, "clean_weight": 0.0, "cross_fit": False}
-MLP, SMALL, RESNET = ({"name": name} for name in ("mlp", "conv_net", "preact_resnet"))
+MLP, SMALL = ({"name": name} for name in ("mlp", "conv_net"))
 
 
-def _published(lr: float, batch: int, epochs: int, clip: float | None) -> dict[str, Any]:
-    """Training as in the paper's own experiments."""
-    return {"epochs": epochs, "batch": batch, "clean_batch": batch, "clip": clip,
-            "optimiser": {"lr": lr}}  # fmt: skip
+def _published(run: Run) -> dict[str, Any]:
+    """Settings of one of the paper's experiments, with the labels of the averaged model."""
+    tree, own = yaml.safe_load(dump(run)), {"warmup", "normalise"}
+    steered = {**STEERED, **{name: tree["method"][name] for name in own}}
+    kept = ("data", "model", "training", "clean")
+    return {**{name: tree[name] for name in kept}, "method": steered}
 
 
 # By data set and preset, settings of `l2b run`; what is not said has its usual value. The
@@ -52,10 +56,7 @@ BUDGETS: Mapping[str, Mapping[Preset, dict[str, Any]]] = {
             "data": {"limit": 10000}, "model": SMALL, "clean": 1000,
             "training": {"epochs": 20, "batch": 128, "augment": {"name": "crop_flip"}},
         },
-        "paper": {
-            "model": RESNET, "clean": 1000, "method": {**STEERED, "warmup": 10},
-            "training": {**_published(0.15, 512, 300, 0.25), "augment": {"name": "crop_flip"}},
-        },
+        "paper": _published(cifar10_recipe(NoNoise())),
     },
     "cifar100": {
         "quick": {
@@ -65,17 +66,23 @@ BUDGETS: Mapping[str, Mapping[Preset, dict[str, Any]]] = {
             "data": {"limit": 10000}, "model": SMALL, "clean": 1000,
             "training": {"epochs": 20, "batch": 128, "augment": {"name": "crop_flip"}},
         },
-        "paper": {
-            "model": RESNET, "clean": 1000, "method": {**STEERED, "warmup": 10},
-            "training": {**_published(0.15, 256, 300, 0.80), "augment": {"name": "crop_flip"}},
-        },
+        "paper": _published(cifar100_recipe(NoNoise())),
     },
     "isic": {
         "quick": {"model": SMALL, "clean": 80, "training": {"epochs": 3}},
         "cpu": {"model": SMALL, "clean": 640, "training": {"epochs": 10}},
-        "paper": {
-            "model": RESNET, "clean": 640, "training": _published(0.01, 64, 30, 0.80),
+        "paper": _published(isic_recipe(NoNoise())),
+    },
+    "clothing1m": {
+        "quick": {
+            "data": {"per_class": 100, "size": 32}, "noise": {"name": "none"}, "model": SMALL,
+            "clean": 200, "training": {"epochs": 5},
         },
+        "cpu": {
+            "data": {"per_class": 700, "size": 32}, "noise": {"name": "none"}, "model": SMALL,
+            "clean": 1000, "training": {"epochs": 20, "batch": 128},
+        },
+        "paper": {**_published(clothing1m_recipe(None)), "noise": {"name": "none"}},
     },
     "": {
         "quick": {"training": {"epochs": 10}},
@@ -105,13 +112,16 @@ def said_settings(words: Sequence[str], preset: Preset) -> set[str]:
 
 def _settings(words: Sequence[str], preset: Preset) -> str:
     """What the preset says, as YAML."""
-    tree = {} if chosen(words, "noise") else {"noise": NOISE}
-    data = name_of(parse(Run, words, yaml.safe_dump(tree)).data)
-    budget = {"method": STEERED, **BUDGETS.get(data, BUDGETS[""])[preset]}
-    for family in ("model", "method"):  # another one may not have the preset's settings
-        if chosen(words, family):
-            budget.pop(family, None)
-    return yaml.safe_dump({**tree, **budget}, sort_keys=False)
+    usual = {"method": STEERED, "noise": NOISE}
+    data = name_of(parse(Run, words, yaml.safe_dump(_left(usual, words))).data)
+    budget = {**usual, **BUDGETS.get(data, BUDGETS[""])[preset]}
+    return yaml.safe_dump(_left(budget, words), sort_keys=False)
+
+
+def _left(settings: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Without members of families that the words replace: they may not have these settings."""
+    replaced = [family for family in ("noise", "model", "method") if chosen(words, family)]
+    return {name: value for name, value in settings.items() if name not in replaced}
 
 
 def chosen(words: Sequence[str], family: str) -> bool:

@@ -5,11 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 
 from l2b.catalog import default, name_of
+from l2b.datasets import Source
 from l2b.experiment import Run
 from l2b.grid import Grid, Results, execute
 from l2b.grid.pictures import EPOCHS, Panel, curve_panels, curves_picture
@@ -22,6 +23,8 @@ from l2b.provenance import provenance
 
 Kind = Literal["figure", "table"]
 F = TypeVar("F", bound="Figure")
+OURS = "l2b"
+SHARED = "engine", "normalise", "lookahead", "warmup", "warmup_patience"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +102,16 @@ class GridFigure(Figure):
         """Execute what is left of the grid; write its tables; draw it."""
         base = base_run(request.words, request.preset)
         self._refuse_varied(said_settings(request.words, request.preset), base)
-        grid = self.grid(base, range(request.seeds or SEEDS[request.preset]))
+        source = base.data.load()  # once more than needed, but before a run can fail of it
+        figure = self.fitted(source)
+        grid = figure.grid(base, range(request.seeds or SEEDS[request.preset]))
+        if not source.truth_known:
+            self._refuse_noise(grid, base)
+        del source  # the runs read it themselves
         results = execute(grid, request.out, workers=request.workers, progress=request.progress)
-        title = f"{self.title(base)}: {self.note(base)}"
+        title = f"{figure.title(base)}: {figure.note(base)}"
         tables = results.write(title, provenance(request.command))
-        pictures = self.draw(results, base, request.out) if results.rows else []
+        pictures = figure.draw(results, base, request.out) if results.rows else []
         return Made(
             text=said(results, [*pictures, *tables]),
             paths=(*pictures, *tables),
@@ -126,6 +134,27 @@ class GridFigure(Figure):
                     f"--{name} has no effect here, for this {self.kind} varies it itself: see "
                     f"l2b {self.kind} {name_of(self).replace('_', '-')} --help."
                 )
+
+    def _refuse_noise(self, grid: Grid, base: Run) -> None:
+        """Labels of which nobody knows whether they are true cannot be corrupted."""
+        corrupting = {name_of(t.run.noise) for t in grid.trials if t.run.noise.needs_truth}
+        if not corrupting:
+            return
+        own = corrupting != {name_of(base.noise)} or "noise" in self.varies
+        way = "choose other data" if own else "choose other data, or --noise none"
+        raise ValueError(
+            f"{' and '.join(sorted(corrupting))} noise needs true labels to corrupt, and it is not "
+            f"known whether those of {name_of(base.data)} are true: {way}."
+        )
+
+    def fitted(self, source: Source) -> Self:
+        """The same figure without what this data cannot give.
+
+        Raises:
+            ValueError: if nothing is left of it.
+        """
+        del source
+        return self
 
     @abstractmethod
     def title(self, base: Run) -> str:
@@ -201,21 +230,21 @@ def ours(base: Run) -> L2B:
 
 
 def method(base: Run, name: str) -> Method:
-    """A method by name, with what L2B and L2RW share taken from the base run."""
+    """A method by name; ``l2b`` is that of the base run.
+
+    The others that learn by clean gradients take from it what they have in common (`SHARED`), so
+    that they differ in what makes them; who knows no automatic warm-up keeps its own.
+    """
     found = default(Method, name)
-    if isinstance(found, L2B):
+    if name in (OURS, name_of(base.method)):
         return ours(base)
-    if isinstance(found, L2RW):
-        like = ours(base)
-        return replace(
-            found,
-            engine=like.engine,
-            normalise=like.normalise,
-            lookahead=like.lookahead,
-            warmup=like.warmup,
-            warmup_patience=like.warmup_patience,
-        )
-    return found
+    own = {field.name for field in dataclasses.fields(found)}
+    if "engine" not in own or isinstance(found, L2B):  # L2B for masks: choices of its own
+        return found
+    like = {name: getattr(ours(base), name) for name in SHARED if name in own}
+    if like["warmup"] == "auto" and not isinstance(found, L2RW):
+        del like["warmup"]
+    return replace(found, **like)
 
 
 def by_number(results: Results, axis: str) -> list[Panel]:

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from l2b.clean_split import clean_bounds
+from l2b.datasets import Source
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, by_number, described, method, noise_label
 from l2b.grid import Grid, Results, cross
 from l2b.grid.pictures import numbers_picture
+from l2b.notices import notice
 
 AXIS = "clean"
 
@@ -18,13 +21,31 @@ class CleanSize(GridFigure):
     """Accuracy against the number of clean samples.
 
     Attributes:
-        sizes: numbers of clean samples, validation included.
+        sizes: numbers of clean samples, validation included; those that the data cannot give
+            (fewer than classes, more than are checked) are left out, with a notice.
         methods: names of those that are compared; the others are tested against the last.
     """
 
     varies: ClassVar[tuple[str, ...]] = ("clean",)
     sizes: tuple[int, ...] = (10, 30, 100, 300, 1000)
     methods: tuple[str, ...] = ("cross_entropy", "clean_only", "fine_tune", "l2rw", "l2b")
+
+    def fitted(self, source: Source) -> Self:
+        """Sizes that the data can give."""
+        least, most = clean_bounds(source)
+        left = tuple(size for size in self._sizes if least <= size <= most)
+        out = sorted(set(self.sizes) - set(left))
+        if not left:
+            raise ValueError(
+                f"--sizes must hold a number of clean samples in [{least}, {most}], which is what "
+                f"this data can give, got {list(self.sizes)}."
+            )
+        if out:
+            notice(
+                f"Without {', '.join(map(str, out))} clean samples: this data can give {least} "
+                f"to {most}."
+            )
+        return replace(self, sizes=left)
 
     def title(self, base: Run) -> str:
         """What is varied, under which noise."""

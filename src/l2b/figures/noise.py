@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from l2b.datasets.cifar10 import Cifar10
+from l2b.datasets.cifar100 import Cifar100
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, Kind, method, noise_label
 from l2b.grid import Grid, Results, cross
 from l2b.grid.pictures import dots_picture
+from l2b.noise.asymmetric import Asymmetric
 from l2b.noise.instance_dependent import InstanceDependent
 from l2b.noise.pair_flip import PairFlip
 from l2b.noise.symmetric import Symmetric
@@ -24,6 +27,8 @@ class Noise(GridFigure):
         methods: names of those that are compared; the others are tested against the last.
         symmetric: shares of labels that are drawn anew, a column each.
         pair_flip: shares of labels that go to the next class, a column each.
+        asymmetric: shares of wrong labels in classes that have a look-alike, a column each; on
+            CIFAR alone, where these are known.
         instance: mean shares of labels that are wrong for reasons of the sample, a column each.
     """
 
@@ -33,6 +38,7 @@ class Noise(GridFigure):
     )  # fmt: skip
     symmetric: tuple[float, ...] = (0.2, 0.4, 0.8)
     pair_flip: tuple[float, ...] = (0.4,)
+    asymmetric: tuple[float, ...] = (0.4,)
     instance: tuple[float, ...] = (0.4,)
 
     def title(self, base: Run) -> str:
@@ -42,8 +48,10 @@ class Noise(GridFigure):
 
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
         """Every method under every noise."""
+        alike = self.asymmetric if isinstance(base.data, Cifar10 | Cifar100) else ()
         kinds = [*(Symmetric(rate=rate) for rate in self.symmetric),
                  *(PairFlip(rate=rate) for rate in self.pair_flip),
+                 *(Asymmetric(rate=rate) for rate in alike),
                  *(InstanceDependent(rate=rate) for rate in self.instance), base.noise]  # fmt: skip
         noises = {noise_label(replace(base, noise=noise)): {"noise": noise} for noise in kinds}
         methods = {name: {"method": method(base, name)} for name in self.methods}

@@ -72,7 +72,7 @@ class InstanceDependent(Noise):
         centre, scale = _moments(inputs)
         observed = labels.clone()
         for k in range(classes):
-            # Drawn for absent classes too, so that a class has the same confusions in any split.
+            # Drawn for absent classes too, which thus change nothing for the others.
             projection = torch.randn(features, classes, generator=generator)
             places = (labels == k).nonzero()
             for part in places.split(_piece(features)):
