@@ -160,6 +160,49 @@ def test_mlc_takes_the_gradient_of_the_unrolled_step(name):
     assert_same_gradients(corrector, learner.outer_loss(seen[0], problem.observed, dz), expected)
 
 
+@pytest.mark.parametrize("engine", [Forward(), LastLayer()])
+@pytest.mark.parametrize("kind", [MwNetLearner, MlcLearner])
+def test_the_model_learns_what_the_second_network_says_after_its_own_step(kind, engine):
+    problem, said = Problem("mlp"), []
+    torch.manual_seed(2)
+    head = LastLayer().head(problem.model)[1]
+    outer = WeightNet(8) if kind is MwNetLearner else Corrector(head.in_features, 5, 6, trust=1.0)
+    outer.double()
+    before = [p.clone() for p in outer.parameters()]
+
+    def teach(loss):
+        gradients = torch.autograd.grad(loss, list(outer.parameters()))
+        assert all(map(torch.equal, before, outer.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(outer.parameters(), gradients, strict=True):
+                parameter -= 10 * gradient
+
+    learner = object.__new__(kind)
+    learner.method, learner.warming, learner.head = SimpleNamespace(engine=engine), False, head
+    learner.weigher = learner.corrector = outer
+    learner.taught = SimpleNamespace(descend=teach)
+    learner.network = SimpleNamespace(
+        module=problem.model, optimiser=optimiser(problem.model), autocast=nullcontext,
+        descend=lambda loss: said.append(loss.detach()),
+    )  # fmt: skip
+    noisy, clean = batches(problem)
+    learner.step(noisy, clean)
+
+    def loss():
+        with torch.no_grad(), recorded_inputs(head) as seen:
+            z = problem.model(problem.inputs)
+            losses = cross_entropy(z, problem.observed)
+            if kind is MwNetLearner:
+                return (outer(losses) * losses).mean()
+            return cross_entropy(z, outer(seen[0], problem.observed)).mean()
+
+    torch.testing.assert_close(said, [loss()])
+    with torch.no_grad():
+        for parameter, value in zip(outer.parameters(), before, strict=True):
+            parameter.copy_(value)
+    assert abs(float(loss() - said[0])) > 1e-6
+
+
 def test_the_bilevel_pass_is_the_training_pass():
     problem = Problem("conv_dropout", dtype=torch.float32)
     same = Problem("conv_dropout", dtype=torch.float32)
