@@ -30,10 +30,12 @@ from l2b.files import read_tree
 from l2b.grid import read_grid
 from l2b.guards import Guards
 from l2b.lookahead import OptimiserStep
+from l2b.methods.as_published import AsPublished
 from l2b.methods.bootstrap import Bootstrap
 from l2b.methods.fine_tune import FineTune
 from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
+from l2b.methods.l2rw import L2RW
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
 from l2b.noise.matrix import Matrix
@@ -335,6 +337,8 @@ TABLE = {
         lambda _: FineTune(noisy_share=1), "got 1", "0 < noisy_share < 1", "at 1 it is"
     ),
     "warm-up": (lambda _: L2B(warmup=-1), "got -1", "0 or more", "0 weighs them from the start"),
+    "weights' warm-up": (lambda _: L2RW(warmup=-1), "got -1", "0 or more", "0 weighs them"),
+    "old warm-up": (lambda _: AsPublished(warmup=-1), "got -1", "0 or more", "0 weighs them"),
     "decay": (lambda _: pseudo.MovingAverage(decay=1), "got 1", "decay < 1", "share of the old"),
     "soft self-labels": (
         lambda _: pseudo.SelfLabels(soft=True), "got True", "soft=False", "Take soft labels from"

@@ -214,7 +214,9 @@ def test_a_failure_is_forgotten_once_the_run_succeeds(tmp_path):
     assert attempt(TINY, folder).state == "finished"
     assert not (folder / "failure.json").exists()
     assert not RunFolder(folder).checkpoints.path.exists()
+    RunFolder(folder).checkpoints.path.mkdir()  # as after a kill just before they are removed
     assert attempt(TINY, folder).state == "done"
+    assert not RunFolder(folder).checkpoints.path.exists()
 
 
 def waited(condition, seconds=300):

@@ -173,8 +173,8 @@ FIGURE_HELP = """Make a KIND of the paper: the runs behind it, a results table w
 
 What is done is never done again: the same command goes on after an interruption. The preset is
 a budget: quick takes minutes on two cores, cpu about an hour, paper is for a GPU, on CIFAR, ISIC
-and Clothing1M the published schedule. Any setting of `l2b run` may follow, such as --data fashion_mnist --epochs 30. Exit status
-1 if a run failed.
+and Clothing1M the published schedule. Any setting of `l2b run` may follow, such as
+--data fashion_mnist --epochs 30. Exit status 1 if a run failed.
 """
 
 GRID_HELP = """Run every combination that a file names, in several processes; make one table.

@@ -53,22 +53,27 @@ def attempt(
     """
     try:
         if finished(folder):
-            return Report(name=folder.name, state="done")
+            return _done(folder, "done")
         with claimed(folder) as mine:
             if not mine:
                 return Report(name=folder.name, state="busy")
             if finished(folder):  # while the claim was being made
-                return Report(name=folder.name, state="done")
+                return _done(folder, "done")
             data = run.prepare_from(read(run.data))
             run.execute(folder, resume=True, progress=False, figures=False, data=data)
-            (folder / FAILURE).unlink(missing_ok=True)
-            # A finished run is never resumed, and its checkpoints are most of its size.
-            RunFolder(folder).checkpoints.remove()
-            return Report(name=folder.name, state="finished")
+            return _done(folder, "finished")
     except Stopped:
         raise  # saved as asked: no failure
     except Exception as error:
         return fail(folder, error)
+
+
+def _done(folder: Path, state: Literal["done", "finished"]) -> Report:
+    """The report of a run that has ended, without what it needs no more."""
+    (folder / FAILURE).unlink(missing_ok=True)
+    # A finished run is never resumed, and its checkpoints are most of its size.
+    RunFolder(folder).checkpoints.remove()
+    return Report(name=folder.name, state=state)
 
 
 class Shelf:

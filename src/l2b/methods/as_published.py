@@ -27,6 +27,10 @@ class AsPublished(Method):
     normalise: Normaliser = field(default_factory=PositiveShare)
     warmup: int = 1
 
+    def __post_init__(self) -> None:
+        """Refuse what L2B refuses."""
+        _ = self.spelled_out
+
     @property
     def fits_clean(self) -> bool:
         """No: clean samples only steer."""

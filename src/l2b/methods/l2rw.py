@@ -29,6 +29,10 @@ class L2RW(Method):
     warmup: int | Literal["auto"] = 1
     warmup_patience: int = 3
 
+    def __post_init__(self) -> None:
+        """Refuse what L2B refuses."""
+        _ = self.spelled_out
+
     @property
     def fits_clean(self) -> bool:
         """No: clean samples only steer."""
