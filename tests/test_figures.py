@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from l2b import report
+from l2b.augment import CropFlip
 from l2b.catalog import default, find, name_of, names
 from l2b.cli import main
 from l2b.datasets.digits import Digits
@@ -19,9 +20,10 @@ from l2b.grid import pictures
 from l2b.grid.pictures import Panel, numbers_picture
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
+from l2b.models.resnet import Resnet
 from l2b.noise.none import NoNoise
 from l2b.noise.symmetric import Symmetric
-from l2b.normalise import Softmax
+from l2b.normalise import Sigmoid, Softmax
 from l2b.notices import Notice
 from l2b.presets import BUDGETS, PRESETS, base_run
 from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
@@ -104,12 +106,29 @@ def test_the_longest_preset_is_the_published_one(data):
     assert replace(found, method=published.method) == published
     ours, theirs = found.method, published.method
     assert (ours.warmup, ours.normalise) == (theirs.warmup, theirs.normalise)
+    assert (ours.clean_weight, ours.cross_fit, ours.pseudo) == (0, False, L2B().pseudo)
+
+
+def test_what_the_preset_chose_can_be_set():
+    words = ["--data", "isic", "--model.width", "16", "--method.normalise.temperature", "5"]
+    found = base_run([*words, "--training.augment.padding", "8"], "paper")
+    assert found.model == Resnet(depth=50, width=16)
+    assert found.method.normalise == Softmax(temperature=5)
+    assert found.training.augment == CropFlip(padding=8)
+    deep = base_run(["--data", "isic", "--model", "resnet", "--model.width", "16"], "paper")
+    assert deep.model == found.model
+    assert base_run(["--noise", "symmetric"], "quick").noise == Symmetric(rate=0.4)
+    other = base_run(["--data", "isic", "--normalise", "sigmoid"], "paper").method
+    assert other.normalise == Sigmoid() and other.clean_weight == 0
+    with pytest.raises(ValueError, match="did you mean 'digits'"):
+        base_run(["--data", "digit"], "quick")
 
 
 def test_others_take_what_they_share_with_l2b():
     words = ["--data", "isic", "--engine", "last_layer"]
     base = base_run(words, "paper")
-    base = replace(base, method=replace(base.method, warmup=7))
+    base = replace(base, method=replace(base.method, warmup=7, warmup_patience=5))
+    assert method(base, "l2rw").warmup_patience == 5
     for name in ("l2rw", "as_published"):
         found = method(base, name)
         assert (found.engine, found.normalise, found.warmup) == (
@@ -125,12 +144,29 @@ def test_others_take_what_they_share_with_l2b():
 
 
 def test_sizes_that_the_data_cannot_give_are_left_out():
-    source = Digits().load()
-    with pytest.warns(Notice, match="Without 3, 9999 clean samples: this data can give 10 to 1297"):
-        assert CleanSize(sizes=(3, 10, 50, 9999)).fitted(source).sizes == (10, 50)
-    assert CleanSize().fitted(source).sizes == CleanSize().sizes
-    with pytest.raises(ValueError, match=r"--sizes must hold .* in \[10, 1297\]"):
-        CleanSize(sizes=(3,)).fitted(source)
+    source, base = Digits().load(), base_run([], "quick")
+    with pytest.warns(Notice, match="Without 3, 1297 clean samples: this data can give 10 to 1296"):
+        assert CleanSize(sizes=(3, 10, 50, 1297)).fitted(source, base).sizes == (10, 50)
+    assert CleanSize().fitted(source, base).sizes == CleanSize().sizes
+    with pytest.raises(ValueError, match=r"--sizes must hold .* in \[10, 1296\]"):
+        CleanSize(sizes=(3,)).fitted(source, base)
+    with pytest.warns(Notice, match="Without 1000 clean samples"):
+        few = CleanSize().fitted(source, replace(base, imbalance=50.0))
+    assert few.sizes == (10, 30, 100, 300)
+
+
+def test_what_is_done_is_drawn_again_without_the_data(tmp_path, monkeypatch):
+    words = ["figure", "warmup", "--seeds", "1", "--lengths", "[0]", *TINY, "--workers", "1"]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    (tmp_path / "warmup.png").unlink()
+    monkeypatch.setattr(Digits, "load", lambda _: pytest.fail("the data was read"))
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "warmup.png").exists()
+
+
+def test_look_alikes_are_asked_for_where_they_are_known_alone():
+    with pytest.raises(ValueError, match=r"--asymmetric has no effect .* digits look alike"):
+        find(Figure, "noise")(asymmetric=(0.3,)).grid(base_run([], "quick"), [0])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from l2b.methods.l2b import L2B
 from l2b.models.mlp import Mlp
 from l2b.noise.pair_flip import PairFlip
 from l2b.noise.symmetric import Symmetric
+from l2b.notices import Notice
 from l2b.provenance import provenance
 from l2b.signals import STOPPED, Stopped
 from l2b.train import Training
@@ -179,6 +180,16 @@ def test_damaged_files_of_one_run_stop_nothing(damaged, tmp_path):
     results.write("t", provenance("c"))
 
 
+def test_a_damaged_record_of_epochs_costs_its_own_curve_alone(tmp_path):
+    results = execute(small(), tmp_path, workers=1, progress=False)
+    labels = {"noise": "some", "method": "l2b"}
+    first, second = results.of(labels)
+    (first.folder / "metrics.jsonl").write_text('{"test_acc')
+    with pytest.warns(Notice, match="metrics.jsonl is missing or damaged"):
+        found = results.curves(labels, "test_accuracy")
+    assert found.tolist() == [second.curve("test_accuracy")]
+
+
 def test_tables_keep_what_only_some_runs_have(tmp_path):
     grid = small(seeds=1)
     records = [{"last_accuracy": 0.5}, *({"last_accuracy": 0.5, "last_dice": 0.7} for _ in "abc")]
@@ -219,7 +230,7 @@ def test_a_failure_is_forgotten_once_the_run_succeeds(tmp_path):
     assert not RunFolder(folder).checkpoints.path.exists()
 
 
-def waited(condition, seconds=300):
+def waited(condition, seconds=200):  # a test ends after 300
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -302,6 +313,12 @@ def test_several_processes_and_one_that_dies(tmp_path):
         with pytest.raises(Stopped, match="saved"):
             hand.take(tmp_path)
         assert not (tmp_path / "asked" / "failure.json").exists()
+        hand = Hand(threads=1)
+        hand.give("early", endless, tmp_path / "early")
+        hand.process.terminate()  # before there is anything to save
+        with pytest.raises(Stopped):
+            hand.take(tmp_path)
+        assert not (tmp_path / "early").exists()
     finally:
         hand.ask_to_end()
         hand.process.join()
@@ -458,6 +475,7 @@ def test_a_grid_that_is_asked_to_stop_saves_and_leaves_nobody_behind(tmp_path, w
         ("base: {seed: 7}\nmethod: [l2b]", r"seeds: \[7\]"),
         ("method: [l2b]\nmethod: [l2rw]", "says method twice"),
         ("base: {clean: 40, clean: 50}\nmethod: [l2b]", "says clean twice"),
+        ("base: {method: {name: l2b}}\nmethod: [l2rw]", "`base` .* must not speak of `method`"),
     ],
 )
 def test_what_a_grid_file_cannot_mean_is_refused(text, message):

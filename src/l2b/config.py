@@ -107,6 +107,22 @@ def said(cls: type, args: Sequence[str], text: str = "") -> set[str]:
     return {_resolve(key, leaves) for key, _ in _pairs(args)}
 
 
+def chosen_name(cls: type, family: str, args: Sequence[str]) -> str:
+    """What a family's member is called that command-line words choose.
+
+    Args:
+        cls: the dataclass of the settings.
+        family: the field, such as ``data``.
+        args: as for `parse`; other words may be of settings that this does not know.
+
+    Raises:
+        ValueError: on unknown names.
+    """
+    path, names_said = f"{family}.name", _chosen_names(cls, _pairs(args))
+    usual = {leaf.path: leaf.default for leaf in _leaves(cls, "", None, names_said)}
+    return names_said.get(path, usual[path])
+
+
 def settings_parser(leaves: list[Leaf], description: str = "") -> ArgumentParser:
     """A typed parser of these settings, which also prints their help."""
     parser = ArgumentParser(exit_on_error=False, description=description, add_help=False)

@@ -185,7 +185,7 @@ def prepare(
         generator=stream(seed, "noise"),
     )
     _check_labels(observed, classes, "observed training labels")
-    kept = _tail(source, imbalance, seed)
+    kept = thinned(source, imbalance, seed)
     chosen, for_validation = clean_split(
         source, kept, clean=clean, validation=validation, seed=seed
     )
@@ -354,8 +354,12 @@ def _pool(split: Split, rows: Tensor, observed: Tensor | None, source: Source) -
     )
 
 
-def _tail(source: Source, imbalance: float, seed: int) -> Tensor:
-    """Which training samples there are, [N] bool."""
+def thinned(source: Source, imbalance: float, seed: int) -> Tensor:
+    """Which training samples there are, once `Run.imbalance` is made, [N] bool.
+
+    Raises:
+        ValueError: if there is an imbalance to make and no true label to make it by.
+    """
     labels = source.train.labels
     if imbalance == 1:
         return torch.ones(len(labels), dtype=torch.bool)

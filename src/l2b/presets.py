@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import yaml
 
-from l2b.catalog import name_of
-from l2b.config import dump, parse, said
+from l2b.config import chosen_name, dump, parse, said
 from l2b.experiment import Run
 from l2b.noise.none import NoNoise
 from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
@@ -112,19 +111,8 @@ def said_settings(words: Sequence[str], preset: Preset) -> set[str]:
 
 def _settings(words: Sequence[str], preset: Preset) -> str:
     """What the preset says, as YAML."""
-    usual = {"method": STEERED, "noise": NOISE}
-    data = name_of(parse(Run, words, yaml.safe_dump(_left(usual, words))).data)
-    budget = {**usual, **BUDGETS.get(data, BUDGETS[""])[preset]}
-    return yaml.safe_dump(_left(budget, words), sort_keys=False)
-
-
-def _left(settings: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Without members of families that the words replace: they may not have these settings."""
-    replaced = [family for family in ("noise", "model", "method") if chosen(words, family)]
-    return {name: value for name, value in settings.items() if name not in replaced}
-
-
-def chosen(words: Sequence[str], family: str) -> bool:
-    """Whether the words name a member of a family, as in ``--noise pair_flip``."""
-    keys = {word.partition("=")[0] for word in words}
-    return bool(keys & {f"--{family}", f"--{family}.name"})
+    data = chosen_name(Run, "data", words)
+    budget = {"method": STEERED, "noise": NOISE, **BUDGETS.get(data, BUDGETS[""])[preset]}
+    if {word.partition("=")[0] for word in words} & {"--method", "--method.name"}:
+        del budget["method"]  # whoever names one means it with its own defaults
+    return yaml.safe_dump(budget, sort_keys=False)

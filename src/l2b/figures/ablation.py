@@ -29,6 +29,7 @@ class Ablation(GridFigure):
 
     kind: ClassVar[Kind] = "table"
     varies: ClassVar[tuple[str, ...]] = ("noise", "method.normalise")
+    adds_noise: ClassVar[bool] = True
 
     def title(self, base: Run) -> str:
         """What is left out."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from l2b.clean_split import clean_bounds
+from l2b.data import thinned
 from l2b.datasets import Source
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, by_number, described, method, noise_label
@@ -30,9 +31,11 @@ class CleanSize(GridFigure):
     sizes: tuple[int, ...] = (10, 30, 100, 300, 1000)
     methods: tuple[str, ...] = ("cross_entropy", "clean_only", "fine_tune", "l2rw", "l2b")
 
-    def fitted(self, source: Source) -> Self:
-        """Sizes that the data can give."""
-        least, most = clean_bounds(source)
+    def fitted(self, source: Source, base: Run) -> Self:
+        """Sizes that the data can give, with something left to train on."""
+        kept = thinned(source, base.imbalance, base.seed)
+        least, most = clean_bounds(source, kept)
+        most = min(most, int(kept.sum()) - 1)
         left = tuple(size for size in self._sizes if least <= size <= most)
         out = sorted(set(self.sizes) - set(left))
         if not left:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from l2b.catalog import name_of
 from l2b.datasets.cifar10 import Cifar10
 from l2b.datasets.cifar100 import Cifar100
 from l2b.experiment import Run
@@ -21,7 +22,8 @@ from l2b.noise.symmetric import Symmetric
 class Noise(GridFigure):
     """Methods and plain baselines under symmetric, pair-flip and instance-dependent noise.
 
-    The noise of the base run joins the columns if it is another one.
+    On CIFAR under that of look-alikes too. The noise of the base run joins the columns if it is
+    another one.
 
     Attributes:
         methods: names of those that are compared; the others are tested against the last.
@@ -33,6 +35,7 @@ class Noise(GridFigure):
     """
 
     kind: ClassVar[Kind] = "table"
+    adds_noise: ClassVar[bool] = True
     methods: tuple[str, ...] = (
         "cross_entropy", "clean_only", "fine_tune", "l2rw", "l2b",
     )  # fmt: skip
@@ -48,7 +51,13 @@ class Noise(GridFigure):
 
     def grid(self, base: Run, seeds: Sequence[int]) -> Grid:
         """Every method under every noise."""
-        alike = self.asymmetric if isinstance(base.data, Cifar10 | Cifar100) else ()
+        cifar = isinstance(base.data, Cifar10 | Cifar100)
+        if not cifar and self.asymmetric != Noise.asymmetric:
+            raise ValueError(
+                f"--asymmetric has no effect here: which classes of {name_of(base.data)} look "
+                "alike is not known. Choose cifar10 or cifar100, or leave it away."
+            )
+        alike = self.asymmetric if cifar else ()
         kinds = [*(Symmetric(rate=rate) for rate in self.symmetric),
                  *(PairFlip(rate=rate) for rate in self.pair_flip),
                  *(Asymmetric(rate=rate) for rate in alike),

@@ -22,6 +22,7 @@ class Overfitting(GridFigure):
     """
 
     varies: ClassVar[tuple[str, ...]] = ("noise",)
+    adds_noise: ClassVar[bool] = True
     rates: tuple[float, ...] = (0.2, 0.4)
 
     def title(self, base: Run) -> str:

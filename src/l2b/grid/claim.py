@@ -59,13 +59,23 @@ def attempt(
                 return Report(name=folder.name, state="busy")
             if finished(folder):  # while the claim was being made
                 return _done(folder, "done")
-            data = run.prepare_from(read(run.data))
-            run.execute(folder, resume=True, progress=False, figures=False, data=data)
-            return _done(folder, "finished")
+            return _executed(run, folder, read)
+    except Stopped:
+        raise
+    except Exception as error:  # what is there already is damaged
+        return fail(folder, error)
+
+
+def _executed(run: Run, folder: Path, read: Callable[[Dataset], Source]) -> Report:
+    """Do it, with the claim in hand."""
+    try:
+        data = run.prepare_from(read(run.data))
+        run.execute(folder, resume=True, progress=False, figures=False, data=data)
     except Stopped:
         raise  # saved as asked: no failure
     except Exception as error:
         return fail(folder, error)
+    return _done(folder, "finished")
 
 
 def _done(folder: Path, state: Literal["done", "finished"]) -> Report:

@@ -115,7 +115,7 @@ class Hand:
         """The report of the run that was handed over; a failure if the process died.
 
         Raises:
-            Stopped: if the process was asked to stop and has saved the run.
+            Stopped: if the process was told to stop; what it had of the run is saved.
         """
         name, self.name = self.name, ""
         try:
@@ -123,7 +123,9 @@ class Hand:
         except (EOFError, OSError):
             self.process.join()
             status = self.process.exitcode
-            if status == STOPPED:  # as when a whole process group is told to stop
+            # As when a whole process group is told to stop: by saving, or while there is nothing
+            # to save yet.
+            if status in (STOPPED, -signal.SIGTERM):
                 raise Stopped(ASKED) from None
             died = RuntimeError(
                 f"The process died with exit status {status} (negative: killed by that signal; "

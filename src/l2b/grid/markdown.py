@@ -136,7 +136,7 @@ def _provenance(results: "Results", provenance: Mapping[str, Any]) -> str:
     return (
         f"`{provenance['command']}`\n\n"
         f"{len(results.rows)} runs, seeds {', '.join(map(str, seeds))}; mean ± standard deviation "
-        f"over seeds.{ran if records else ''} Written on {provenance['date']}."
+        f"over seeds.{ran if versions else ''} Written on {provenance['date']}."
     )
 
 

@@ -13,6 +13,7 @@ from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
 from l2b.grid.markdown import SECTIONS, document
 from l2b.grid.trials import Grid, folder_name
+from l2b.notices import notice
 from l2b.stats import Paired, holm, paired
 
 RUNS = "runs"  # folder of the runs
@@ -40,9 +41,13 @@ class Row:
     record: Mapping[str, Any]
 
     def curve(self, key: str) -> list[float]:
-        """One metric by epoch; empty if the run did not record it."""
-        text = (self.folder / "metrics.jsonl").read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
+        """One metric by epoch; empty if the run did not record it, or its record is damaged."""
+        path = self.folder / "metrics.jsonl"
+        try:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError):
+            notice(f"{path} is missing or damaged: the learning curves are without this run.")
+            return []
         return [row[key] for row in rows if key in row]
 
 
@@ -188,7 +193,9 @@ def read_results(grid: Grid, folder: Path) -> Results:
 
 def _failure(path: Path) -> str | None:
     """Why the run in a folder failed, if it did."""
-    return read_json(path / FAILURE)["error"] if (path / FAILURE).exists() else None
+    if not (path / FAILURE).exists():
+        return None
+    return read_json(path / FAILURE).get("error", "it is not written why")
 
 
 def judged_by(record: Mapping[str, Any]) -> str:

@@ -51,8 +51,8 @@ def parse_grid(text: str) -> Grid:
         )
     for axis in set(axes) & set(FAMILIES) & set(tree.get("base") or {}):
         raise ValueError(
-            f"`base` in a grid file says nothing of `{axis}` where that is a list of entries, each "
-            "of which says all of its settings: write what they share into every entry."
+            f"`base` in a grid file must not speak of `{axis}`, which is a list of entries there: "
+            "each of them says all of its settings, so write what they share into every one."
         )
     trials = [
         Trial(
