@@ -120,7 +120,7 @@ def chosen_name(cls: type, family: str, args: Sequence[str]) -> str:
     """
     path, names_said = f"{family}.name", _chosen_names(cls, _pairs(args))
     usual = {leaf.path: leaf.default for leaf in _leaves(cls, "", None, names_said)}
-    return names_said.get(path, usual[path])
+    return names_said[path] if path in names_said else usual[path]
 
 
 def settings_parser(leaves: list[Leaf], description: str = "") -> ArgumentParser:
