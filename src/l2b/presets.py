@@ -32,7 +32,7 @@ def _published(run: Run) -> dict[str, Any]:
 # empty name stands for every other data set.
 BUDGETS: Mapping[str, Mapping[Preset, dict[str, Any]]] = {
     "digits": {
-        "quick": {"model": MLP, "training": {"epochs": 40}},
+        "quick": {"model": MLP, "training": {"epochs": 25}},
         "cpu": {"training": {"epochs": 40}},
         "paper": {"training": {"epochs": 100}},
     },
