@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from auto import one, others
+from auto import by_setting, one, others
 from evidence import METHODS, OURS, SETTINGS, kept, run_missing, trial
 from in_processes import results
 from provenance import RESULTS, provenance, rows_left
@@ -133,27 +133,19 @@ def main() -> None:
         fresh.setdefault(place, {})[row.seed] = 100 * row.record["last_accuracy"]
     again = of_choices(AUTO)
     for name, measure in PARTS.items():
-        print(f"\n{against(measured(again, measure), name, fresh)}")
+        print(f"\n{against(by_setting(again, measure), name, fresh)}")
     single = {setting: fresh.get((OURS, setting), {}) for setting in SETTINGS}
     print(f"\n{against(single, OURS, fresh)}")
     before = others("evidence.json", "last_accuracy")
     ten = {place: before[place] | by for place, by in fresh.items()}
     choices = of_choices(*(RESULTS / name for name in FIRST)) + again
-    print(f"\nAll ten seeds\n\n{against(measured(choices, 'accuracy'), 'auto', ten)}")
+    print(f"\nAll ten seeds\n\n{against(by_setting(choices, 'accuracy'), 'auto', ten)}")
 
 
 def of_choices(*paths: Path) -> list[dict[str, Any]]:
     """Automatic choices in files of results, as far as there are any."""
     found = [json.loads(path.read_text())["rows"] for path in paths if path.is_file()]
     return [row for rows in found for row in rows]
-
-
-def measured(rows: list[dict[str, Any]], measure: str) -> dict[str, BySeed]:
-    """One measure of automatic choices, by setting and seed."""
-    found: dict[str, BySeed] = {}
-    for row in rows:
-        found.setdefault(row["setting"], {})[row["seed"]] = row[measure]
-    return found
 
 
 if __name__ == "__main__":

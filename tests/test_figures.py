@@ -18,6 +18,7 @@ from l2b.figures.base import method
 from l2b.figures.clean_size import CleanSize
 from l2b.grid import pictures
 from l2b.grid.pictures import Panel, numbers_picture
+from l2b.lookahead import OptimiserStep
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.models.resnet import Resnet
@@ -128,7 +129,9 @@ def test_others_take_what_they_share_with_l2b():
     words = ["--data", "isic", "--engine", "last_layer"]
     base = base_run(words, "paper")
     base = replace(base, method=replace(base.method, warmup=7, warmup_patience=5))
-    assert method(base, "l2rw").warmup_patience == 5
+    base = replace(base, method=replace(base.method, lookahead=OptimiserStep()))
+    like = method(base, "l2rw")
+    assert (like.warmup_patience, like.lookahead) == (5, OptimiserStep())
     for name in ("l2rw", "as_published"):
         found = method(base, name)
         assert (found.engine, found.normalise, found.warmup) == (

@@ -307,18 +307,25 @@ def test_several_processes_and_one_that_dies(tmp_path):
         hand.process.join()
         hand.give("idle", replace(TINY, seed=1), tmp_path / "idle")
         assert hand.take(tmp_path).state == "finished"
+    finally:
+        hand.ask_to_end()
+        hand.process.join()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("early", [False, True])
+def test_a_process_that_is_told_to_stop_has_not_failed(early, tmp_path):
+    endless = replace(TINY, training=Training(epochs=100_000, batch=256))
+    hand = Hand(threads=1)
+    try:
         hand.give("asked", endless, tmp_path / "asked")
-        waited((tmp_path / "asked" / "metrics.jsonl").exists)
+        if not early:  # before there is anything to save
+            waited((tmp_path / "asked" / "metrics.jsonl").exists)
         hand.process.terminate()  # as by a scheduler that tells every process of a group
         with pytest.raises(Stopped, match="saved"):
             hand.take(tmp_path)
+        assert (tmp_path / "asked").exists() != early
         assert not (tmp_path / "asked" / "failure.json").exists()
-        hand = Hand(threads=1)
-        hand.give("early", endless, tmp_path / "early")
-        hand.process.terminate()  # before there is anything to save
-        with pytest.raises(Stopped):
-            hand.take(tmp_path)
-        assert not (tmp_path / "early").exists()
     finally:
         hand.ask_to_end()
         hand.process.join()

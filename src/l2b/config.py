@@ -107,20 +107,17 @@ def said(cls: type, args: Sequence[str], text: str = "") -> set[str]:
     return {_resolve(key, leaves) for key, _ in _pairs(args)}
 
 
-def chosen_name(cls: type, family: str, args: Sequence[str]) -> str:
-    """What a family's member is called that command-line words choose.
+def chosen_names(cls: type, args: Sequence[str]) -> dict[str, str]:
+    """The names that command-line words choose, by their settings, such as ``data.name``.
 
     Args:
         cls: the dataclass of the settings.
-        family: the field, such as ``data``.
-        args: as for `parse`; other words may be of settings that this does not know.
+        args: as for `parse`; some may be settings of what has not been chosen.
 
     Raises:
         ValueError: on unknown names.
     """
-    path, names_said = f"{family}.name", _chosen_names(cls, _pairs(args))
-    usual = {leaf.path: leaf.default for leaf in _leaves(cls, "", None, names_said)}
-    return names_said[path] if path in names_said else usual[path]
+    return _chosen_names(cls, _pairs(args))
 
 
 def settings_parser(leaves: list[Leaf], description: str = "") -> ArgumentParser:

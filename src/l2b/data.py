@@ -14,7 +14,7 @@ from l2b.class_weights import ClassWeights, check_class_weights, drawn_again, sa
 from l2b.clean_split import clean_split
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
-from l2b.long_tail import long_tail
+from l2b.long_tail import thinned
 from l2b.noise.base import ClassConditional, Noise
 from l2b.notices import notice
 from l2b.on_disk import RowsOnDisk
@@ -352,23 +352,6 @@ def _pool(split: Split, rows: Tensor, observed: Tensor | None, source: Source) -
         true=split.labels[rows] if known else None,
         cases=None if split.cases is None else split.cases.take(rows),
     )
-
-
-def thinned(source: Source, imbalance: float, seed: int) -> Tensor:
-    """Which training samples there are, once `Run.imbalance` is made, [N] bool.
-
-    Raises:
-        ValueError: if there is an imbalance to make and no true label to make it by.
-    """
-    labels = source.train.labels
-    if imbalance == 1:
-        return torch.ones(len(labels), dtype=torch.bool)
-    if not source.truth_known or labels.ndim > 1:
-        raise ValueError(
-            "imbalance needs one true label per sample to thin out classes by, and this data's "
-            f"labels are {'masks' if labels.ndim > 1 else 'as observed'}: leave it at 1."
-        )
-    return long_tail(labels, len(source.classes), imbalance, stream(seed, "long tail"))
 
 
 def _mask_agreement(train: Pool, classes: int) -> float | None:

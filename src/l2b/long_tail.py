@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from l2b.datasets import Source
+from l2b.streams import stream
+
 
 def long_tail(labels: Tensor, classes: int, factor: float, generator: torch.Generator) -> Tensor:
     """Keep ever fewer samples of each further class, chosen at random.
@@ -34,3 +37,20 @@ def long_tail(labels: Tensor, classes: int, factor: float, generator: torch.Gene
         wanted = max(1, int(largest * factor ** (-k / max(1, classes - 1)) + 1e-9))
         kept[rows[torch.randperm(len(rows), generator=generator)][:wanted]] = True
     return kept
+
+
+def thinned(source: Source, imbalance: float, seed: int) -> Tensor:
+    """Which training samples there are, once `Run.imbalance` is made, [N] bool.
+
+    Raises:
+        ValueError: if there is an imbalance to make and no true label to make it by.
+    """
+    labels = source.train.labels
+    if imbalance == 1:
+        return torch.ones(len(labels), dtype=torch.bool)
+    if not source.truth_known or labels.ndim > 1:
+        raise ValueError(
+            "imbalance needs one true label per sample to thin out classes by, and this data's "
+            f"labels are {'masks' if labels.ndim > 1 else 'as observed'}: leave it at 1."
+        )
+    return long_tail(labels, len(source.classes), imbalance, stream(seed, "long tail"))

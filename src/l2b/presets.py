@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import yaml
 
-from l2b.config import chosen_name, dump, parse, said
+from l2b.catalog import name_of
+from l2b.config import chosen_names, dump, parse, said
 from l2b.experiment import Run
 from l2b.noise.none import NoNoise
 from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
@@ -111,8 +112,9 @@ def said_settings(words: Sequence[str], preset: Preset) -> set[str]:
 
 def _settings(words: Sequence[str], preset: Preset) -> str:
     """What the preset says, as YAML."""
-    data = chosen_name(Run, "data", words)
+    chosen = chosen_names(Run, words)
+    data = chosen.get("data.name", name_of(Run().data))
     budget = {"method": STEERED, "noise": NOISE, **BUDGETS.get(data, BUDGETS[""])[preset]}
-    if {word.partition("=")[0] for word in words} & {"--method", "--method.name"}:
+    if "method.name" in chosen:
         del budget["method"]  # whoever names one means it with its own defaults
     return yaml.safe_dump(budget, sort_keys=False)

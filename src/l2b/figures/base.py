@@ -145,9 +145,7 @@ class GridFigure(Figure):
         corrupting = {name_of(t.run.noise) for t in grid.trials if t.run.noise.needs_truth}
         if not corrupting:
             return
-        given = {name_of(base.noise)} if base.noise.needs_truth else set()
-        own = self.adds_noise or corrupting != given
-        way = "choose other data" if own else "choose other data, or --noise none"
+        way = "choose other data" + ("" if self.adds_noise else ", or --noise none")
         raise ValueError(
             f"{' and '.join(sorted(corrupting))} noise needs true labels to corrupt, and it is not "
             f"known whether those of {name_of(base.data)} are true: {way}."
@@ -248,10 +246,10 @@ def method(base: Run, name: str) -> Method:
     found = default(Method, name)
     if name in (OURS, name_of(base.method)):
         return ours(base)
-    own = {field.name for field in dataclasses.fields(found)}
-    if "engine" not in own or isinstance(found, L2B):  # L2B for masks: choices of its own
+    fields = {field.name for field in dataclasses.fields(found)}
+    if "engine" not in fields or isinstance(found, L2B):  # L2B for masks: choices of its own
         return found
-    like = {name: getattr(ours(base), name) for name in SHARED if name in own}
+    like = {field: getattr(ours(base), field) for field in SHARED if field in fields}
     if like["warmup"] == "auto" and not isinstance(found, L2RW):
         del like["warmup"]
     return replace(found, **like)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from l2b.clean_split import clean_bounds
-from l2b.data import thinned
 from l2b.datasets import Source
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, by_number, described, method, noise_label
 from l2b.grid import Grid, Results, cross
 from l2b.grid.pictures import numbers_picture
+from l2b.long_tail import thinned
 from l2b.notices import notice
 
 AXIS = "clean"

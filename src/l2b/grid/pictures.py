@@ -94,13 +94,6 @@ def curves_picture(
         save(figure, path)
 
 
-def _ends(x: Sequence[float], panel: Panel) -> dict[str, tuple[float, float]]:
-    """Where each line ends: at its last point that has a value."""
-    means = {label: _mean_sd(values)[0] for label, values in panel.lines.items()}
-    last = {label: np.flatnonzero(np.isfinite(mean)) for label, mean in means.items()}
-    return {k: (x[at[-1]], float(means[k][at[-1]])) for k, at in last.items() if len(at)}
-
-
 def numbers_picture(
     path: Path,
     title: str,
@@ -146,6 +139,13 @@ def numbers_picture(
         for axes, panel in zip(grid, panels, strict=True):
             label_ends(axes, _ends(x, panel), colour)
         save(figure, path)
+
+
+def _ends(x: Sequence[float], panel: Panel) -> dict[str, tuple[float, float]]:
+    """Where each line ends: at its last point that has a value."""
+    means = {label: _mean_sd(values)[0] for label, values in panel.lines.items()}
+    last = {label: np.flatnonzero(np.isfinite(mean)) for label, mean in means.items()}
+    return {k: (x[at[-1]], float(means[k][at[-1]])) for k, at in last.items() if len(at)}
 
 
 def dots_picture(path: Path, title: str, results: Results, *, note: str = "") -> None:
