@@ -89,12 +89,11 @@ def test_an_election_finds_the_likeliest_mixture(seed):
     labels = torch.randint(3, (30,), generator=draw)
     rows = torch.arange(30)
 
-    def likelihood(w):
-        return sum(w[n] * p[n][rows, labels].double() for n in "abc").log().sum()
-
+    fits = torch.stack([q[rows, labels].double() for q in p.values()], dim=1)
     grid = [(i / 20, j / 20, (20 - i - j) / 20) for i in range(21) for j in range(21 - i)]
-    best = max(likelihood(dict(zip("abc", w, strict=True))) for w in grid)
-    assert likelihood(weights(p, labels)) > best - 1e-3
+    best = (torch.tensor(grid).double() @ fits.T).log().sum(dim=1).max()
+    found = torch.tensor(list(weights(p, labels).values())).double()
+    assert (fits @ found).log().sum() > best - 1e-3
     members = elected(heard(p, labels)).members
     assert list(members.values()) == sorted(members.values(), reverse=True)
     assert sum(members.values()) == pytest.approx(1) and min(members.values()) >= 0.05
@@ -210,15 +209,16 @@ def test_no_other_share_of_rules_is_likelier(seed):
     w, own = mixture(parts[0], {"a": 1.0, "b": 1.0}, parts[1], imitated)
     by_rule = 1 - own.mean().item()
 
-    def likelihood(first, rule):
-        of_all = [
-            first * part.likelihood("a", 1.0) + (1 - first) * part.likelihood("b", 1.0)
-            for part in parts
-        ]
-        return of_all[0].log().sum() + ((1 - rule) * of_all[1] + rule * imitated).log().sum()
+    first, second = (torch.cat([part.likelihood(name, 1.0) for part in parts]) for name in "ab")
 
-    grid = [(i / 40, j / 40) for i in range(41) for j in range(41)]
-    assert likelihood(w[0].item(), by_rule) > max(likelihood(*at) for at in grid) - 0.02
+    def likelihood(weight, rule):
+        mixed = weight * first + (1 - weight) * second
+        mixed[..., 20:] = (1 - rule) * mixed[..., 20:] + rule * imitated
+        return mixed.log().sum(dim=-1)
+
+    weight, rule = torch.meshgrid(2 * [torch.linspace(0, 1, 41).double()], indexing="ij")
+    best = likelihood(weight.unsqueeze(-1), rule.unsqueeze(-1)).max()
+    assert likelihood(w[0], by_rule) > best - 0.02
 
 
 def test_certainty_of_one_label_outweighs_nothing():
