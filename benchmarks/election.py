@@ -33,9 +33,9 @@ from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
 from l2b.estimation.committee import Committee, tempered
-from l2b.estimation.election import Evidence, elected, mixture
+from l2b.estimation.election import Evidence, elected, mixing
 from l2b.estimation.learn import Plan, learn, logits
-from l2b.estimation.selection import IMITATOR, Contest, candidates, compare, joined, taught
+from l2b.estimation.selection import Contest, candidates, compare, joined, taught
 from l2b.estimation.task import Given
 from l2b.files import write_json
 from l2b.grid.markdown import rendered
@@ -79,13 +79,14 @@ def at_one(rule: Callable[[Evidence], dict[str, float]]) -> Rule:
 
 def likeliest(checked: Evidence) -> dict[str, float]:
     """Weights of the mixture of all, nobody left out."""
-    weights, _ = mixture(checked, dict.fromkeys(checked.p, 1.0))
+    fits = torch.stack([checked.of(p.double()) for p in checked.p.values()])
+    weights = mixing(fits, checked.counts.double())
     return dict(zip(checked.p, weights.tolist(), strict=True))
 
 
 def by(checked: Evidence, noisy: Evidence | None) -> tuple[dict[str, float], dict[str, float]]:
     """The rule in use, with noisy labels or without."""
-    found = elected(checked, noisy, IMITATOR)
+    found = elected(checked, noisy)
     return found.members, found.temperatures
 
 
@@ -147,8 +148,8 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     members = len(chosen[IN_USE][0])
     found |= _students(in_use, plain, members, given, plan, seed, held, labels)
     single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
-    by_rule = elected(checked, noisy, IMITATOR).by_rule
-    return {"set": trial, "seed": seed, "single": single, "elected": found, "by_rule": by_rule}
+    heard = elected(checked, noisy).heard
+    return {"set": trial, "seed": seed, "single": single, "elected": found, "heard": heard}
 
 
 def _without_l2b(heard: Evidence) -> Evidence:

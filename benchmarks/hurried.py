@@ -56,7 +56,7 @@ def one(trial: str, seed: int) -> dict[str, Any]:
 
     def look(way: str, part: Contest) -> None:
         checked = part.checked
-        who = elected(checked, part.noisy, selection.IMITATOR)
+        who = elected(checked, part.noisy)
         committee = joined(who.members, who.temperatures, part.modules)
         row = evaluate(partial(logits, committee), test, data)
         found[way], found[f"{way}, members"] = 100 * row["accuracy"], who.members

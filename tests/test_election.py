@@ -1,14 +1,16 @@
 """Who votes in the automatic choice, by checked labels and by noisy ones."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l2b.estimation import election
 from l2b.estimation.committee import tempered
-from l2b.estimation.election import Evidence, confusions, elected, mixture, temperature
+from l2b.estimation.election import Evidence, by_chance, confusions, elected, likeliest, mixing
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -19,13 +21,13 @@ def heard(p, labels, counts=None, matrix=None):
 
 
 def fitted(p, labels, counts=None):
-    part = heard({"a": p}, labels, counts)
-    return temperature("a", (part, part.counts))
+    return likeliest(heard({"a": p}, labels, counts)).temperatures["a"]
 
 
 def weights(p, labels, counts=None):
     """Of an election in which everybody votes at temperature 1."""
-    w, _ = mixture(heard(p, labels, counts), dict.fromkeys(p, 1.0))
+    part = heard(p, labels, counts)
+    w = mixing(torch.stack([part.of(q.double()) for q in p.values()]), part.counts.double())
     return dict(zip(p, w.tolist(), strict=True))
 
 
@@ -67,7 +69,7 @@ def test_an_unsure_member_that_is_right_outvotes_a_sure_one_that_errs():
     assert alike["sure"] > alike["unsure"]
     found = elected(heard(p, labels))
     assert next(iter(found.members)) == "unsure" and found.members["unsure"] > 0.9
-    assert found.temperatures["unsure"] < 0.3 and found.by_rule is None
+    assert found.temperatures["unsure"] < 0.3 and found.heard is None
 
 
 def test_an_election_takes_members_that_make_up_for_each_other():
@@ -150,9 +152,9 @@ def test_noisy_labels_tell_what_a_dozen_checked_ones_cannot(matrix):
     for seed in range(10):
         crowd = Crowd(matrix=matrix, seed=seed)
         for listen in right:
-            found = elected(crowd.checked, crowd.noisy if listen else None, "imitator")
+            found = elected(crowd.checked, crowd.noisy if listen else None)
             right[listen] += found.members.get("good", 0.0) > 0.6
-            assert not listen or found.by_rule < 0.2
+            assert found.heard > 0.6 if listen else found.heard is None
     assert right[True] == 10 and right[False] < 8
 
 
@@ -160,13 +162,28 @@ def test_labels_that_follow_a_rule_have_no_say():
     for seed in range(5):
         crowd = Crowd(checked=60, by_rule=True, seed=seed)
         without = elected(crowd.checked)
-        found = elected(crowd.checked, crowd.noisy, "imitator")
-        assert found.by_rule > 0.95
+        found = elected(crowd.checked, crowd.noisy)
+        assert found.heard < 0.05
         assert found.members == pytest.approx(without.members, abs=0.1)
         # Whoever takes them at their word elects who repeats them.
-        deaf = heard(crowd.noisy.p, crowd.noisy.labels, matrix=torch.eye(3).double())
-        w, _ = mixture(crowd.checked, dict.fromkeys(crowd.p, 1.0), deaf)
-        assert w[2] > 0.9 > 0.5 > found.members.get("imitator", 0.0)
+        deaf = replace(crowd.noisy, matrix=torch.eye(3).double())
+        taken = likeliest(crowd.checked, deaf).weights
+        assert taken["imitator"] > 0.9 > 0.5 > found.members.get("imitator", 0.0)
+
+
+@given(SEEDS)
+def test_the_share_of_chance_is_the_likeliest(seed):
+    draw = torch.Generator().manual_seed(seed)
+    p = {n: torch.softmax(2 * torch.randn(40, 3, generator=draw), dim=1) for n in "ab"}
+    noisy = heard(p, torch.randint(3, (40,), generator=draw))
+    chance = torch.rand(40, generator=draw, dtype=torch.double).clamp_min(0.01)
+    best = likeliest(noisy)
+    imitated = noisy.of(best(p))
+    share = torch.linspace(0, 1, 101).double().unsqueeze(1)
+    fit = (share * chance + (1 - share) * imitated).log().sum(dim=1)
+    found = by_chance(noisy, chance)
+    assert 0 <= found <= 1
+    assert (found * chance + (1 - found) * imitated).log().sum() > fit.max() - 0.02
 
 
 @pytest.mark.parametrize("matrix", [SYMMETRIC, PAIRS])
@@ -189,36 +206,29 @@ def test_a_noisy_label_is_as_likely_as_its_matrix_makes_it(seed):
     p = torch.softmax(torch.randn(8, 3, generator=draw), dim=1)
     labels = torch.randint(3, (8,), generator=draw)
     part = heard({"a": p}, labels, matrix=PAIRS.double())
-    q = tempered(p.double(), 2.0)
+    at = 40
+    q = tempered(p.double(), election.TEMPERATURES[at].item())
     by_hand = torch.stack(
         [sum(q[i, y] * PAIRS[y, labels[i]].double() for y in range(3)) for i in range(8)]
     )
-    torch.testing.assert_close(part.likelihood("a", 2.0), by_hand)
+    torch.testing.assert_close(part.fits[0, at], by_hand)
 
 
 @given(SEEDS)
-def test_no_other_share_of_rules_is_likelier(seed):
+def test_labels_that_count_for_nothing_change_nothing(seed):
     draw = torch.Generator().manual_seed(seed)
-    p = {n: torch.softmax(2 * torch.randn(60, 3, generator=draw), dim=1) for n in "ab"}
-    labels = torch.randint(3, (60,), generator=draw)
-    parts = [
-        heard({n: q[rows] for n, q in p.items()}, labels[rows], matrix=matrix)
-        for rows, matrix in ((slice(20), None), (slice(20, 60), SYMMETRIC.double()))
-    ]
-    imitated = torch.rand(40, generator=draw, dtype=torch.double)
-    w, own = mixture(parts[0], {"a": 1.0, "b": 1.0}, parts[1], imitated)
-    by_rule = 1 - own.mean().item()
-
-    first, second = (torch.cat([part.likelihood(name, 1.0) for part in parts]) for name in "ab")
-
-    def likelihood(weight, rule):
-        mixed = weight * first + (1 - weight) * second
-        mixed[..., 20:] = (1 - rule) * mixed[..., 20:] + rule * imitated
-        return mixed.log().sum(dim=-1)
-
-    weight, rule = torch.meshgrid(2 * [torch.linspace(0, 1, 41).double()], indexing="ij")
-    best = likelihood(weight.unsqueeze(-1), rule.unsqueeze(-1)).max()
-    assert likelihood(w[0], by_rule) > best - 0.02
+    p = {n: torch.softmax(2 * torch.randn(20, 3, generator=draw), dim=1) for n in "ab"}
+    labels = torch.randint(3, (20,), generator=draw)
+    few = heard({n: q[:8] for n, q in p.items()}, labels[:8])
+    rest = {n: q[8:] for n, q in p.items()}
+    unheard = heard(rest, labels[8:], counts=torch.zeros(12), matrix=PAIRS.double())
+    alone, both = likeliest(few), likeliest(few, unheard)
+    assert both.temperatures == alone.temperatures
+    assert both.weights == pytest.approx(alone.weights)
+    # Labels that are true are worth as much wherever they come from.
+    known = heard(rest, labels[8:], matrix=torch.eye(3).double())
+    together = likeliest(heard(p, labels))
+    assert likeliest(few, known).weights == pytest.approx(together.weights, abs=1e-6)
 
 
 def test_certainty_of_one_label_outweighs_nothing():

@@ -333,7 +333,7 @@ def test_class_weights_shift_the_balance(problem):
 
 def chosen(members, temperatures=None):
     return Election(
-        members=members, temperatures=temperatures or dict.fromkeys(members, 1.0), by_rule=None
+        members=members, temperatures=temperatures or dict.fromkeys(members, 1.0), heard=None
     )
 
 
@@ -358,8 +358,8 @@ def test_what_judges_was_not_learned(problem, monkeypatch, enough):
         trained.append((name_of(method), samples))
         return learn(samples, method, plan, seed)
 
-    def choose(checked, noisy, imitator):
-        heard.append((checked, noisy, imitator))
+    def choose(checked, noisy):
+        heard.append((checked, noisy))
         return chosen({"elr": 0.5, WITHOUT: 0.5})
 
     monkeypatch.setattr(selection, "learn", watched)
@@ -371,8 +371,8 @@ def test_what_judges_was_not_learned(problem, monkeypatch, enough):
     times = Counter(name for name, _ in trained)
     assert times[WITHOUT] == times["elr"] == 4 and times["mixup"] == 3
     rounds = [samples for name, samples in trained if name == "elr"][:3]
-    ((checked, noisy, imitator),) = heard
-    assert imitator == "mixup" and len(checked.labels) == 30
+    ((checked, noisy),) = heard
+    assert len(checked.labels) == 30
     assert [len(part.y_clean) for part in rounds] == [20, 20, 20]
     if enough > 21:
         assert noisy is None and all(len(part.y) == 210 for part in rounds)
@@ -420,7 +420,7 @@ def test_where_few_samples_are_judged_the_foremost_go_on(problem, monkeypatch, b
         clock[0] += 5.0
         return learn(samples, method, plan, seed)
 
-    names = [WITHOUT, "l2b", "mixup", "elr", "pooled"]
+    names = [WITHOUT, "l2b", "pooled", "elr", "mixup"]
     monkeypatch.setattr(selection, "learn", taking)
     monkeypatch.setattr(selection.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(selection, "candidates", lambda: {n: candidates()[n] for n in names})
@@ -432,7 +432,7 @@ def test_where_few_samples_are_judged_the_foremost_go_on(problem, monkeypatch, b
     assert found.folds == folds and clock[0] <= budget
     assert len(found.worth) == 10 * folds
     if folds > 1:
-        assert set(found.accuracy) >= {WITHOUT, "l2b", "mixup"} and found.left_out
+        assert set(found.accuracy) >= {WITHOUT, "l2b", "pooled"} and found.left_out
         assert set(found.accuracy).isdisjoint(found.left_out)
         assert set(found.members) <= set(found.accuracy)
 
@@ -481,7 +481,7 @@ def test_auto_keeps_to_its_time(problem):
     model.fit(problem.x, problem.y, clean=problem.clean)
     found = model.comparison_
     assert found.folds == 1
-    assert set(found.accuracy) == {WITHOUT, "l2b", "mixup"}
+    assert set(found.accuracy) == {WITHOUT, "l2b", "pooled"}
     assert set(found.left_out) == set(candidates()) - set(found.accuracy)
     assert "No time for fine_tune" in found.summary()
 
@@ -583,7 +583,7 @@ class Returns(nn.Module):
 def test_auto_elects_under_the_class_weights(problem, monkeypatch):
     seen = []
 
-    def watched(checked, noisy, imitator):
+    def watched(checked, noisy):
         seen.append((checked, noisy))
         return chosen({WITHOUT: 1.0})
 
@@ -628,7 +628,7 @@ def test_comparison_by_hand():
     worse = torch.tensor([True] * 40 + [False] * 60)
     at = {"l2b": 1.0, WITHOUT: 1.0}
     alike = {"worth": torch.ones(100), "temperatures": at, "seconds": 1, "folds": 3}
-    alike["by_rule"] = None
+    alike["heard"] = None
     helped = Comparison(correct={"l2b": right, WITHOUT: worse}, members={"l2b": 1}, **alike)
     assert helped.noisy_labels_help and "help: +20.0%" in helped.summary()
     not_helped = Comparison(correct={"l2b": worse, WITHOUT: right}, members={WITHOUT: 1}, **alike)
@@ -640,10 +640,10 @@ def test_comparison_by_hand():
     assert weighed.accuracy == pytest.approx({"l2b": 0.5, WITHOUT: 0.5})
     assert weighed.gain[0] == pytest.approx(0) and not weighed.noisy_labels_help
     assert "Class-weighted accuracy" in weighed.summary()
-    assert "Class-weighted" not in helped.summary() and "rule" not in helped.summary()
-    alike["by_rule"] = 0.74
+    assert "Class-weighted" not in helped.summary() and "A noisy label" not in helped.summary()
+    alike["heard"] = 0.38
     heard = Comparison(correct={"l2b": right, WITHOUT: worse}, members={"l2b": 1}, **alike)
-    assert "Of the noisy labels 74% look made by rule" in heard.summary()
+    assert "A noisy label counted as 0.38 of a checked one." in heard.summary()
 
 
 def test_auto_without_checked_samples_takes_the_default(problem, capsys):

@@ -1,6 +1,7 @@
 """Who votes in the automatic choice, by what held-out labels say of the candidates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from l2b.estimation.committee import tempered
 
 ROUNDS = 200  # of expectation and maximisation; weights hardly move after some dozens
+REPEATS = 2  # estimates of how noisy labels came about; the first rests on checked ones alone
 LEAST = 0.05  # weight of a member that is worth its time
 TEMPERATURES = torch.logspace(-1, 1, 61, dtype=torch.double)
 SPREAD = 0.5  # standard deviation of ln T before anything was judged
@@ -21,7 +23,7 @@ class Evidence:
     Attributes:
         p: probabilities of the true classes, by candidate, [judged, classes].
         labels: as observed, [judged].
-        counts: how much each label counts, with mean 1, [judged].
+        counts: how much each label counts; its mean is 1 for checked labels, [judged].
         matrix: C[y, ỹ] = P(ỹ | y), [classes, classes]; None where labels are true.
     """
 
@@ -30,14 +32,45 @@ class Evidence:
     counts: Tensor
     matrix: Tensor | None = None
 
-    def likelihood(self, name: str, t: float) -> Tensor:
-        """Of each label, if this candidate is right at temperature T, [judged]."""
-        return self.of(tempered(self.p[name].double(), t))
+    @cached_property
+    def fits(self) -> Tensor:
+        """Likelihood Σ_y p[y] C[y, ỹ] of each label, [candidates, temperatures, judged]."""
+        return torch.stack(
+            [
+                torch.stack([self.of(tempered(p.double(), t)) for t in TEMPERATURES.tolist()])
+                for p in self.p.values()
+            ]
+        )
 
     def of(self, p: Tensor) -> Tensor:
-        """Likelihood Σ_y p[y] C[y, ỹ] of each label under other probabilities, [judged]."""
+        """Likelihood of each label under other probabilities, [judged]."""
         observed = p if self.matrix is None else p @ self.matrix
         return observed.gather(1, self.labels.unsqueeze(1)).flatten().clamp_min(CERTAIN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Σ_m w_m p_m, each at its temperature.
+
+    Attributes:
+        weights: of all candidates, with sum 1.
+        temperatures: of all.
+    """
+
+    weights: dict[str, float]
+    temperatures: dict[str, float]
+
+    def __call__(self, p: dict[str, Tensor]) -> Tensor:
+        """Probabilities of the mixture, float64, [judged, classes].
+
+        Args:
+            p: of each candidate, [judged, classes].
+        """
+        parts = [
+            w * tempered(p[name].double(), self.temperatures[name])
+            for name, w in self.weights.items()
+        ]
+        return torch.stack(parts).sum(dim=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,112 +80,87 @@ class Election:
     Attributes:
         members: weights with sum 1 of the candidates that are worth theirs, the heaviest first.
         temperatures: at which each of them votes.
-        by_rule: share of the noisy labels that a rule explains better than chance confusions
-            of the true classes do; None where no noisy label was heard.
+        heard: how much a noisy label counted, where a checked one counts 1; None where none
+            was held out.
     """
 
     members: dict[str, float]
     temperatures: dict[str, float]
-    by_rule: float | None = None
+    heard: float | None = None
 
 
-def elected(checked: Evidence, noisy: Evidence | None = None, imitator: str = "") -> Election:
-    """Elect by the checked labels, and by as many noisy ones as chance has made.
+def elected(checked: Evidence, noisy: Evidence | None = None) -> Election:
+    """Elect by the checked labels, and by the noisy ones as far as chance has made them.
 
     Checked labels are few, and cannot tell half a point. Held-out noisy ones are many, and
     tell as well, if errors depend on the true class alone: a candidate's p makes ỹ as likely
-    as Σ_y p[y] C[y, ỹ]. C is the likeliest one under what the checked labels alone elect. Where
-    labels follow the input instead, as those of weak rules do, who imitates them would win. So
-    every noisy label has a second explanation, a network that has learned the other noisy
-    labels, and counts only as much as the first one is likelier (docs/evidence.md).
+    as Σ_y p[y] C[y, ỹ]. C is the likeliest one under what the checked labels alone elect, then
+    under what both do. Where labels follow the input instead, as those of weak rules do,
+    whoever imitates them would win, so noisy labels count less by the share that imitation
+    explains (docs/evidence.md).
 
     Args:
         checked: held-out checked samples.
         noisy: held-out noisy samples, and no matrix; None if there are none.
-        imitator: the candidate that learns the noisy labels as they are.
     """
-    at = {name: temperature(name, (checked, checked.counts)) for name in checked.p}
-    weights, _ = mixture(checked, at)
-    if noisy is None:
-        return _election(weights, at, None)
-    mixed = sum(
-        w * tempered(noisy.p[name].double(), at[name])
-        for w, name in zip(weights.tolist(), at, strict=True)
-    )
-    assert isinstance(mixed, Tensor)
-    imitated = noisy.likelihood(imitator, temperature(imitator, (noisy, noisy.counts)))
-    heard = Evidence(
-        p=noisy.p, labels=noisy.labels, counts=noisy.counts, matrix=confusions(mixed, noisy)
-    )
-    chance = torch.ones_like(imitated)
-    for _ in range(2):  # once to find out which labels are made by chance, once by these
-        at = {
-            name: temperature(name, (checked, checked.counts), (heard, chance * heard.counts))
-            for name in checked.p
-        }
-        weights, chance = mixture(checked, at, heard, imitated)
-    by_rule = (heard.counts * (1 - chance)).sum() / heard.counts.sum()
-    return _election(weights, at, by_rule.item())
+    found, heard = likeliest(checked), None
+    for _ in range(0 if noisy is None else REPEATS):
+        said = found(noisy.p)
+        chance = replace(noisy, matrix=confusions(said, noisy))
+        heard = by_chance(noisy, chance.of(said))
+        found = likeliest(checked, replace(chance, counts=heard * noisy.counts))
+    return _election(found, heard)
 
 
-def temperature(name: str, *heard: tuple[Evidence, Tensor]) -> float:
-    """At which temperature a candidate's probabilities suit held-out labels best.
+def likeliest(*heard: Evidence) -> Mixture:
+    """The mixture that makes held-out labels likeliest, each candidate at its own temperature.
 
     Who learned labels of which many are wrong is as unsure as they are, and who learned a few
-    samples by heart is too sure: neither says how much its vote should count. The likeliest T
-    of softmax(z / T) (Guo et al. 2017, arXiv 1706.04599), where ln T is normal with standard
-    deviation 0.5, so that a few labels change little.
+    samples by heart is too sure: neither says how much its vote should count. So a candidate
+    votes at the likeliest T of softmax(z / T) (Guo et al. 2017, arXiv 1706.04599), where ln T
+    is normal with standard deviation 0.5, so that a few labels change little. Then weights, by
+    expectation and maximisation, from equal ones. Likelihood says more of a few dozen labels
+    than their number of right ones, and has no second maximum (docs/evidence.md).
 
     Args:
-        name: of the candidate.
-        heard: labels, and how much each counts, [judged].
+        heard: labels, and what the same candidates say of them.
     """
-    prior = -0.5 * (TEMPERATURES.log() / SPREAD) ** 2
-    fits = [
-        sum((counts * part.likelihood(name, t).log()).sum().item() for part, counts in heard)
-        for t in TEMPERATURES.tolist()
-    ]
-    return TEMPERATURES[(torch.tensor(fits, dtype=torch.double) + prior).argmax()].item()
-
-
-def mixture(
-    checked: Evidence,
-    at: dict[str, float],
-    noisy: Evidence | None = None,
-    imitated: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Weights of the mixture Σ_m w_m p_m that makes held-out labels likeliest.
-
-    By expectation and maximisation, from equal ones. A noisy label comes from the mixture with
-    probability 1 − π, else from the imitator; π is learned too. Likelihood says more of a few
-    dozen labels than their number of right ones, and it has no second maximum
-    (docs/evidence.md).
-
-    Args:
-        checked: labels that come from the mixture.
-        at: temperatures of the candidates.
-        noisy: labels that may come from it.
-        imitated: likelihood of these under the imitator, [noisy].
-
-    Returns:
-        w, [candidates], and how likely each noisy label comes from the mixture, [noisy].
-    """
-    parts = [checked] if noisy is None else [checked, noisy]
-    fits = torch.stack(
-        [torch.cat([part.likelihood(name, t) for part in parts]) for name, t in at.items()]
+    fits = torch.cat([part.fits for part in heard], dim=2)
+    counts = torch.cat([part.counts.double() for part in heard])
+    at = (fits.log() @ counts - 0.5 * (TEMPERATURES.log() / SPREAD) ** 2).argmax(dim=1)
+    w = mixing(fits[torch.arange(len(at)), at], counts)
+    names = heard[0].p
+    return Mixture(
+        weights=dict(zip(names, w.tolist(), strict=True)),
+        temperatures=dict(zip(names, TEMPERATURES[at].tolist(), strict=True)),
     )
-    counts = torch.cat([part.counts.double() for part in parts])
-    w, rule = torch.full((len(fits), 1), 1 / len(fits), dtype=torch.double), 0.5
-    own, judged = torch.ones_like(counts), len(checked.labels)
+
+
+def mixing(fits: Tensor, counts: Tensor) -> Tensor:
+    """Weights of parts whose mixture makes labels likeliest, [parts].
+
+    Args:
+        fits: likelihood of each label under each part, [parts, judged].
+        counts: how much each label counts, [judged].
+    """
+    w = torch.full((len(fits),), 1 / len(fits), dtype=torch.double)
     for _ in range(ROUNDS):
-        mixed = (w * fits).sum(dim=0)
-        if imitated is not None:
-            chance = (1 - rule) * mixed[judged:]
-            own[judged:] = chance / (chance + rule * imitated)
-            rule = ((counts * (1 - own))[judged:].sum() / counts[judged:].sum()).item()
-        shares = (counts * own * w * fits / mixed).sum(dim=1, keepdim=True)
-        w = shares / shares.sum()
-    return w.flatten(), own[judged:]
+        w = w * (fits / (w @ fits) @ counts)
+        w = w / w.sum()
+    return w
+
+
+def by_chance(noisy: Evidence, chance: Tensor) -> float:
+    """The share of noisy labels that chance explains, beside the best imitation of them.
+
+    Where errors depend on the true class alone, nobody can imitate them better than by C.
+
+    Args:
+        noisy: held-out noisy labels, and no matrix.
+        chance: their likelihood where errors depend on the true class alone, [judged].
+    """
+    imitated = noisy.of(likeliest(noisy)(noisy.p))
+    return mixing(torch.stack([chance, imitated]), noisy.counts.double())[0].item()
 
 
 def confusions(p: Tensor, noisy: Evidence) -> Tensor:
@@ -174,11 +182,14 @@ def confusions(p: Tensor, noisy: Evidence) -> Tensor:
     return c
 
 
-def _election(weights: Tensor, at: dict[str, float], by_rule: float | None) -> Election:
+def _election(found: Mixture, heard: float | None) -> Election:
     """Leave those out who have less than 5 %."""
-    found = dict(zip(at, weights.tolist(), strict=True))
-    least = min(LEAST, max(found.values()))
-    kept = {name: weight for name, weight in found.items() if weight >= least}
+    least = min(LEAST, max(found.weights.values()))
+    kept = {name: weight for name, weight in found.weights.items() if weight >= least}
     total = sum(kept.values())
-    members = {n: weight / total for n, weight in sorted(kept.items(), key=lambda i: -i[1])}
-    return Election(members=members, temperatures={n: at[n] for n in members}, by_rule=by_rule)
+    members = {n: weight / total for n, weight in sorted(kept.items(), key=lambda item: -item[1])}
+    return Election(
+        members=members,
+        temperatures={name: found.temperatures[name] for name in members},
+        heard=heard,
+    )

@@ -30,8 +30,7 @@ from l2b.streams import stream
 
 FOLDS = 3
 WITHOUT = "clean_only"
-IMITATOR = "mixup"  # learns the noisy labels as they are, and best of all who do
-FEWEST = 3  # methods that are compared whatever it takes: without noisy labels, L2B, imitator
+FEWEST = 3  # methods that are compared whatever it takes; see `candidates`
 ENOUGH = 30  # judged samples; of fewer, several methods often get all right by chance
 MOST = 2000  # noisy samples that a round holds out; more would tell no more
 
@@ -39,19 +38,19 @@ MOST = 2000  # noisy samples that a round holds out; more would tell no more
 def candidates() -> dict[str, Method]:
     """What "auto" chooses from, in the order in which they are tried while there is time.
 
-    First those that always are: what does without the noisy labels, L2B, and what imitates
-    them. Behind these the order is that of their mean accuracy on development data
-    (docs/evidence.md).
+    First those that always are: what does without the noisy labels, L2B, and what learns
+    noisy labels best as they are, which tells whether they follow a rule. Behind these the
+    order is that of their mean accuracy on development data (docs/evidence.md).
     """
     return {
         WITHOUT: CleanOnly(),
         "l2b": L2B(),
-        IMITATOR: Mixup(),
+        "pooled": Pooled(),
         "fine_tune": FineTune(),
         "gold_posterior": GoldPosterior(),
         "gold_correction": GoldCorrection(),
         "elr": Elr(),
-        "pooled": Pooled(),
+        "mixup": Mixup(),
     }
 
 
@@ -64,8 +63,8 @@ class Comparison:
         worth: how much each judged sample counts, with mean 1, [judged].
         members: weights of the methods that vote in the final model, the heaviest first.
         temperatures: at which each of them votes.
-        by_rule: share of the noisy labels that follow the input by a rule, and not the true
-            class alone; None where too few were held out to tell.
+        heard: how much a held-out noisy label counted, where a checked one counts 1: less, the
+            better it can be imitated, as those of rules can; None where none was held out.
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
         left_out: methods for which there was no time, or none after the first round.
@@ -75,7 +74,7 @@ class Comparison:
     worth: Tensor
     members: dict[str, float]
     temperatures: dict[str, float]
-    by_rule: float | None
+    heard: float | None
     seconds: float
     folds: int
     left_out: tuple[str, ...] = ()
@@ -122,17 +121,17 @@ class Comparison:
         members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
         judged = len(self.worth)
         measure = "Accuracy" if bool((self.worth == 1).all()) else "Class-weighted accuracy"
-        rule = (
+        noisy = (
             ""
-            if self.by_rule is None
-            else f" Of the noisy labels {self.by_rule:.0%} look made by rule, not by chance."
+            if self.heard is None
+            else f" A noisy label counted as {self.heard:.2f} of a checked one."
         )
         hurried = (
             f" No time for {', '.join(self.left_out)}: raise time_budget." if self.left_out else ""
         )
         return (
             f"{verdict} {measure} on {judged} checked samples, held out in {self.folds} of "
-            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{rule}"
+            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{noisy}"
             f"{hurried}"
         )
 
@@ -265,13 +264,13 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
             tried, end = {name: methods[name] for name in names}, math.inf
         contest.round(tried, held, contest.seed + number, end)
     checked, noisy = contest.checked, contest.noisy
-    found = elected(checked, noisy, IMITATOR)
+    found = elected(checked, noisy)
     return Comparison(
         correct={name: q.argmax(dim=1) == checked.labels for name, q in checked.p.items()},
         worth=checked.counts,
         members=found.members,
         temperatures=found.temperatures,
-        by_rule=found.by_rule,
+        heard=found.heard,
         seconds=contest.spent,
         folds=len(contest.judged),
         left_out=tuple(name for name in methods if name not in contest.p),
@@ -330,8 +329,8 @@ class Contest:
 
     @property
     def noisy(self) -> Evidence | None:
-        """The held-out noisy samples of all rounds; None if there are none or no imitator."""
-        if IMITATOR not in self.p_noisy:
+        """The held-out noisy samples of all rounds; None if there are none."""
+        if not self.away:
             return None
         return self._evidence(self.p_noisy, self.given.y[torch.cat(self.away)])
 
