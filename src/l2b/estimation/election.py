@@ -103,8 +103,11 @@ def elected(checked: Evidence, noisy: Evidence | None = None) -> Election:
         checked: held-out checked samples.
         noisy: held-out noisy samples, and no matrix; None if there are none.
     """
-    found, heard = likeliest(checked), None
-    for _ in range(0 if noisy is None else REPEATS):
+    found = likeliest(checked)
+    if noisy is None:
+        return _election(found, None)
+    heard = 0.0
+    for _ in range(REPEATS):
         said = found(noisy.p)
         chance = replace(noisy, matrix=confusions(said, noisy))
         heard = by_chance(noisy, chance.of(said))
