@@ -75,7 +75,6 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
         **figures,
         "members": found.members,
         "temperatures": found.temperatures,
-        "heard": found.heard,
         "cross_validated": found.accuracy,
         "folds": found.folds,
         "left_out": found.left_out,

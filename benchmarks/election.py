@@ -4,17 +4,15 @@ python benchmarks/election.py [--seeds 2] [--sets …] [--workers 2] [--out FILE
 
 On the sets of benchmarks/tune_defaults.py (held out of the *training* splits), all candidates of
 `L2BClassifier(method="auto")` are cross-validated on the clean samples and trained on everything,
-without a limit of time. Then four rules make weights of the same held-out probabilities: greedy
+without a limit of time. Then three rules make weights of the same held-out probabilities: greedy
 votes by accuracy (Caruana et al. 2004, "Ensemble selection from libraries of models"), the
-likeliest mixture of them as they are, that of each at its own temperature, and that which hears
-the held-out noisy labels too, which is the rule in use; and three groups of networks vote by them:
-those of the final trainings, those of the rounds, or both. Then, what L2B contributes: the same
-without it. Last, one more network that
+likeliest mixture of them as they are, and that of each at its own temperature, which is the rule
+in use; and three groups of networks vote by them: those of the final trainings, those of the
+rounds, or both. Then, what L2B contributes: the same without it. Last, one more network that
 learns from the committee in use, in several ways, alone and with half of the vote; the same where
-checked labels alone elect it; what becomes of other shares: that of one method among the members,
-and that of one network; and of the vote of all these students together.
-Held-out accuracy in percent. The files up to election_temperatures.json are of former states,
-which held no noisy samples out. What is in the file already is not run again.
+all have temperature 1; what becomes of other shares: that of one method among the members, and
+that of one network; and of the vote of all these students together.
+Held-out accuracy in percent. What is in the file already is not run again.
 """
 
 import argparse
@@ -32,29 +30,27 @@ from torch import Tensor, nn
 from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
-from l2b.estimation.committee import Committee, tempered
-from l2b.estimation.election import Evidence, elected, mixing
+from l2b.estimation.committee import Committee, elected, tempered
 from l2b.estimation.learn import Plan, learn, logits
-from l2b.estimation.selection import Contest, candidates, compare, joined, taught
+from l2b.estimation.selection import Contest, candidates, compare, joined, taught, vote
 from l2b.estimation.task import Given
 from l2b.files import write_json
 from l2b.grid.markdown import rendered
 
 VOTES = 10
 FIRST_SEED = 10  # others chose the defaults
-KIND = ("noisy labels",)  # what the rows have that those of earlier files lack
+KIND = ("temperatures",)  # what the rows have that those of earlier files lack
 USUAL = (
     "digits, symmetric 40", "digits, pairs 40", "fashion, symmetric 40", "fashion, pairs 40",
     "trec, weak", "fashion, rare classes", "trec, few",
 )  # fmt: skip
 
 
-Rule = Callable[[Evidence, Evidence | None], tuple[dict[str, float], dict[str, float]]]
+Rule = Callable[[dict[str, Tensor], Tensor], tuple[dict[str, float], dict[str, float]]]
 
 
-def greedy(checked: Evidence) -> dict[str, float]:
+def greedy(p: dict[str, Tensor], labels: Tensor) -> dict[str, float]:
     """One vote at a time to whom the committee's accuracy gains most by; ties by likelihood."""
-    p, labels = checked.p, checked.labels
     total, votes = torch.zeros_like(next(iter(p.values()))), []
     best, kept = (-1.0, 0.0), 1
     for number in range(1, VOTES + 1):
@@ -72,33 +68,19 @@ def _score(p: Tensor, labels: Tensor) -> tuple[float, float]:
     return right, p.gather(1, labels.unsqueeze(1)).clamp_min(1e-6).log().mean().item()
 
 
-def at_one(rule: Callable[[Evidence], dict[str, float]]) -> Rule:
+def at_one(rule: Callable[[dict[str, Tensor], Tensor], dict[str, float]]) -> Rule:
     """Weights by this rule, all temperatures 1."""
-    return lambda checked, _: (weights := rule(checked), dict.fromkeys(weights, 1.0))
+    return lambda p, labels: (weights := rule(p, labels), dict.fromkeys(weights, 1.0))
 
 
-def likeliest(checked: Evidence) -> dict[str, float]:
-    """Weights of the mixture of all, nobody left out."""
-    fits = torch.stack([checked.of(p.double()) for p in checked.p.values()])
-    weights = mixing(fits, checked.counts.double())
-    return dict(zip(checked.p, weights.tolist(), strict=True))
-
-
-def by(checked: Evidence, noisy: Evidence | None) -> tuple[dict[str, float], dict[str, float]]:
-    """The rule in use, with noisy labels or without."""
-    found = elected(checked, noisy)
-    return found.members, found.temperatures
-
-
-FORMER, IN_USE = "likeliest mixture at their temperatures", "likeliest mixture, noisy labels heard"
+FORMER, IN_USE = "likeliest mixture", "likeliest mixture at their temperatures"
 RULES: dict[str, Rule] = {
     "greedy votes": at_one(greedy),
-    "likeliest mixture": at_one(likeliest),
-    FORMER: lambda checked, _: by(checked, None),
-    IN_USE: by,
+    FORMER: at_one(elected),
+    IN_USE: lambda p, labels: vote(p, labels, None),
 }
 GROUPS = ("final", "rounds", "both")
-CHECKED, COMMITTEE = f"{FORMER}, both", f"{IN_USE}, both"
+AT_ONE, COMMITTEE = f"{FORMER}, both", f"{IN_USE}, both"
 WITHOUT = f"{COMMITTEE}, without l2b"
 # Ways of learning from the committee: settings of `Distilled`.
 STUDENTS: dict[str, dict[str, float]] = {
@@ -107,7 +89,7 @@ STUDENTS: dict[str, dict[str, float]] = {
     "student, hardly any blends": {"concentration": 0.01},
 }
 ALL = "all three students"
-PLAIN = "student, checked labels alone"
+PLAIN = "student, temperatures 1"
 HALF = ", half of the vote"
 SHARES = ("student, one method's vote", "student, one network's vote")
 STUDENT_ROWS = [*(name for way in (*STUDENTS, PLAIN, ALL) for name in (way, way + HALF)), *SHARES]
@@ -130,35 +112,31 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     votes: dict[str, dict[str, list[Tensor]]] = {group: {} for group in GROUPS}
     networks: dict[str, list[nn.Module]] = {}
     for name, method in methods.items():
-        last, rounds = learn(given, method, plan, seed).module, contest.modules[name]
-        both = networks[name] = [*rounds, last]
+        last = (contest.trained.get(name) or learn(given, method, plan, seed)).module
+        rounds = list(dict.fromkeys(contest.modules[name]))
+        both = networks[name] = list(dict.fromkeys([*rounds, last]))
         said = {module: torch.softmax(logits(module, held), dim=1) for module in both}
         for group, modules in zip(GROUPS, ([last], rounds, both), strict=True):
             votes[group][name] = [said[module] for module in modules]
-    checked, noisy = contest.checked, contest.noisy
-    chosen = {rule: elect(checked, noisy) for rule, elect in RULES.items()}
+    p, checked = contest.held_out
+    chosen = {rule: elect(p, checked) for rule, elect in RULES.items()}
     found = {
-        f"{rule}, {group}": _vote(*election, by_name, labels)
+        f"{rule}, {group}": _vote(*election, by, labels)
         for rule, election in chosen.items()
-        for group, by_name in votes.items()
+        for group, by in votes.items()
     }
-    rest = _without_l2b(checked), noisy and _without_l2b(noisy)
-    found[WITHOUT] = _vote(*by(*rest), votes["both"], labels)
+    rest = {name: q for name, q in p.items() if name != "l2b"}
+    found[WITHOUT] = _vote(*vote(rest, checked, None), votes["both"], labels)
     in_use, plain = (joined(*chosen[rule], networks) for rule in (IN_USE, FORMER))
     members = len(chosen[IN_USE][0])
     found |= _students(in_use, plain, members, given, plan, seed, held, labels)
     single = {name: _accuracy(q[0], labels) for name, q in votes["final"].items()}
-    heard = elected(checked, noisy).heard
-    return {"set": trial, "seed": seed, "single": single, "elected": found, "heard": heard}
-
-
-def _without_l2b(heard: Evidence) -> Evidence:
-    return replace(heard, p={name: q for name, q in heard.p.items() if name != "l2b"})
+    return {"set": trial, "seed": seed, "single": single, "elected": found}
 
 
 def _students(
-    teachers: Committee,
-    plain: Committee,
+    teachers: nn.Module,
+    plain: nn.Module,
     members: int,
     given: Given,
     plan: Plan,
@@ -170,7 +148,7 @@ def _students(
 
     Args:
         teachers: the committee in use.
-        plain: that which checked labels alone elect.
+        plain: that of temperature 1.
         members: methods that vote in the first.
         given: noisy and checked samples.
         plan: how to train.
@@ -182,15 +160,18 @@ def _students(
     for name, changes in (STUDENTS | {PLAIN: {}}).items():
         teaching = plain if name == PLAIN else teachers
         voted[name] = torch.softmax(logits(teaching, held), dim=1)
-        lesson = replace(taught(teaching, given, torch.device("cpu")), **changes)
-        student = learn(given, lesson, plan, seed).module
-        said[name] = torch.softmax(logits(student, held), dim=1)
+        said[name] = voted[name]
+        if isinstance(teaching, Committee):
+            lesson = replace(taught(teaching, given, torch.device("cpu")), **changes)
+            student = learn(given, lesson, plan, seed).module
+            said[name] = torch.softmax(logits(student, held), dim=1)
     usual, others = said["student"], voted["student"]
     said[ALL], voted[ALL] = torch.stack([said[way] for way in STUDENTS]).mean(dim=0), others
     found = {}
     for way, p in said.items():
         found |= {way: p, way + HALF: p + voted[way]}
-    counts = (members, len(teachers.members))
+    networks = len(teachers.members) if isinstance(teachers, Committee) else 1
+    counts = (members, networks)
     found |= {s: usual + count * others for s, count in zip(SHARES, counts, strict=True)}
     return {name: _accuracy(p, labels) for name, p in found.items()}
 
@@ -229,11 +210,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def added(rows: list[dict[str, Any]]) -> str:
-    """What noisy labels add, and what the student does by its share of the vote, in points."""
+    """What temperatures add, and what the student does by its share of the vote, in points."""
     sets = [name for name in TRIALS if any(row["set"] == name for row in rows)]
     lines = []
     for better, worse in (
-        (COMMITTEE, CHECKED),
+        (COMMITTEE, AT_ONE),
         ("student", PLAIN),
         ("student" + HALF, PLAIN + HALF),
         *((share, COMMITTEE) for share in ("student" + HALF, *SHARES)),
@@ -256,7 +237,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--sets", nargs="+", choices=list(TRIALS), default=list(USUAL))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "election_noisy.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "election_temperatures.json")
     options = parser.parse_args()
     rows = rows_left(options.out, KIND)
     done = {(row["set"], row["seed"]) for row in rows}

@@ -26,7 +26,6 @@ from tune_defaults import TRIALS, loaded
 
 from l2b.data import prepare
 from l2b.estimation import selection
-from l2b.estimation.election import elected
 from l2b.estimation.learn import Plan, logits
 from l2b.estimation.selection import Contest, candidates, joined
 from l2b.evaluate import evaluate
@@ -55,12 +54,12 @@ def one(trial: str, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"set": trial, "seed": seed}
 
     def look(way: str, part: Contest) -> None:
-        checked = part.checked
-        who = elected(checked, part.noisy)
-        committee = joined(who.members, who.temperatures, part.modules)
+        p, labels = part.held_out
+        members, temperatures = selection.vote(p, labels, part.worth(labels))
+        committee = joined(members, temperatures, part.modules)
         row = evaluate(partial(logits, committee), test, data)
-        found[way], found[f"{way}, members"] = 100 * row["accuracy"], who.members
-        found[f"{way}, judged"] = len(checked.labels)
+        found[way], found[f"{way}, members"] = 100 * row["accuracy"], members
+        found[f"{way}, judged"] = len(labels)
 
     part = first_rounds(contest, list(methods), 1)
     look("one", part)
@@ -78,11 +77,8 @@ def one(trial: str, seed: int) -> dict[str, Any]:
 def first_rounds(contest: Contest, names: list[str], rounds: int) -> Contest:
     """What these methods had found after so many rounds: trainings are the same in less company."""
     part = Contest(contest.given, contest.plan, contest.seed)
-    part.judged, part.away = contest.judged[:rounds], contest.away[:rounds]
+    part.judged = contest.judged[:rounds]
     part.p = {name: contest.p[name][:rounds] for name in names}
-    part.p_noisy = {
-        name: found[:rounds] for name, found in contest.p_noisy.items() if name in names
-    }
     part.modules = {name: contest.modules[name][:rounds] for name in names}
     part.cost = {name: contest.cost[name] for name in names}
     return part

@@ -50,13 +50,13 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             module, which is copied; a function (shape, classes) → module; an l2b model.
         method: "auto", a method's name (see ``l2b list methods``), or a method. "auto"
             compares methods, among them the checked samples alone, by cross-validation on the
-            checked samples, and on a tenth of X in each round where X has 300 samples or more
-            and its labels were made by chance. It lets the networks of those that do best
-            together vote, which are 2 to 32, each as sure as the held-out samples bear out; one
-            more learns from them, and has half of the vote. Without checked samples, or with
-            one, it is "gold_posterior".
-        distil: with "auto", keep one network alone: that which learned from the others. It is
-            a little less accurate than the vote, and as small and fast as any single network.
+            checked samples, and lets the networks of those that do best together vote, which
+            are 1 to 32, each as sure as the checked samples bear out. Where they are several,
+            one more learns from them, and has half of the vote. Without checked samples, or
+            with one, it is "gold_posterior".
+        distil: with "auto", keep one network alone: that which learned from the others, where
+            there are several. It is a little less accurate than the vote, and as small and
+            fast as any single network.
         epochs: passes over X; None chooses 20 to 100 by its size.
         batch_size: most samples per step.
         learning_rate: of SGD with momentum, which falls to zero along half a cosine.
@@ -67,7 +67,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             expectation weights the losses; "balanced" draws all classes alike. An epoch is
             chosen, and "auto" compares methods, under the same weights.
         time_budget: seconds that "auto" may take, final training included. At least
-            "clean_only", "l2b" and "mixup" are compared, in one of three rounds, and ``distil``
+            "clean_only" and "l2b" are compared, in one of three rounds, and ``distil``
             trains its network, whatever that takes. Where time runs out, what is
             found depends on the machine's speed.
         random_state: seed or generator of every random draw.

@@ -37,10 +37,6 @@ class SparseRows:
         """Rows by their positions, dense."""
         return self._dense(self.matrix[rows.cpu().numpy()])
 
-    def rows(self, chosen: Tensor) -> "SparseRows":
-        """Only some rows, by their positions."""
-        return SparseRows(self.matrix[chosen.cpu().numpy()], self.device)
-
     def split(self, size: int) -> "Blocks":
         """Consecutive blocks, each dense only while it is looked at."""
         return Blocks(self, size)
@@ -59,11 +55,6 @@ class SparseRows:
 
     def _dense(self, part: Features) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(part.toarray())).to(self.device)
-
-
-def taken(x: Tensor | SparseRows, chosen: Tensor) -> Tensor | SparseRows:
-    """Some rows, by their positions, as they are stored."""
-    return x.rows(chosen) if isinstance(x, SparseRows) else x[chosen]
 
 
 class Blocks:

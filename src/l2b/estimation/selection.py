@@ -11,13 +11,12 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from torch import Tensor, nn
 
 from l2b.class_weights import sample_weights
-from l2b.estimation.committee import Committee, tempered
+from l2b.estimation.committee import Committee, elected, temperature, tempered
 from l2b.estimation.distil import Distilled
-from l2b.estimation.election import Evidence, elected
 from l2b.estimation.learn import Learned, Plan, learn, probabilities
-from l2b.estimation.rows import taken
 from l2b.estimation.task import Given
 from l2b.methods import Method
+from l2b.methods.base import NoisyOnly
 from l2b.methods.clean_only import CleanOnly
 from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
@@ -26,31 +25,28 @@ from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.methods.mixup import Mixup
 from l2b.methods.pooled import Pooled
-from l2b.streams import stream
 
 FOLDS = 3
 WITHOUT = "clean_only"
-FEWEST = 3  # methods that are compared whatever it takes; see `candidates`
+FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 ENOUGH = 30  # judged samples; of fewer, several methods often get all right by chance
-MOST = 2000  # noisy samples that a round holds out; more would tell no more
 
 
 def candidates() -> dict[str, Method]:
     """What "auto" chooses from, in the order in which they are tried while there is time.
 
-    First those that always are: what does without the noisy labels, L2B, and what learns
-    noisy labels best as they are, which tells whether they follow a rule. Behind these the
-    order is that of their mean accuracy on development data (docs/evidence.md).
+    Behind what does without the noisy labels, the order is that of their mean accuracy on
+    development data (docs/evidence.md).
     """
     return {
         WITHOUT: CleanOnly(),
         "l2b": L2B(),
-        "pooled": Pooled(),
         "fine_tune": FineTune(),
         "gold_posterior": GoldPosterior(),
         "gold_correction": GoldCorrection(),
         "elr": Elr(),
         "mixup": Mixup(),
+        "pooled": Pooled(),
     }
 
 
@@ -63,8 +59,6 @@ class Comparison:
         worth: how much each judged sample counts, with mean 1, [judged].
         members: weights of the methods that vote in the final model, the heaviest first.
         temperatures: at which each of them votes.
-        heard: how much a held-out noisy label counted, where a checked one counts 1: less, the
-            better it can be imitated, as those of rules can; None where none was held out.
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
         left_out: methods for which there was no time, or none after the first round.
@@ -74,7 +68,6 @@ class Comparison:
     worth: Tensor
     members: dict[str, float]
     temperatures: dict[str, float]
-    heard: float | None
     seconds: float
     folds: int
     left_out: tuple[str, ...] = ()
@@ -121,18 +114,12 @@ class Comparison:
         members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
         judged = len(self.worth)
         measure = "Accuracy" if bool((self.worth == 1).all()) else "Class-weighted accuracy"
-        noisy = (
-            ""
-            if self.heard is None
-            else f" A noisy label counted as {self.heard:.2f} of a checked one."
-        )
         hurried = (
             f" No time for {', '.join(self.left_out)}: raise time_budget." if self.left_out else ""
         )
         return (
             f"{verdict} {measure} on {judged} checked samples, held out in {self.folds} of "
-            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{noisy}"
-            f"{hurried}"
+            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{hurried}"
         )
 
 
@@ -143,13 +130,14 @@ class Elected:
     Attributes:
         comparison: how it chose.
         learned: the final training of the member with the most weight.
-        committee: the vote of all networks that the members have trained.
-        student: what learned from the committee; None for want of time.
+        committee: the vote of all networks that the members have trained, or the only one.
+        student: what learned from the committee; None where that is one network, or for want
+            of time.
     """
 
     comparison: Comparison
     learned: Learned
-    committee: Committee
+    committee: nn.Module
     student: Learned | None
 
     @property
@@ -195,12 +183,15 @@ def elect(
     last: dict[str, Learned] = {}
     left = budget - found.seconds - contest.student_cost
     for name in _affordable(list(found.members), contest.cost, left):
-        last[name] = learn(given, methods[name], plan, seed)
+        known = contest.trained.get(name)
+        last[name] = known or learn(given, methods[name], plan, seed)
         contest.modules[name].append(last[name].module)
     foremost = last[found.chosen]
     committee = joined(found.members, found.temperatures, contest.modules)
     student = None
-    if distil or contest.spent + contest.student_cost <= budget:
+    if isinstance(committee, Committee) and (
+        distil or contest.spent + contest.student_cost <= budget
+    ):
         student = learn(given, taught(committee, given, foremost.device), plan, seed)
     return Elected(comparison=found, learned=foremost, committee=committee, student=student)
 
@@ -209,21 +200,22 @@ def joined(
     members: dict[str, float],
     temperatures: dict[str, float],
     modules: dict[str, list[nn.Module]],
-) -> Committee:
-    """The vote of the members' networks, which share their weight evenly.
+) -> nn.Module:
+    """The vote of the members' networks, which share their weight evenly, or the only network.
 
     Args:
         members: weights, by method.
         temperatures: at which its networks vote, by method.
-        modules: networks, by method.
+        modules: networks, by method; what learned once may be there several times.
     """
     voters = [
-        (network, weight / len(modules[name]), temperatures[name])
+        (network, weight / len(networks), temperatures[name])
         for name, weight in members.items()
-        for network in modules[name]
+        for networks in [list(dict.fromkeys(modules[name]))]
+        for network in networks
     ]
     networks, weights, at = (list(part) for part in zip(*voters, strict=True))
-    return Committee(networks, weights, at)
+    return Committee(networks, weights, at) if len(networks) > 1 else networks[0]
 
 
 def taught(committee: Committee, given: Given, device: torch.device) -> Distilled:
@@ -241,13 +233,13 @@ def taught(committee: Committee, given: Given, device: torch.device) -> Distille
 def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) -> Comparison:
     """Cross-validate every method on the checked samples.
 
-    Every round trains all methods without one fold of the checked samples and, where there are
-    300 or more, a tenth of the noisy ones, and judges all by both. The final training on
-    everything takes about as long as one round at most, so a round starts only if it, the final
-    training and the student's should end within the budget, and the first round ends early once
-    half of the budget is spent. Its first three methods always run. Where fewer than 30 checked
-    samples are judged and there is no time for all methods, another round takes the first three
-    and those that did best besides, as many as fit.
+    Every round trains all methods without one fold of the checked samples and judges all by
+    it. Those that learn from the noisy labels alone train once, unless checked samples choose
+    their epoch. The final training on everything takes about as long as one round at most, so a
+    round starts only if it, the final training and the student's should end within the budget,
+    and the first round ends early once half of the budget is spent. Its first two methods
+    always run. Where fewer than 30 samples are judged and there is no time for all methods,
+    another round takes the first two and those that did best besides, as many as fit.
 
     Args:
         contest: a new one; keeps the networks that were trained.
@@ -263,29 +255,43 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
             contest.keep(names)
             tried, end = {name: methods[name] for name in names}, math.inf
         contest.round(tried, held, contest.seed + number, end)
-    checked, noisy = contest.checked, contest.noisy
-    found = elected(checked, noisy)
+    p, labels = contest.held_out
+    worth = contest.worth(labels)
+    members, temperatures = vote(p, labels, worth)
     return Comparison(
-        correct={name: q.argmax(dim=1) == checked.labels for name, q in checked.p.items()},
-        worth=checked.counts,
-        members=found.members,
-        temperatures=found.temperatures,
-        heard=found.heard,
+        correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
+        worth=worth,
+        members=members,
+        temperatures=temperatures,
         seconds=contest.spent,
         folds=len(contest.judged),
         left_out=tuple(name for name in methods if name not in contest.p),
     )
 
 
+def vote(
+    p: dict[str, Tensor], labels: Tensor, worth: Tensor | None
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Who votes: the weights of those elected, and at which temperatures.
+
+    Args:
+        p: held-out probabilities of each candidate, [judged, classes].
+        labels: [judged].
+        worth: how much each label counts, with mean 1, [judged]; None for all alike.
+    """
+    at = {name: temperature(q, labels, worth) for name, q in p.items()}
+    members = elected({name: tempered(q, at[name]) for name, q in p.items()}, labels, worth)
+    return members, {name: at[name] for name in members}
+
+
 class Contest:
     """What the rounds have found so far.
 
     Attributes:
-        p: by method and round, the probabilities of the held-out checked samples, [held, classes].
+        p: by method and round, the probabilities of the held-out samples, [held, classes].
         judged: by round, the positions of these, [held].
-        p_noisy: by method and round, the probabilities of the held-out noisy samples.
-        away: by round, the positions of these, [held]; no rounds where none are held out.
         modules: by method, the network of each round.
+        trained: what methods that learn from the noisy labels alone have learned.
         cost: seconds that another training of each method takes.
         start: when it began.
     """
@@ -301,9 +307,8 @@ class Contest:
         self.given, self.plan, self.seed = given, plan, seed
         self.p: dict[str, list[Tensor]] = {}
         self.judged: list[Tensor] = []
-        self.p_noisy: dict[str, list[Tensor]] = {}
-        self.away: list[Tensor] = []
         self.modules: dict[str, list[nn.Module]] = {}
+        self.trained: dict[str, Learned] = {}
         self.cost: dict[str, float] = {}
         self.start = time.perf_counter()
 
@@ -323,23 +328,18 @@ class Contest:
         return max(self.cost.values())
 
     @property
-    def checked(self) -> Evidence:
-        """The held-out checked samples of all rounds."""
-        return self._evidence(self.p, self.given.y_clean[torch.cat(self.judged)])
+    def held_out(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Of all rounds: probabilities of each method, [judged, classes]; true labels, [judged]."""
+        p = {name: torch.cat(rounds) for name, rounds in self.p.items()}
+        return p, self.given.y_clean[torch.cat(self.judged)]
 
-    @property
-    def noisy(self) -> Evidence | None:
-        """The held-out noisy samples of all rounds; None if there are none."""
-        if not self.away:
-            return None
-        return self._evidence(self.p_noisy, self.given.y[torch.cat(self.away)])
+    def worth(self, labels: Tensor) -> Tensor:
+        """How much each judged sample counts, with mean 1, [judged].
 
-    def _evidence(self, p: dict[str, list[Tensor]], labels: Tensor) -> Evidence:
-        return Evidence(
-            p={name: torch.cat(rounds) for name, rounds in p.items()},
-            labels=labels,
-            counts=sample_weights(self.plan.class_weights, labels).float(),
-        )
+        Args:
+            labels: of the judged samples, [judged].
+        """
+        return sample_weights(self.plan.class_weights, labels).float()
 
     def next_round(self, budget: float) -> list[str]:
         """Who can have another round within the budget; nobody if it is over."""
@@ -348,11 +348,10 @@ class Contest:
         names = list(self.p)
         if self.round_cost <= room:
             return names
-        checked = self.checked
-        labels = checked.labels
+        p, labels = self.held_out
         if len(labels) >= ENOUGH:
             return []
-        right = {name: int((q.argmax(dim=1) == labels).sum()) for name, q in checked.p.items()}
+        right = {name: int((q.argmax(dim=1) == labels).sum()) for name, q in p.items()}
         ranked = names[:FEWEST] + sorted(names[FEWEST:], key=lambda name: -right[name])
         chosen: set[str] = set()
         for place, name in enumerate(ranked):
@@ -364,40 +363,37 @@ class Contest:
 
     def keep(self, names: list[str]) -> None:
         """Forget the other methods."""
-        for known in (self.p, self.p_noisy, self.modules, self.cost):
+        for known in (self.p, self.modules, self.cost):
             for name in set(known) - set(names):
                 del known[name]
 
     def round(self, methods: dict[str, Method], held: Tensor, seed: int, end: float) -> None:
         """Train each method without the held-out samples and judge it by them.
 
-        After the time ``end`` no further method starts, but for the first three.
+        After the time ``end`` no further method starts, but for the first two.
         """
-        away = self._noisy_fold(len(self.judged))
+        kept = torch.ones(len(self.given.y_clean), dtype=torch.bool)
+        kept[held] = False
         self.judged.append(held)
-        part = self.given.without(held, away)
-        checked, noisy = self.given.x_clean[held], taken(self.given.x, away)
+        part, judged = self.given.learn_from(kept), self.given.checked(held)
         for number, (name, method) in enumerate(methods.items()):
             if number < FEWEST or time.perf_counter() < end:
-                start = time.perf_counter()
-                learned = learn(part, method, self.plan, seed)
-                self.cost[name] = time.perf_counter() - start
-                p = probabilities(learned.module, checked, learned.device)
+                learned = self._learned(name, method, part, seed)
+                p = probabilities(learned.module, judged.inputs, learned.device)
                 self.p.setdefault(name, []).append(p)
                 self.modules.setdefault(name, []).append(learned.module)
-                if len(away):
-                    p = probabilities(learned.module, noisy, learned.device)
-                    self.p_noisy.setdefault(name, []).append(p)
-        if len(away):
-            self.away.append(away)
 
-    def _noisy_fold(self, number: int) -> Tensor:
-        """Positions of the noisy samples that a round holds out: a tenth, or none of a few."""
-        size = min(len(self.given.y) // 10, MOST)
-        if size < ENOUGH:
-            return torch.empty(0, dtype=torch.long)
-        order = torch.randperm(len(self.given.y), generator=stream(self.seed, "noisy folds"))
-        return order[number * size : (number + 1) * size]
+    def _learned(self, name: str, method: Method, part: Given, seed: int) -> Learned:
+        if name in self.trained:
+            return self.trained[name]
+        start = time.perf_counter()
+        if isinstance(method, NoisyOnly) and not self.plan.validation:
+            self.trained[name] = learn(self.given, method, self.plan, self.seed)
+            self.cost[name] = 0.0
+            return self.trained[name]
+        learned = learn(part, method, self.plan, seed)
+        self.cost[name] = time.perf_counter() - start
+        return learned
 
 
 def _affordable(members: list[str], cost: dict[str, float], budget: float) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from l2b.class_weights import ClassWeights
 from l2b.data import Data, Pool
-from l2b.estimation.rows import Features, SparseRows, taken
+from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
 from l2b.notices import notice
 from l2b.streams import stream_seed
@@ -73,22 +73,13 @@ class Given:
             inputs=self.x_clean[chosen], labels=labels, index=torch.arange(len(labels)), true=labels
         )
 
-    def without(self, checked: Tensor, noisy: Tensor) -> "Given":
-        """The same with only some of the samples.
+    def learn_from(self, chosen: Tensor) -> "Given":
+        """The same with only some of the checked samples.
 
         Args:
-            checked: positions of checked samples to leave out.
-            noisy: positions of noisy samples to leave out.
+            chosen: mask or positions.
         """
-        clean, kept = _others(checked, len(self.y_clean)), _others(noisy, len(self.y))
-        return replace(
-            self,
-            x=taken(self.x, kept),
-            y=self.y[kept],
-            index=self.index[kept],
-            x_clean=self.x_clean[clean],
-            y_clean=self.y_clean[clean],
-        )
+        return replace(self, x_clean=self.x_clean[chosen], y_clean=self.y_clean[chosen])
 
 
 def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
@@ -100,12 +91,6 @@ def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
         count = int(share * len(rows) + 1e-9)
         mask[torch.from_numpy(generator.permutation(rows)[:count])] = True
     return mask
-
-
-def _others(rows: Tensor, count: int) -> Tensor:
-    kept = torch.ones(count, dtype=torch.bool)
-    kept[rows] = False
-    return kept.nonzero().flatten()
 
 
 def scaled(scale: Scale, x: Features) -> Tensor:
