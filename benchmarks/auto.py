@@ -1,7 +1,7 @@
 """Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
 
 python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 300] [--balanced]
-    [--workers 1] [--out FILE]
+    [--workers 1] [--out FILE] [--against FILE]
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
 `benchmarks/evidence.py`: all candidates are cross-validated on the clean samples, those that do
@@ -9,7 +9,8 @@ best together are trained on everything and vote, and one more network, the stud
 them and has half of the vote. Clean samples are those that every other method has; the validation
 samples are not used. Compared, paired by seed, with the figures of every method in
 benchmarks/results/evidence.json. What is in the file already is not run again. With --balanced,
-the same where classes count alike (evidence_balanced.json), by balanced accuracy.
+the same where classes count alike (evidence_balanced.json), by balanced accuracy. With --against,
+nothing is run: what the file has more than another one, as of another rule of election.
 """
 
 import argparse
@@ -146,6 +147,17 @@ def parts(rows: list[dict[str, Any]], *measures: str) -> str:
     )
 
 
+def changes(now: list[dict[str, Any]], before: list[dict[str, Any]], measures: list[str]) -> str:
+    """By setting: what one file has more than another on the same seeds."""
+    found = [(by_setting(now, measure), by_setting(before, measure)) for measure in measures]
+    lines = [
+        [setting, *(_difference(ours[setting], theirs[setting])[0] for ours, theirs in found)]
+        for setting in found[0][0]
+        if setting in found[0][1]
+    ]
+    return rendered(["setting", *measures], lines)
+
+
 def _against_best(
     ours: dict[int, float], there: dict[str, dict[int, float]], names: tuple[str, ...]
 ) -> list[str]:
@@ -190,10 +202,15 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for each choice")
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--against", type=Path, help="compare with this file, run nothing")
     options = parser.parse_args()
     kind = "_balanced" if options.balanced else ""
+    auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
     rows = rows_left(path, settings)
+    if options.against:
+        print(changes(rows, rows_left(options.against, settings), [auto, committee, student]))
+        return
     judged = "balanced_accuracy" if options.balanced else "accuracy"
     last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
     done = {(row["setting"], row["seed"]) for row in rows}
@@ -206,7 +223,6 @@ def main() -> None:
     for found in results(one, [(*task, options.budget) for task in wanted], options.workers):
         rows.append(found)
         write_json(path, {**provenance(), "settings": settings, "rows": rows})
-    auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     tables = (
         f"Others at the last epoch\n\n{table(rows, last, 'auto', auto)}",
         f"Others at the epoch chosen by validation\n\n{table(rows, chosen, 'auto', auto)}",
