@@ -190,7 +190,35 @@ def test_a_damaged_record_of_epochs_costs_its_own_curve_alone(tmp_path):
     assert found.tolist() == [second.curve("test_accuracy")]
 
 
+def test_a_document_says_what_weights_did_after_the_warm_up(tmp_path):
+    grid, shares = small(seeds=2), {}
+    plain = {"effective_samples": 1.0, "alpha_share": 1.0, "weight_on_wrong": 0.35}
+    rows = []
+    for trial in grid.trials:
+        weighed = {"effective_samples": 0.25, "alpha_share": 0.5, "weight_on_wrong": 0.2}
+        other = {**weighed, "effective_samples": 0.35 + 0.2 * trial.run.seed}
+        epochs = [plain, weighed, other] if trial.labels["method"] == "l2b" else [plain, plain]
+        folder = tmp_path / f"{len(rows)}"
+        folder.mkdir()
+        (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
+        record = {"last_accuracy": 0.5}
+        rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=folder, record=record))
+        shares[trial.labels["noise"], trial.labels["method"]] = rows[-1].weights
+    found = Results(grid=grid, folder=tmp_path, rows=tuple(rows), failures={}, missing=0)
+    text = document(found, "t", provenance("x"))
+    assert "| setting | method | samples in effect | α of all weight | α on wrong labels |" in text
+    assert "| pairs | l2b | 35.0 ± 7.1 | 50.0 ± 0.0 | 20.0 ± 0.0 |" in text
+    assert "| some | clean_only | 100.0 ± 0.0 | 100.0 ± 0.0 | 35.0 ± 0.0 |" in text
+    assert shares["some", "l2b"]["mean_effective_samples"] == pytest.approx(0.4)
+    _, listed, *_ = found.write("t", provenance("x"))
+    kept = [row["mean_weight_on_wrong"] for row in json.loads(listed.read_text())["rows"]]
+    assert kept == [pytest.approx(0.2 if row.labels["method"] == "l2b" else 0.35) for row in rows]
+    alone = replace(found, rows=tuple(row for row in rows if row.labels["method"] != "l2b"))
+    assert "## Weights" not in document(alone, "t", provenance("x"))
+
+
 def test_tables_keep_what_only_some_runs_have(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
     grid = small(seeds=1)
     records = [{"last_accuracy": 0.5}, *({"last_accuracy": 0.5, "last_dice": 0.7} for _ in "abc")]
     rows = tuple(
@@ -204,6 +232,7 @@ def test_tables_keep_what_only_some_runs_have(tmp_path):
 
 
 def test_a_document_names_what_its_runs_were_made_with(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
     grid = small(seeds=1)
     made = [("cpu", "2.13.0"), ("NVIDIA H100", "2.13.0"), ("cpu", "2.12.0"), ("cpu", "2.13.0")]
     rows = tuple(

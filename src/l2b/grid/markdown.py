@@ -19,6 +19,11 @@ SECTIONS = {
 }
 PAIRS = [(f"{epoch}_accuracy", f"{epoch}_balanced_accuracy") for epoch in ("last", "chosen")]
 OTHER = dict(PAIRS) | {balanced: plain for plain, balanced in PAIRS}
+WEIGHTS = {
+    "effective_samples": "samples in effect",
+    "alpha_share": "α of all weight",
+    "weight_on_wrong": "α on wrong labels",
+}
 UNBALANCED = 0.005  # difference of the two accuracies from which both are shown
 SURE = 0.05
 
@@ -27,7 +32,7 @@ def document(results: "Results", title: str, provenance: Mapping[str, Any]) -> s
     """Tables of every measure, paired tests, failures, and how to repeat all of it."""
     parts = [f"# {_cell(title)}", _provenance(results, provenance)]
     parts += [section(results, measure) for measure in measures(results)]
-    parts += [_tests(results), _failures(results)]
+    parts += [_tests(results), _weights(results), _failures(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -123,6 +128,25 @@ def _test(test: "Comparison") -> list[str]:
         f"{found.wins}–{found.losses}",
         *map(p_value, (found.t, test.adjusted, found.wilcoxon, found.sign)),
     ]
+
+
+def _weights(results: "Results") -> str:
+    """How sparse weights were and how much of α lay on wrong labels, where anything weighs."""
+    if not any(row.weighing for row in results.rows):
+        return ""
+    grid, rows = results.grid, []
+    for setting in grid.settings:
+        for label in grid.labels(grid.compare):
+            of = [row.weights for row in results.of({**setting, grid.compare: label})]
+            cells = [percent([w[k] for w in of if (k := f"mean_{key}") in w]) for key in WEIGHTS]
+            rows.append([" / ".join(setting.values()) or "–", label, *cells])
+    said = (
+        "Mean over the epochs in which samples have weights of their own, that is, after the "
+        "warm-up; over all epochs of plain training, for comparison. Samples in effect: effective "
+        "sample size of a batch, as a share of it."
+    )
+    heads = ["setting", grid.compare, *WEIGHTS.values()]
+    return f"## Weights (%)\n\n{said}\n\n{rendered(heads, rows)}"
 
 
 def _provenance(results: "Results", provenance: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from l2b.files import read_json, write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
-from l2b.grid.markdown import SECTIONS, document
+from l2b.grid.markdown import SECTIONS, WEIGHTS, document
 from l2b.grid.trials import Grid, folder_name
 from l2b.notices import notice
 from l2b.stats import Paired, holm, paired
@@ -40,15 +41,34 @@ class Row:
     folder: Path
     record: Mapping[str, Any]
 
-    def curve(self, key: str) -> list[float]:
-        """One metric by epoch; empty if the run did not record it, or its record is damaged."""
+    @cached_property
+    def history(self) -> list[dict[str, Any]]:
+        """Metrics, one mapping an epoch; none if their record is damaged."""
         path = self.folder / "metrics.jsonl"
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         except (OSError, ValueError):
-            notice(f"{path} is missing or damaged: the learning curves are without this run.")
+            notice(
+                f"{path} is missing or damaged: learning curves and what is said of weights are "
+                "without this run."
+            )
             return []
-        return [row[key] for row in rows if key in row]
+
+    def curve(self, key: str) -> list[float]:
+        """One metric by epoch; empty if the run did not record it, or its record is damaged."""
+        return [row[key] for row in self.history if key in row]
+
+    @property
+    def weighing(self) -> list[dict[str, Any]]:
+        """The epochs in which samples had weights of their own: those after the warm-up."""
+        return [row for row in self.history if 0 < row.get("effective_samples", 0) < 1]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Means of `WEIGHTS` over these epochs, or over all of plain training, as fractions."""
+        epochs = self.weighing or self.history
+        found = {key: [row[key] for row in epochs if key in row] for key in WEIGHTS}
+        return {f"mean_{key}": sum(v) / len(v) for key, v in found.items() if v}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +227,7 @@ def judged_by(record: Mapping[str, Any]) -> str:
 def flat(row: Row) -> dict[str, Any]:
     """One line of the results table."""
     found = {key: row.record.get(key) for key in COLUMNS if key in row.record or "dice" not in key}
-    return {**row.labels, "seed": row.seed, **found, "run": row.folder.name}
+    return {**row.labels, "seed": row.seed, **found, **row.weights, "run": row.folder.name}
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:

@@ -175,12 +175,8 @@ def _curves(results: Results, labels: Mapping[str, str], key: str) -> Any:
 def _weighing(results: Results, labels: Sequence[str]) -> list[str]:
     """Labels whose runs weigh samples differently: plain training trusts all or none."""
     axis = results.grid.compare
-    rows = {label: [r for r in results.rows if r.labels[axis] == label] for label in labels}
-    return [
-        label
-        for label, found in rows.items()
-        if any(0 < value < 1 for row in found for value in row.curve("effective_samples"))
-    ]
+    weighed = {row.labels[axis] for row in results.rows if row.weighing}
+    return [label for label in labels if label in weighed]
 
 
 def _hashes(results: Results) -> dict[str, int]:
