@@ -38,7 +38,7 @@ OPEN = (
     "digits, symmetric 40 %",
 )  # fmt: skip
 SINGLE, AUTO = RESULTS / "evidence_again.json", RESULTS / "auto_again.json"
-FIRST = "auto.json", "auto_isic.json"  # seeds 0 to 4
+FIRST = "auto_300.json", "auto_isic.json"  # seeds 0 to 4
 PARTS = {"auto": "accuracy", "committee": "committee", "student": "student"}
 BySeed = dict[int, float]
 

@@ -1,6 +1,6 @@
 """Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
 
-python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 300] [--balanced]
+python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 600] [--balanced]
     [--workers 1] [--out FILE] [--against FILE]
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
@@ -10,7 +10,7 @@ them and has half of the vote. Clean samples are those that every other method h
 samples are not used. Compared, paired by seed, with the figures of every method in
 benchmarks/results/evidence.json. What is in the file already is not run again. With --balanced,
 the same where classes count alike (evidence_balanced.json), by balanced accuracy. With --against,
-nothing is run: what the file has more than another one, as of another rule of election.
+nothing is run: what the file has more than another one, as of another rule or budget.
 """
 
 import argparse
@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--balanced", action="store_true", help="where classes count alike")
     parser.add_argument("--settings", nargs="+")
-    parser.add_argument("--budget", type=float, default=300.0, help="seconds for each choice")
+    parser.add_argument("--budget", type=float, default=600.0, help="seconds for each choice")
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--against", type=Path, help="compare with this file, run nothing")
@@ -209,7 +209,8 @@ def main() -> None:
     path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
     rows = rows_left(path, settings)
     if options.against:
-        print(changes(rows, rows_left(options.against, settings), [auto, committee, student]))
+        before = json.loads(options.against.read_text())["rows"]
+        print(changes(rows, before, [auto, committee, student]))
         return
     judged = "balanced_accuracy" if options.balanced else "accuracy"
     last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)

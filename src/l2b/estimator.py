@@ -108,7 +108,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float = 0.1,
         validation: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
-        time_budget: float = 300.0,
+        time_budget: float = 600.0,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
         device: str = "cpu",
