@@ -111,6 +111,7 @@ def test_a_grid_is_executed_once_and_put_into_tables(tmp_path):
 
 @pytest.mark.parametrize("masks", [False, True])
 def test_grids_on_masks_are_judged_by_dice(masks, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"test_dice": 0.7, "test_accuracy": 0.95}\n')
     grid = small(seeds=1)
     record = {"last_accuracy": 0.95, "chosen_accuracy": 0.9, "last_balanced_accuracy": 0.5,
               "chosen_balanced_accuracy": 0.5}  # fmt: skip
@@ -121,7 +122,6 @@ def test_grids_on_masks_are_judged_by_dice(masks, tmp_path):
     assert ("Dice of test cases" in text, "accuracy" in text) == (masks, not masks)
     assert ("last_dice" in flat(rows[0])) == masks
     dots_picture(tmp_path / "dots.png", "t", found)
-    (tmp_path / "metrics.jsonl").write_text('{"test_dice": 0.7, "test_accuracy": 0.95}\n')
     drawn = {line.item() for panel in curve_panels(found) for line in panel.lines.values()}
     assert drawn == {0.7 if masks else 0.95}
     shown = measures(found)
