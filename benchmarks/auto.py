@@ -207,11 +207,11 @@ def main() -> None:
     kind = "_balanced" if options.balanced else ""
     auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
-    rows = rows_left(path, settings)
     if options.against:
-        before = json.loads(options.against.read_text())["rows"]
-        print(changes(rows, before, [auto, committee, student]))
+        now, before = (json.loads(file.read_text())["rows"] for file in (path, options.against))
+        print(changes(now, before, [auto, committee, student]))
         return
+    rows = rows_left(path, settings)
     judged = "balanced_accuracy" if options.balanced else "accuracy"
     last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
     done = {(row["setting"], row["seed"]) for row in rows}
