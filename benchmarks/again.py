@@ -13,11 +13,9 @@ A last table has all ten seeds; there the first rival has an advantage on half o
 """
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
-from auto import by_setting, one, others
+from auto import by_setting, of_choices, one, others
 from evidence import METHODS, OURS, SETTINGS, kept, run_missing, trial
 from in_processes import results
 from provenance import RESULTS, provenance, rows_left
@@ -140,12 +138,6 @@ def main() -> None:
     ten = {place: before[place] | by for place, by in fresh.items()}
     choices = of_choices(*(RESULTS / name for name in FIRST)) + again
     print(f"\nAll ten seeds\n\n{against(by_setting(choices, 'accuracy'), 'auto', ten)}")
-
-
-def of_choices(*paths: Path) -> list[dict[str, Any]]:
-    """Automatic choices in files of results, as far as there are any."""
-    found = [json.loads(path.read_text())["rows"] for path in paths if path.is_file()]
-    return [row for rows in found for row in rows]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
 
 python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 600] [--balanced]
-    [--workers 1] [--out FILE] [--against FILE]
+    [--workers 1] [--out FILE] [--against FILE] [--table]
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
 `benchmarks/evidence.py`: all candidates are cross-validated on the clean samples, those that do
@@ -10,7 +10,8 @@ them and has half of the vote. Clean samples are those that every other method h
 samples are not used. Compared, paired by seed, with the figures of every method in
 benchmarks/results/evidence.json. What is in the file already is not run again. With --balanced,
 the same where classes count alike (evidence_balanced.json), by balanced accuracy. With --against,
-nothing is run: what the file has more than another one, as of another rule or budget.
+nothing is run: what the file has more than another one, as of another rule or budget. With
+--table, nothing is run either: all nine settings, of the files that they are in.
 """
 
 import argparse
@@ -38,6 +39,8 @@ from l2b.stats import mean_sd, paired
 RIVALS = tuple(name for name in METHODS if name not in ("l2b", "as_published"))
 EPOCHS = "last", "chosen"
 BASELINES = ("clean_only", "fine_tune", "l2b")
+# All nine settings; what is in a later file replaces what an earlier one has.
+CHOICES = tuple(RESULTS / name for name in ("auto_300.json", "auto_isic.json", "auto.json"))
 
 
 def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
@@ -203,21 +206,21 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--against", type=Path, help="compare with this file, run nothing")
+    parser.add_argument("--table", action="store_true", help="of all settings; run nothing")
     options = parser.parse_args()
     kind = "_balanced" if options.balanced else ""
     auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
     path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
     if options.against:
-        now, before = (json.loads(file.read_text())["rows"] for file in (path, options.against))
-        print(changes(now, before, [auto, committee, student]))
+        print(changes(of_choices(path), of_choices(options.against), [auto, committee, student]))
         return
-    rows = rows_left(path, settings)
+    rows = of_choices(*CHOICES) if options.table else rows_left(path, settings)
     judged = "balanced_accuracy" if options.balanced else "accuracy"
     last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
     done = {(row["setting"], row["seed"]) for row in rows}
     wanted = [
         (setting, seed)
-        for seed in range(options.seeds)
+        for seed in range(0 if options.table else options.seeds)
         for setting in settings_of(parser, options)
         if (setting, seed) not in done
     ]
@@ -232,6 +235,12 @@ def main() -> None:
         voters(rows),
     )
     print("\n\n".join(tables))
+
+
+def of_choices(*paths: Path) -> list[dict[str, Any]]:
+    """What files of choices hold, as far as there are any; of two for one seed, the later one."""
+    rows = [row for path in paths if path.is_file() for row in json.loads(path.read_text())["rows"]]
+    return list({(row["setting"], row["seed"]): row for row in rows}.values())
 
 
 def others(file: str, measure: str) -> dict[tuple[str, str], dict[int, float]]:

@@ -9,29 +9,25 @@ auto_untempered_balanced.json: balanced accuracy where classes count alike.
 """
 
 import argparse
-import json
 from pathlib import Path
 from statistics import mean
 
 import matplotlib as mpl
 import numpy as np
-from auto import by_setting, others
+from auto import CHOICES, by_setting, of_choices, others
 from evidence import METHODS, OURS
 from matplotlib.figure import Figure
 from provenance import RESULTS
 
 from l2b.report import COLOURS, STYLE, save
 
-CHOICES = "auto_300.json", "auto_isic.json", "auto.json"  # what is in a later one replaces others
 AUTO = {"auto": "accuracy", "auto, distil=True": "student"}
 
 
 def gaps(*, balanced: bool) -> dict[str, list[float]]:
     """By method, points above the best of each setting that the automatic choice was run on."""
     kind = "_balanced" if balanced else ""
-    names = ("auto_untempered_balanced.json",) if balanced else CHOICES
-    files = (json.loads((RESULTS / name).read_text()) for name in names)
-    rows = [row for file in files for row in file["rows"]]
+    rows = of_choices(*((RESULTS / "auto_untempered_balanced.json",) if balanced else CHOICES))
     ours = {name: by_setting(rows, f"{measure}{kind}") for name, measure in AUTO.items()}
     rivals = others(f"evidence{kind}.json", f"last{kind}_accuracy")
     found: dict[str, list[float]] = {name: [] for name in (*AUTO, *METHODS)}
