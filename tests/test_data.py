@@ -126,6 +126,19 @@ def test_unknown_truth_needs_and_uses_trusted_samples():
         ready(source(truth_known=False, trusted=trusted))
 
 
+@pytest.mark.parametrize("truth_known", [True, False])
+def test_checked_samples_that_are_not_drawn_are_no_noisy_ones(truth_known):
+    made = source(truth_known=truth_known, trusted=torch.arange(30, 45), remark="Said.")
+    data = ready(made, noise=NoNoise())
+    assert data.train.index.tolist() == [*range(30), *range(45, 60)]
+    assert len(data.clean) + len(data.validation) == 9
+    said = "6 checked samples have no part: a larger clean set would take them."
+    assert data.remark == f"Said. {said}"
+    everyone = ready(made, noise=NoNoise(), clean=15)
+    assert torch.equal(everyone.train.index, data.train.index)
+    assert everyone.remark == "Said."
+
+
 def test_existing_annotations_become_observed_labels():
     second = (torch.arange(60) + 1) % 3
     data = ready(source(annotations={"second": second}), noise=Existing(annotation="second"))

@@ -27,6 +27,8 @@ from l2b.experiment import Run, volume_scores
 from l2b.files import read_tree
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
+from l2b.methods.bootstrap import Bootstrap
+from l2b.methods.elr import Elr
 from l2b.methods.l2b import L2B, L2BLearner
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.unet import Unet
@@ -45,7 +47,7 @@ from l2b.normalise import (
 from l2b.notices import Notice
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice, Ignored
-from l2b.pseudo import MovingAverage, Views
+from l2b.pseudo import MovingAverage, Temporal, Views
 from l2b.regions import connected_regions
 from l2b.streams import stream
 from l2b.train import Training, chosen_epoch
@@ -145,6 +147,12 @@ def test_splits_of_masks_refuse_what_cannot_be(run):
     kept = ready(replace(source, truth_known=False, trusted=trusted), clean=2)
     assert len(kept.clean) == 2 * SLICES
     assert kept.train.true is None and kept.noise_dice is None
+    assert kept.train.index.tolist() == list(range(2 * SLICES, len(source.train.labels)))
+    # A whole checked volume that is not drawn is left out; a checked slice of another is not.
+    one = ready(replace(source, truth_known=False, trusted=trusted), clean=1)
+    assert torch.equal(one.train.index, kept.train.index) and len(one.clean) == SLICES
+    assert one.remark.endswith(f"{SLICES} checked images have no part: a larger clean set would "
+                               "take them.")  # fmt: skip
 
 
 def test_augmented_masks_stay_on_their_images(run):
@@ -182,6 +190,17 @@ def test_every_method_takes_masks(name, run, data):
         data.test.cases.names[k] for k in data.test.cases.of.unique().tolist()
     }
     json.dumps(result.record, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "method", [Elr(), L2BMasks(pseudo=Temporal()), Bootstrap(pseudo=Temporal())]
+)
+def test_what_remembers_pixels_needs_them_to_stay(method, run, data):
+    made = replace(run, method=method)
+    made.execute(progress=False, data=data)
+    moved = replace(run.training, augment=CropFlip(padding=2))
+    with pytest.raises(ValueError, match=r"remembers what was predicted of every pixel.*identity"):
+        replace(made, training=moved).execute(progress=False, data=data)
 
 
 @pytest.mark.parametrize("name", names(Method))

@@ -48,6 +48,21 @@ def clean_bounds(source: Source, kept: Tensor | None = None) -> tuple[int, int]:
     return 1, min(len(_whole(source, owner)), len(owner.unique()) - 1)
 
 
+def reserve(source: Source) -> Tensor:
+    """Positions of the samples that the clean set is drawn from, where these are marked.
+
+    Their labels were checked, so that they are no noisy samples, drawn or not. Where all labels are
+    the truth, before noise, or images of a patient are checked in part, there is no reserve.
+    """
+    if source.trusted is None:
+        return torch.zeros(0, dtype=torch.int64)
+    if source.train.labels.ndim == 1:
+        return source.trusted
+    assert source.train.cases is not None  # masks without are refused
+    owner = source.train.cases.patient[source.train.cases.of]
+    return torch.isin(owner, _whole(source, owner)).nonzero().squeeze(1)
+
+
 def _samples(
     source: Source, kept: Tensor, clean: int, validation: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:

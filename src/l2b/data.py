@@ -11,7 +11,7 @@ from torch import Tensor
 from l2b.augment import Augmentation, Identity
 from l2b.cases import case_dice, mean_score
 from l2b.class_weights import ClassWeights, check_class_weights, drawn_again, sample_weights
-from l2b.clean_split import clean_split
+from l2b.clean_split import clean_split, reserve
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
 from l2b.long_tail import thinned
@@ -141,7 +141,9 @@ def prepare(
     """Thin out the tail, corrupt once, then set the trusted samples aside.
 
     The noise is drawn over the whole training split, in its own order, from its own
-    stream, so neither the tail, the clean set nor the loader has a part in it.
+    stream, so neither the tail, the clean set nor the loader has a part in it. Where the data
+    marks the samples that were checked, those that are not drawn have no part at all: in the
+    noisy set their right labels would make the noise less than it is.
 
     Args:
         source: a loaded data set.
@@ -190,6 +192,9 @@ def prepare(
         source, kept, clean=clean, validation=validation, seed=seed
     )
     kept[chosen] = kept[for_validation] = False
+    unused = reserve(source)
+    unused = unused[kept[unused]]
+    kept[unused] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
     wrong = None if train.true is None else (train.labels != train.true).float().mean().item()
@@ -208,9 +213,17 @@ def prepare(
         noise_rate=wrong,
         noise_hash=hashlib.sha256(observed.contiguous().numpy().data).hexdigest(),
         noise_dice=_mask_agreement(train, classes),
-        remark=source.remark,
+        remark=" ".join(filter(None, (source.remark, _unused(len(unused), source)))),
         class_weights=class_weights,
     )
+
+
+def _unused(count: int, source: Source) -> str:
+    """What a reader must know of checked samples that were not drawn."""
+    if not count:
+        return ""
+    kind = "images" if source.train.labels.ndim > 1 else "samples"
+    return f"{count} checked {kind} have no part: a larger clean set would take them."
 
 
 @dataclass(frozen=True, kw_only=True)

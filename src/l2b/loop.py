@@ -340,6 +340,12 @@ def _check_fit(method: Method, data: Data, training: Training) -> None:
             f"{name_of(method)} needs one label per sample, and this data has a mask for each: "
             "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
         )
+    if data.masks and method.remembers and not isinstance(training.augment, Identity):
+        raise ValueError(
+            f"{name_of(method)} remembers what was predicted of every pixel, and "
+            f"training.augment {name_of(training.augment)} moves pixels: set --augment identity, "
+            "or choose what remembers nothing (another method, or --pseudo moving_average)."
+        )
     if training.extra_clean_step and method.asks_clean:
         notice(
             f"{name_of(method)} asks the clean samples {method.asks_clean}, and "

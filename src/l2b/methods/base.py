@@ -97,6 +97,12 @@ class Method(ABC):
         return self.takes_masks
 
     @property
+    def remembers(self) -> bool:
+        """Whether it keeps what it has predicted of every sample; of masks, of every pixel."""
+        pseudo = getattr(self, "pseudo", None)
+        return pseudo is not None and pseudo.remembers
+
+    @property
     def asks_clean(self) -> str:
         """What it asks clean samples that must not have been trained on for that; else empty."""
         return ""

@@ -45,6 +45,11 @@ class Elr(NoisyOnly):
         """No: its loss is one of cross-entropies."""
         return False
 
+    @property
+    def remembers(self) -> bool:
+        """Yes: the averages that it holds on to."""
+        return True
+
     def build(self, task: Task) -> Learner:
         """A learner that remembers its predictions."""
         return ElrLearner(self, task)

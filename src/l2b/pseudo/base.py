@@ -84,6 +84,11 @@ class InPieces(Source):
 class PseudoLabels(ABC):
     """A choice of where pseudo-labels come from."""
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it keeps something of every sample; of masks, of every pixel."""
+        return False
+
     @abstractmethod
     def build(self, module: nn.Module, samples: int | None = None) -> Source:
         """A source for this model.

@@ -32,6 +32,11 @@ class Temporal(PseudoLabels):
         """Refuse a decay that is none."""
         _check_decay("Temporal", self.decay)
 
+    @property
+    def remembers(self) -> bool:
+        """Yes: the averages."""
+        return True
+
     def build(self, module: nn.Module, samples: int | None = None) -> "Memory":
         """An empty memory of ``samples`` rows.
 
