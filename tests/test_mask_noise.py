@@ -194,6 +194,20 @@ def test_an_ellipse_replaced_by_its_ellipse_stays():
     assert pooled_dice(draw(MaskEllipse(spread=0.0), half, classes=2), half, 2) < 0.93
 
 
+@pytest.mark.parametrize("inner", [1, 2])
+def test_an_ellipse_inside_another_stays(inner):
+    y, x = torch.meshgrid(torch.arange(48), torch.arange(48), indexing="ij")
+    organ = ((y - 24) ** 2 + (x - 24) ** 2) <= 20**2
+    lesion = ((y - 24) ** 2 + (x - 28) ** 2) <= 7**2
+    masks = torch.where(lesion, inner, organ.long() * (3 - inner)).expand(4, -1, -1).contiguous()
+    observed = draw(MaskEllipse(spread=1e-4), masks)
+    assert pooled_dice(observed, masks, 3) > 0.95
+    pixels = [int((found == inner).sum()) for found in (observed, masks)]
+    assert pixels[0] == pytest.approx(pixels[1], rel=0.05)
+    aimed = draw(MaskEllipse(dice=0.8), masks)
+    assert pooled_dice(aimed, masks, 3) == pytest.approx(0.8, abs=0.02)
+
+
 def test_missing_objects_go_as_a_whole():
     observed = draw(MaskMissing(rate=0.5), discs(100))
     gone = (observed != discs(100)).flatten(1).any(dim=1)
