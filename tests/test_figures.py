@@ -191,6 +191,17 @@ def test_labels_that_may_be_wrong_already_are_not_corrupted(words, way, tmp_path
     assert not out.exists()
 
 
+@pytest.mark.parametrize("words", ["figure normalisers", "figure clean-size", "figure warmup"])
+def test_data_without_a_test_set_is_refused_before_anything_runs(words, tmp_path, capsys):
+    file, out = tmp_path / "mine.npz", tmp_path / "out"
+    np.savez(file, x_train=np.eye(60, 4), y_train=np.arange(60) % 3, clean_index=np.arange(12))
+    given = ["--data", "arrays", "--path", str(file), "--noise", "none", *TINY, "--out", str(out)]
+    assert main([*words.split(), *given]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "arrays has no test set here" in said and said.startswith("l2b: Every figure")
+    assert not out.exists()
+
+
 def test_cifar_has_a_column_of_look_alikes():
     labels = [find(Figure, "noise")().grid(base_run(["--data", data], "quick"), [0]).labels("noise")
               for data in ("cifar10", "cifar100", "digits")]  # fmt: skip
@@ -215,6 +226,8 @@ MISTAKES = {
     "figure warmup --epoch 3": "did you mean --training.epochs",
     "figure clean-size --sizes 3": "sizes",
     "figure warmup --workers 0": "workers >= 1",
+    "figure clean-size --methods []": "--methods must hold one name",
+    "table noise --methods []": "--methods must hold one name",
 }
 
 

@@ -15,6 +15,7 @@ import pyarrow.parquet
 import pytest
 import yaml
 
+from l2b.catalog import name_of
 from l2b.cli import main
 from l2b.config import dump
 from l2b.datasets.digits import Digits
@@ -36,6 +37,7 @@ from l2b.models.mlp import Mlp
 from l2b.noise.pair_flip import PairFlip
 from l2b.noise.symmetric import Symmetric
 from l2b.notices import Notice
+from l2b.optimise import Steps
 from l2b.provenance import provenance
 from l2b.signals import STOPPED, Stopped
 from l2b.train import Training
@@ -215,6 +217,28 @@ def test_a_document_says_what_weights_did_after_the_warm_up(tmp_path):
     assert kept == [pytest.approx(0.2 if row.labels["method"] == "l2b" else 0.35) for row in rows]
     alone = replace(found, rows=tuple(row for row in rows if row.labels["method"] != "l2b"))
     assert "## Weights" not in document(alone, "t", provenance("x"))
+
+
+PLAIN = {"effective_samples": 1.0, "alpha_share": 1.0, "weight_on_wrong": 0.35}
+SILENT = {"effective_samples": 0.0, "alpha_share": 0.0, "weight_on_wrong": 0.0}
+SHARED = {"effective_samples": 1.0, "alpha_share": 0.4, "weight_on_wrong": 0.1}  # α + β = 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "found"),
+    [
+        ([PLAIN, PLAIN, SHARED, SHARED], (1.0, 0.4, 0.1)),
+        ([PLAIN, SILENT, SHARED], (1.0, 0.4, 0.1)),  # noisy labels, clean ones alone, then both
+        ([PLAIN, SHARED, SILENT], (0.5, 0.4, 0.1)),  # no label helped in the last
+        ([PLAIN, SILENT], (0.5, 1.0, 0.35)),
+        ([SILENT], (0.0, 0.0, 0.0)),
+    ],
+)
+def test_weights_are_told_from_where_samples_have_some(epochs, found, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
+    row = Row(labels={}, seed=0, folder=tmp_path, record={})
+    assert tuple(row.weights.values()) == pytest.approx(found)
+    assert bool(row.weighing) == (SHARED in epochs)
 
 
 def test_tables_keep_what_only_some_runs_have(tmp_path):
@@ -411,6 +435,22 @@ def test_a_grid_file():
     assert (run.clean, run.training.epochs, run.training.clip) == (60, 3, 0.5)
     assert run.noise == PairFlip(rate=0.3)
     assert type(run.method.pseudo).__name__ == "SelfLabels"
+
+
+def test_a_table_keeps_its_column_of_labels():
+    table = "{name: table, path: %s.csv, label: topic}"
+    grid = parse_grid(f"data: [{table % 'a'}, {table % 'b'}]\nmethod: [l2b]")
+    assert [t.run.data.label for t in grid.trials] == ["topic", "topic"]
+    assert grid.labels("data") == [f"table path {n}.csv, label topic" for n in "ab"]
+
+
+def test_another_choice_replaces_that_of_the_base_whole():
+    base = "base: {training: {epochs: 3, schedule: {name: steps, factor: 0.5}}}"
+    axis = "training: [{schedule: {name: cosine}}, {schedule: {factor: 0.2}}]"
+    first, second = parse_grid(f"{base}\n{axis}\nmethod: [l2b]").trials
+    assert name_of(first.run.training.schedule) == "cosine"
+    assert second.run.training.schedule == Steps(factor=0.2)
+    assert first.run.training.epochs == 3
 
 
 MISTAKES = {

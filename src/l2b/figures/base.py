@@ -103,6 +103,8 @@ class GridFigure(Figure):
         """Execute what is left of the grid; write its tables; draw it."""
         base = base_run(request.words, request.preset)
         self._refuse_varied(said_settings(request.words, request.preset), base)
+        if not getattr(self, "methods", True):
+            raise ValueError("--methods must hold one name at least, got none.")
         seeds = range(request.seeds or SEEDS[request.preset])
         figure, grid = self, self.grid(base, seeds)
         known = read_results(grid, request.out)
@@ -112,6 +114,11 @@ class GridFigure(Figure):
             grid = figure.grid(base, seeds)
             if not source.truth_known:
                 self._refuse_noise(grid, base)
+            if source.test is None:
+                raise ValueError(
+                    f"Every {self.kind} shows test accuracy, and {name_of(base.data)} has no test "
+                    "set here: add one, or compare methods with l2b grid and l2b report."
+                )
             del source  # the runs read it themselves
         results = execute(grid, request.out, workers=request.workers, progress=request.progress)
         title = f"{figure.title(base)}: {figure.note(base)}"

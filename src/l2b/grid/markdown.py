@@ -141,9 +141,9 @@ def _weights(results: "Results") -> str:
             cells = [percent([w[k] for w in of if (k := f"mean_{key}") in w]) for key in WEIGHTS]
             rows.append([" / ".join(setting.values()) or "–", label, *cells])
     said = (
-        "Mean over the epochs in which samples have weights of their own, that is, after the "
-        "warm-up; over all epochs of plain training, for comparison. Samples in effect: effective "
-        "sample size of a batch, as a share of it."
+        "Mean over the epochs from the first on in which samples have weights of their own, that "
+        "is, after the warm-up; over all epochs of plain training, for comparison. Samples in "
+        "effect: effective sample size of a batch, as a share of it."
     )
     heads = ["setting", grid.compare, *WEIGHTS.values()]
     return f"## Weights (%)\n\n{said}\n\n{rendered(heads, rows)}"

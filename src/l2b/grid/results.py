@@ -1,5 +1,6 @@
 """What a grid found: rows, means over seeds, paired tests, and one table."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from l2b.notices import notice
 from l2b.stats import Paired, holm, paired
 
 RUNS = "runs"  # folder of the runs
+IN_EFFECT = "effective_samples"
+ALL = 1 - 1e-6  # of a batch in effect, but for rounding
 PLAN = "grid.json"
 COLUMNS = (
     *SECTIONS, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "train_samples",
@@ -60,15 +63,32 @@ class Row:
 
     @property
     def weighing(self) -> list[dict[str, Any]]:
-        """The epochs in which samples had weights of their own: those after the warm-up."""
-        return [row for row in self.history if 0 < row.get("effective_samples", 0) < 1]
+        """The epochs from the first on in which samples have weights of their own.
+
+        Before it every label counts alike, or no noisy sample has a part.
+        """
+        epochs = itertools.dropwhile(_is_plain, self.history)
+        return [row for row in epochs if IN_EFFECT in row]
 
     @property
     def weights(self) -> dict[str, float]:
-        """Means of `WEIGHTS` over these epochs, or over all of plain training, as fractions."""
+        """Means of `WEIGHTS` over these epochs, or over all of plain training, as fractions.
+
+        What is a share of weight leaves out epochs in which nothing has any, if others are left.
+        """
         epochs = self.weighing or self.history
-        found = {key: [row[key] for row in epochs if key in row] for key in WEIGHTS}
+        weighed = [row for row in epochs if row.get(IN_EFFECT, 0) > 0] or epochs
+        found = {
+            key: [row[key] for row in (epochs if key == IN_EFFECT else weighed) if key in row]
+            for key in WEIGHTS
+        }
         return {f"mean_{key}": sum(v) / len(v) for key, v in found.items() if v}
+
+
+def _is_plain(epoch: Mapping[str, Any]) -> bool:
+    """Whether all labels as given count alike in an epoch, or no noisy sample has a part in it."""
+    in_effect = epoch.get(IN_EFFECT, 0)
+    return in_effect == 0 or (in_effect >= ALL and epoch.get("alpha_share") == 1)
 
 
 @dataclass(frozen=True, kw_only=True)

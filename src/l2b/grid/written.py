@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from l2b.catalog import unknown
+from l2b.catalog import name_of, unknown
 from l2b.config import load, plain_yaml
+from l2b.datasets.table import Table
 from l2b.experiment import Run
 from l2b.files import read_text
 from l2b.grid.trials import Grid, Trial
@@ -25,7 +26,8 @@ def read_grid(path: Path) -> Grid:
     Args:
         path: YAML. ``base`` holds settings of ``l2b run``, ``seeds`` their number or a list,
             and every other key is a setting of `Run` with the list of its entries: a name, a
-            value, or a mapping of settings with an optional ``label``.
+            value, or a mapping of settings with an optional ``label`` that names it (not of
+            ``table`` data, where that is a setting).
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -108,7 +110,7 @@ def _entries(axis: str, found: Any) -> list[tuple[str, Any]]:
             f"`{axis}` in a grid file must be a list of entries, got {found!r}: what is the same "
             "in all runs goes under `base`."
         )
-    entries = [_entry(entry) for entry in found]
+    entries = [_entry(axis, entry) for entry in found]
     labels = [label for label, _ in entries]
     for label in labels:
         if labels.count(label) > 1:
@@ -118,9 +120,12 @@ def _entries(axis: str, found: Any) -> list[tuple[str, Any]]:
     return entries
 
 
-def _entry(entry: Any) -> tuple[str, Any]:
+def _entry(axis: str, entry: Any) -> tuple[str, Any]:
+    """Label and settings; `label` names an entry, but for a table, which has a column there."""
     if not isinstance(entry, dict):
         return str(entry), entry
+    if axis == "data" and entry.get("name") == name_of(Table):
+        return _said(entry), entry
     settings = {key: value for key, value in entry.items() if key != "label"}
     label = entry.get("label")
     return _said(settings) if label in (None, "") else str(label), settings
@@ -144,7 +149,10 @@ def _run(base: Mapping[str, Any], axes: Mapping[str, Any], cell: list[Any], seed
 
 
 def _merged(base: Any, entry: Any) -> Any:
+    """The entry over what `base` says of the same setting; another choice replaces it whole."""
     if not (isinstance(base, dict) and isinstance(entry, dict)):
+        return entry
+    if "name" in entry and entry["name"] != base.get("name", entry["name"]):
         return entry
     return {**base, **{key: _merged(base.get(key), value) for key, value in entry.items()}}
 
