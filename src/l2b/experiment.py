@@ -44,7 +44,8 @@ class Run:
         method: how it learns.
         training: how long and how fast.
         clean: number of trusted samples, drawn stratified and removed from training; of masks,
-            the number of trusted patients, with all of their images.
+            the number of trusted patients, with all of their images. Where the data marks its
+            checked samples, those that are not drawn have no part.
         validation: share of them kept aside to choose an epoch by.
         imbalance: size of the first class over that of the last, at least 1: training samples
             are thinned out to a long tail before the noise strikes; 1 keeps them all.
