@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from l2b.figures.clean_size import CleanSize
 from l2b.grid import pictures
 from l2b.grid.pictures import Panel, numbers_picture
 from l2b.lookahead import OptimiserStep
+from l2b.make_figure import make
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.models.resnet import Resnet
@@ -237,6 +239,19 @@ def test_mistakes_get_one_clear_line(words, tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert MISTAKES[words] in said
+
+
+@pytest.mark.parametrize("words", ["figure overfitting", "figure warmup", "table ablation"])
+def test_nothing_but_the_name_need_be_said(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words.split(), "--preset", "fast"]) == 2
+    assert "--preset must be one of quick, cpu, paper" in capsys.readouterr().err
+    asked = []
+    monkeypatch.setattr(GridFigure, "make", lambda _, request: asked.append(request))
+    kind, name = words.split()
+    make(kind, name, [], preset="cpu", seeds=None, out=None, workers=None, command="",
+         progress=False)  # fmt: skip
+    assert [request.out for request in asked] == [Path("runs") / f"{kind}-{name}-digits-cpu"]
 
 
 def test_without_a_name_all_are_listed(capsys):

@@ -89,7 +89,7 @@ def _found(kind: Kind, name: str) -> type[Figure]:
 def _data(words: Sequence[str]) -> str:
     """The name of the data set that the words choose, for a folder."""
     said = "digits"
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         key, equals, value = word.partition("=")
         if key in ("--data", "--data.name"):
             said = value if equals else following
