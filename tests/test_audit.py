@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import stop_after
 from l2b.audit import (
     apply_decisions,
     audit_own,
@@ -265,8 +266,12 @@ def test_a_run_whose_data_is_gone_is_still_audited(tmp_path, capsys):
         tmp_path / "run", settings=["--epochs", "2"], progress=False,
     )  # fmt: skip
     (tmp_path / "news.csv").rename(tmp_path / "away.csv")
+    before = (tmp_path / "run" / "audit" / "audit.csv").read_bytes()
     assert main(["audit", str(tmp_path / "run")]) == 0
-    assert "cannot be shown" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "cannot be shown" in said and "audit-1 now" in said
+    assert (tmp_path / "run" / "audit-1" / "audit.csv").read_bytes() == before
+    assert (tmp_path / "run" / "audit" / "audit.csv").read_bytes() != before
     assert main(["audit", str(tmp_path / "run"), "--apply", str(tmp_path / "away.csv")]) == 2
     assert "There is no file" in capsys.readouterr().err
 
@@ -308,6 +313,59 @@ def test_checked_labels_are_proposed_and_taken_back_in(audited, capsys):
     again = rows_of(folder / "again" / "audit" / "audit.csv")
     assert len(again) == 240 - 45 - 12
     assert not {row["id"] for row in rows} & {row["id"] for row in again}
+
+
+def test_labels_that_were_filled_in_are_never_written_over(tmp_path, capsys):
+    rows = [f"{k % 2},{k % 2 + k / 100},{k < 20}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *rows]))
+    table = Table(path=str(tmp_path / "t.csv"), label="kind", clean="ok")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    first, second, third = (tmp_path / "run/audit" / f"next{n}.csv" for n in ("", "-2", "-3"))
+
+    def propose():
+        assert main(["audit", str(tmp_path / "run"), "--next", "3"]) == 0
+        return capsys.readouterr().out
+
+    assert f"column label of {first}," in propose()
+    assert f"column label of {first}," in propose()  # nothing was filled in
+    filled = first.read_text().replace(",,,", ",,1,", 1)
+    assert filled != first.read_text()
+    first.write_text(filled)
+    second.write_text("notes of one's own\n")
+    assert f"column label of {third}," in propose()
+    assert first.read_text() == filled and second.read_text() == "notes of one's own\n"
+
+
+def test_an_audit_that_was_stopped_goes_on(tmp_path, monkeypatch, capsys):
+    texts(tmp_path / "news.csv", clean=0)  # with stand-ins, which the run's own file knows not of
+    words = ["audit", "--csv", tmp_path / "news.csv", "--label", "topic", "--text", "text",
+             "--epochs", "6", "--quiet"]  # fmt: skip
+    words = list(map(str, words))
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    out = ["--out", str(tmp_path / "stopped")]
+    with monkeypatch.context() as patched:
+        stop_after(patched, 3)
+        assert main([*words, *out]) == 130
+    assert "go on with --resume" in capsys.readouterr().err
+    assert main([*words, *out]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*words, *out, "--resume"]) == 0
+    whole, again = (tmp_path / name / "audit" / "audit.csv" for name in ("whole", "stopped"))
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_corrections_are_not_written_over_what_they_come_from(audited, tmp_path, capsys):
+    folder = audited[0]
+    decisions = tmp_path / "decisions.csv"
+    first = rows_of(folder / "run" / "audit" / "audit.csv")[0]
+    decisions.write_text(f"index,label\n{first['index']},{first['suggested']}\n")
+    run, mine = str(folder / "run"), folder / "news.csv"
+    before = mine.read_bytes(), decisions.read_bytes()
+    for words in ([str(decisions), "--out", str(mine)], [str(decisions), "--out", str(decisions)],
+                  ["suggestions", "--out", str(mine)]):  # fmt: skip
+        assert main(["audit", run, "--apply", *words]) == 2
+        assert "is what the labels are corrected from" in capsys.readouterr().err
+    assert (mine.read_bytes(), decisions.read_bytes()) == before
 
 
 def test_decisions_give_a_corrected_file(audited, tmp_path, capsys):
@@ -383,9 +441,10 @@ def test_tables_and_images_train_too(tmp_path):
         lines.append(f"{k}.png,{'odd' if k % 2 else 'even'},{int(k < 20)}")
     (tmp_path / "i.csv").write_text("\n".join(lines))
     words = ["audit", "--csv", tmp_path / "i.csv", "--images", tmp_path / "photos", "--label",
-             "kind", "--clean", "ok", "--out", tmp_path / "b", "--quiet",
+             "kind", "--clean", "ok", "--out", tmp_path / "b", "--quiet", "--size", "8",
              "--epochs", "2"]  # fmt: skip
     assert main(list(map(str, words))) == 0
+    assert "size: 8\n" in (tmp_path / "b/run.yaml").read_text()
     assert "data:image/png" in (tmp_path / "b/audit/audit.html").read_text()
 
 
@@ -468,6 +527,7 @@ MISUSE = {
     "--csv f.csv --label y --clean checked": "Every row of",
     "--csv f.csv --label y --clean z": "neither a column (x, y, checked) nor a file",
     "--csv f.csv --label y --images nowhere": "No column of",
+    "--csv f.csv --label y --size 8": "--size is of images",
     "--csv f.csv --label y --noise symmetric": "settled by the table",
     "--csv f.csv --label y --imbalance 9": "--imbalance is settled by the table",
     "--csv f.csv --label y --text x --image x": "text or image, got both",
@@ -696,7 +756,7 @@ def test_spaces_around_labels_stay_and_make_no_new_class(tmp_path, capsys):
     assert main(list(map(str, ["audit", *words, *out]))) == 0
     assert main(list(map(str, ["audit", *words, *out]))) == 2
     said = capsys.readouterr().err
-    assert "--overwrite" in said and "--resume" not in said
+    assert "--overwrite" in said and "--resume" in said
     assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 0
     after = rows_of(tmp_path / "run" / "audit" / "suggested.csv")
     assert {armed(row["topic"]) for row in after} == {f" {name} " for name in WORDS}

@@ -146,6 +146,13 @@ def test_unfinished_and_foreign_runs_do_no_harm(tmp_path):
     assert "unfinished" in page.read_text(encoding="utf-8")
 
 
+def test_a_report_is_written_over_no_other_kind_of_file(tmp_path, capsys):
+    (tmp_path / "mine.npz").write_text("data")
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "mine.npz")]) == 2
+    assert "mine.npz must name a page, such as report.html" in capsys.readouterr().err
+    assert (tmp_path / "mine.npz").read_text() == "data"
+
+
 def test_folders_without_runs_are_refused(tmp_path, capsys):
     assert main(["report", str(tmp_path), "--quiet"]) == 2
     assert "There is no run in" in capsys.readouterr().err

@@ -1,12 +1,13 @@
 """Which labels should a person check next?"""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from l2b.audit.table import AuditTable
-from l2b.tables import defused, write_csv
+from l2b.tables import TableFile, defused, write_csv
 
 HEADER = ("index", "id", "label", "observed", "suggested", "quality")
 
@@ -38,9 +39,35 @@ def next_to_check(table: AuditTable, count: int) -> np.ndarray:
     return order[np.argsort(turn[order], kind="stable")][:count]
 
 
-def write_next(path: Path, table: AuditTable, rows: np.ndarray) -> None:
-    """Write the proposals with an empty column ``label`` for a person to fill in."""
+def write_next(folder: Path, table: AuditTable, rows: np.ndarray) -> Path:
+    """Write the proposals with an empty column ``label`` for a person to fill in.
+
+    What somebody has filled in stays: it is ``next.csv``, or the first of ``next-2.csv``,
+    ``next-3.csv``, … that is not there or still empty.
+
+    Args:
+        folder: the audit's.
+        table: the audit.
+        rows: of it, to be proposed.
+
+    Returns:
+        The file.
+    """
+    numbered = (folder / f"next-{number}.csv" for number in itertools.count(2))
+    paths = itertools.chain([folder / "next.csv"], numbered)
+    path = next(path for path in paths if not _filled_in(path))
     write_csv(path, HEADER, _cells(table, rows))
+    return path
+
+
+def _filled_in(path: Path) -> bool:
+    """Whether there is such a file, and not one that is as it was written."""
+    if not path.is_file():
+        return False
+    try:
+        return any(label.strip() for (label,) in TableFile(path).rows(["label"]))
+    except ValueError:
+        return True  # not what was written, so somebody's
 
 
 def _cells(table: AuditTable, rows: np.ndarray) -> Iterator[tuple[object, ...]]:

@@ -63,7 +63,7 @@ def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
         for k, label in zip(table.index[changed], table.suggested[changed], strict=True)
     }
     left_out = frozenset(table.index[table.suspect & ~sure].tolist())
-    target = _target(subject, out, "suggested")
+    target = _target(subject, out, "suggested", [])
     _write(subject, target, chosen, left_out)
     return Corrected(path=target, changed=len(chosen), left_out=len(left_out))
 
@@ -86,7 +86,7 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
     subject = _subject(Path(path))
     given = _labels(subject)
     chosen = _fitting(subject, given, read_decisions(Path(decisions)), Path(decisions))
-    target = _target(subject, out, "corrected")
+    target = _target(subject, out, "corrected", [Path(decisions)])
     _write(subject, target, chosen)
     changed = sum(given[key] != label for key, label in chosen.items())
     return Corrected(path=target, changed=changed, confirmed=len(chosen) - changed)
@@ -100,14 +100,21 @@ def _subject(path: Path) -> Subject:
     return subject
 
 
-def _target(subject: Subject, out: Path | None, name: str) -> Path:
-    """Where to write, in a folder that is there."""
+def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> Path:
+    """Where to write, in a folder that is there, and not over what is read."""
     suffix = ".parquet" if subject.own and TableFile(Path(subject.own.path)).is_parquet else ".csv"
     target = out or subject.path / FOLDER / f"{name}{suffix}"
     if target.is_dir() or (target.suffix.lower() != suffix):
         raise ValueError(
             f"--out {target} must name a file that ends in {suffix}, as the labels are written in "
             "the format that they came in."
+        )
+    if subject.own is not None:
+        read = [Path(subject.own.path), *map(Path, subject.own.checked), *read]
+    if any(target.resolve() == path.resolve() for path in read):
+        raise ValueError(
+            f"--out {target} is what the labels are corrected from, and would be lost: name "
+            "another file."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     return target

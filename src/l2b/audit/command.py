@@ -39,8 +39,7 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     found = _audited(options, settings, progress=progress)
     if options.next is None:
         return str(found)
-    path = found.folder / "next.csv"
-    write_next(path, found.table, next_to_check(found.table, options.next))
+    path = write_next(found.folder, found.table, next_to_check(found.table, options.next))
     return (
         f"{found}\n  Fill in the column label of {path}, then: l2b audit "
         f"{found.folder.parent} --clean {path} --out NEW"
@@ -68,6 +67,7 @@ def _audited(options: argparse.Namespace, settings: Sequence[str], *, progress: 
         options.out or usual,
         settings=settings,
         overwrite=options.overwrite,
+        resume=options.resume,
         progress=progress,
     )
 
@@ -87,6 +87,7 @@ def _table(options: argparse.Namespace) -> Table:
         clean=column,
         checked=files,
         id=options.id,
+        size=options.size or Table.size,
     )
 
 
@@ -125,15 +126,17 @@ def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
         )
     if options.csv is not None and not options.label:
         raise ValueError(f"--label is required with --csv: which column of {options.csv} is it?")
+    if options.size and options.images is None and not options.image:
+        raise ValueError("--size is of images: give their folder with --images.")
     if options.csv is not None and options.apply is not None:
         raise ValueError("--apply needs the folder of the audited run, not --csv.")
     if options.apply is not None:
-        given = [n for n in ("next", "clean", "overwrite") if getattr(options, n)]
+        given = [n for n in ("next", "clean", "overwrite", "resume") if getattr(options, n)]
         if given:
             raise ValueError(f"--apply writes labels, nothing else: leave --{given[0]} away.")
     trains = options.csv is not None or options.clean
     if not trains and options.apply is None:
-        given = [n for n in ("overwrite", "out") if getattr(options, n)]
+        given = [n for n in ("overwrite", "resume", "out") if getattr(options, n)]
         if given:
             raise ValueError(
                 f"Nothing is trained here, so --{given[0]} has no meaning: the audit goes into "
@@ -142,6 +145,7 @@ def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
     if settings and not trains:
         raise ValueError(f"Nothing is trained here, so {settings[0]!r} has no meaning.")
     if options.csv is None:
-        given = [n for n in ("label", "text", "images", "image", "id") if getattr(options, n)]
+        words = ("label", "text", "images", "image", "id", "size")
+        given = [n for n in words if getattr(options, n)]
         if given:
             raise ValueError(f"--{given[0]} describes a file: give it with --csv.")

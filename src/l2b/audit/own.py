@@ -33,6 +33,7 @@ def audit_own(
     *,
     settings: Sequence[str] = (),
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool = True,
 ) -> Audit:
     """Train on a table, then audit its labels.
@@ -46,6 +47,7 @@ def audit_own(
         settings: words of ``l2b run`` such as ``--epochs 30``, over defaults that suit the
             size of the table.
         overwrite: replace the run that is in the folder.
+        resume: go on with the training that was stopped there.
         progress: show a progress bar on a terminal.
 
     Raises:
@@ -53,16 +55,19 @@ def audit_own(
         FileNotFoundError: if the file, or an image that it names, is missing.
         ValueError: if the file cannot be audited; the message says what to change.
     """
-    if not overwrite and Path(out).is_dir() and any(Path(out).iterdir()):
+    if not (overwrite or resume) and Path(out).is_dir() and any(Path(out).iterdir()):
         raise FileExistsError(
-            f"{out} is not empty: choose another --out, or replace what is there with --overwrite."
+            f"{out} is not empty: choose another --out, go on with a training that was stopped "
+            "there (--resume), or replace what is there with --overwrite."
         )
     _refuse_removed(table, Path(out))
     source = table.load()
     asked = parse(Run, [*_model_words(table, settings), *settings])
     data, stand_ins = _prepared(source, asked.seed, asked.class_weight)
     run = _run(table, data, settings)
-    result = run.execute(Path(out), overwrite=overwrite, progress=progress, data=data)
+    result = run.execute(
+        Path(out), overwrite=overwrite, resume=resume, progress=progress, data=data
+    )
     if stand_ins:
         state = ledger_state(data, result.outcome) | {STAND_INS: stand_ins}
         state.pop("clean_accuracy", None)  # stand-ins are trained on

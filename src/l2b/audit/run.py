@@ -1,6 +1,6 @@
 """From the folder of a finished run to its audit: table, summary and page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from l2b.audit.table import AuditTable, write_table
 from l2b.datasets import Source
 from l2b.files import write_json
 from l2b.folder import AUDIT as FOLDER
+from l2b.folder import set_aside
 
 PAIRS_SAID = 5
 
@@ -50,6 +51,9 @@ class Audit:
 def audit_run(path: Path | str, *, source: Source | None = None) -> Audit:
     """Audit the labels that a run learned from, into ``audit`` in its folder.
 
+    An audit that is there is replaced. Where the samples are gone, which tell much, it is set
+    aside instead.
+
     Args:
         path: the run's folder.
         source: the run's data set, if it is at hand.
@@ -62,6 +66,10 @@ def audit_run(path: Path | str, *, source: Source | None = None) -> Audit:
     table = subject.table()
     summary = summarise(table, subject.checked)
     folder = Path(path) / FOLDER
+    if subject.source is None and (folder / "summary.json").is_file():
+        aside = set_aside(folder)
+        note = f"The audit before, which may have seen the samples, is in {aside} now."
+        subject = replace(subject, notes=(*subject.notes, note))
     folder.mkdir(exist_ok=True)
     write_table(folder, table)
     write_json(folder / "summary.json", summary)

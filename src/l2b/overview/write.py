@@ -54,9 +54,12 @@ def write_overview(folders: Sequence[Path], out: Path | None = None) -> Path:
     Raises:
         FileNotFoundError: if a folder is missing or holds no run.
         OSError: if the file cannot be written.
+        ValueError: if it is not called like a page.
     """
-    batches = collect(folders)
     path = folders[0] / "report.html" if out is None else out
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--out {path} must name a page, such as report.html.")
+    batches = collect(folders)
     entries = [entry for batch in batches for entry in batch.entries]
     text = rendered(
         "l2b.overview",
