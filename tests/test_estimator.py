@@ -838,10 +838,26 @@ def test_a_rare_class_does_not_make_the_stand_ins_arbitrary():
 
 
 def test_one_checked_sample_is_too_few_to_compare_by(problem, capsys):
-    model = quick(method="auto", verbose=1).fit(problem.x, problem.y, clean=[0])
+    with pytest.warns(Notice, match="No checked sample is labelled"):
+        model = quick(method="auto", verbose=1).fit(problem.x, problem.y, clean=[0])
     assert 'method="auto" needs 2 checked samples or more' in capsys.readouterr().out
     assert name_of(model.method_) == "gold_posterior"
     assert model.comparison_ is None
+
+
+def test_classes_that_nobody_checked_are_named(problem):
+    names = np.array(["ant", "bee", "cat"])[problem.y]
+    without = [row for row in problem.clean if names[row] != "bee"]
+    with pytest.warns(Notice, match=r"No checked sample is labelled 'bee': .* may never be"):
+        quick().fit(problem.x, names, clean=without)
+    with pytest.warns(Notice, match=r"No checked sample is labelled 'ant', 'cat'"):
+        quick().fit(problem.x, names, problem.x[:2], np.array(["bee", "bee"]))
+
+
+def test_checked_labels_must_be_written_like_the_others(problem):
+    names = np.array(["ant", "bee", "cat"])[problem.y]
+    with pytest.raises(ValueError, match=r"No label of y_clean is in y, .*'ant', 'bee'.*'ANT'"):
+        quick().fit(problem.x, names, problem.x[:60], np.char.upper(names[:60]))
 
 
 def test_a_fit_that_fails_leaves_the_former_one(problem):

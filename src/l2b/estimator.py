@@ -24,6 +24,7 @@ from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_rows, stand_in
 from l2b.methods import Method
 from l2b.models import Model
+from l2b.notices import notice
 from l2b.quality import knowing_epochs, label_quality
 from l2b.threads import cpu_threads
 
@@ -48,7 +49,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     Args:
         model: None for a perceptron sized to the data (a small conv net for images); or a
             module, which is copied; a function (shape, classes) → module; an l2b model.
-        method: "auto", a method's name (see ``l2b list methods``), or a method. "auto"
+        method: "auto", a method's name (see ``l2b list``), or a method. "auto"
             compares methods, among them the checked samples alone, by cross-validation on the
             checked samples, and lets the networks of those that do best together vote, which
             are 1 to 32, each as sure as the checked samples bear out. Where they are several,
@@ -229,6 +230,11 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 "L2BClassifier needs labels of at least 2 classes, but y holds only one class: "
                 f"{self.classes_[0]!r}. There is nothing to tell apart."
             )
+        if y_clean is not None and not np.isin(y_clean, y).any():
+            raise ValueError(
+                f"No label of y_clean is in y, which holds {_some(np.unique(y))}, got "
+                f"{_some(np.unique(y_clean))}: are they written alike?"
+            )
         found = np.searchsorted(self.classes_, y)
         return found, None if y_clean is None else np.searchsorted(self.classes_, y_clean)
 
@@ -251,6 +257,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             rows = stand_in(_features(x), y, seed)
             parts = [(X[rows], y[rows])]
             self._say(f"No checked samples: {len(rows)} confidently confirmed ones stand in.")
+        else:
+            self._tell_unchecked(np.concatenate([labels for _, labels in parts]))
         self.clean_indices_ = rows
         return Given(
             x=x,
@@ -260,6 +268,16 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             y_clean=torch.from_numpy(np.concatenate([labels for _, labels in parts])),
             classes=tuple(map(str, self.classes_)),
         )
+
+    def _tell_unchecked(self, y_clean: np.ndarray) -> None:
+        """Say which classes no checked sample shows, and so may never be predicted."""
+        absent = np.setdiff1d(np.arange(len(self.classes_)), y_clean)
+        if len(absent):
+            notice(
+                f"No checked sample is labelled {_some(self.classes_[absent])}: what is never "
+                "shown as trusted cannot be told from noise, and may never be predicted. Check at "
+                "least one sample of every class."
+            )
 
     def _learn(self, given: Given, seed: int) -> Learned:
         """Choose methods if asked to, then train each on everything; returns the foremost."""
@@ -380,6 +398,12 @@ def _is_missing(label: object) -> bool:
 
 def _features(x: torch.Tensor | SparseRows) -> Features:
     return x.matrix if isinstance(x, SparseRows) else x.numpy()
+
+
+def _some(labels: np.ndarray) -> str:
+    """The first few of them, for a message."""
+    more = f" and {len(labels) - 5} others" if len(labels) > 5 else ""
+    return ", ".join(repr(str(label)) for label in labels[:5]) + more
 
 
 def _joined(y: np.ndarray, y_clean: np.ndarray) -> np.ndarray:
