@@ -125,6 +125,34 @@ def test_ones_own_arrays_train_without_known_truth(tmp_path, capsys):
     assert result["last_accuracy"] is not None
 
 
+def test_without_a_test_set_the_samples_kept_aside_are_reported(tmp_path, capsys):
+    words = arrays(tmp_path)
+    found = dict(np.load(tmp_path / "mine.npz"))
+    np.savez(tmp_path / "mine.npz", **{k: v for k, v in found.items() if "test" not in k})
+    words += ["--clean", "30", "--batch", "16", "--epochs", "2", "--quiet"]
+    assert run(*words, "--out", tmp_path / "a") == 0
+    said = capsys.readouterr().out
+    record = json.loads((tmp_path / "a" / "result.json").read_text())
+    share = record["chosen_validation"]
+    assert share is not None and record["last_accuracy"] is None
+    assert f"no test set; epoch {record['chosen_epoch']} is the best on the 6 clean" in said
+    assert f"aside: accuracy {share:.2%}" in said and "–" not in said
+    rows = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    assert share == json.loads(rows[record["chosen_epoch"] - 1])["validation_accuracy"]
+    assert run(*words, "--validation", "0", "--out", tmp_path / "b") == 0
+    assert "no test set, and no clean sample kept aside" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "plain"),
+    [("--epochs 2", True), ("--epochs 2 --warmup 1", False), ("--epochs 2 --method mixup", False)],
+)
+def test_a_run_that_learned_no_weights_says_so(words, plain, tmp_path, capsys):
+    assert run("--data", "digits", *words.split(), "--quiet", "--out", tmp_path / "a") == 0
+    assert ("no weights were learned" in capsys.readouterr().out) == plain
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["plain_throughout"] == plain
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -146,6 +146,14 @@ def test_existing_annotations_become_observed_labels():
     assert data.noise_rate == 1
 
 
+def test_a_label_that_nobody_checked_is_named_with_its_number():
+    labels = torch.arange(60) % 2
+    labels[5] = 2
+    made = source(labels, truth_known=False, trusted=torch.arange(30, 45))
+    with pytest.raises(ValueError, match=r"no sample of 'c' \(which 1 labels say\).* correct"):
+        ready(made, noise=NoNoise())
+
+
 def test_bad_data_is_refused_in_one_line():
     x = torch.zeros(6, 2)
     y = torch.tensor([0, 1, 2, 0, 1, 2])

@@ -217,6 +217,9 @@ def test_a_document_says_what_weights_did_after_the_warm_up(tmp_path):
     assert kept == [pytest.approx(0.2 if row.labels["method"] == "l2b" else 0.35) for row in rows]
     alone = replace(found, rows=tuple(row for row in rows if row.labels["method"] != "l2b"))
     assert "## Weights" not in document(alone, "t", provenance("x"))
+    never = replace(rows[0], record={"last_accuracy": 0.5, "plain_throughout": True})
+    text = document(replace(alone, rows=(never, *alone.rows[1:])), "t", provenance("x"))
+    assert f"took all epochs: {never.labels['method']} (1)." in text
 
 
 PLAIN = {"effective_samples": 1.0, "alpha_share": 1.0, "weight_on_wrong": 0.35}

@@ -72,12 +72,17 @@ def _samples(
     candidates = candidates[kept[candidates]]
     labels = source.train.labels[candidates]
     counts = torch.bincount(labels, minlength=classes)
-    absent = [source.classes[c] for c in (counts == 0).nonzero().flatten().tolist()]
+    given = torch.bincount(source.train.labels, minlength=classes)
+    absent = [
+        f"{source.classes[c]!r} (which {given[c]} labels say)"
+        for c in (counts == 0).nonzero().flatten().tolist()
+    ]
     if absent:
         raise ValueError(
-            f"The clean set has no sample of {', '.join(map(repr, absent[:5]))}"
+            f"The clean set has no sample of {', '.join(absent[:5])}"
             f"{' and others' if len(absent) > 5 else ''}: what is never shown as trusted "
-            "cannot be told from noise. Check at least one sample of every class."
+            "cannot be told from noise. Check at least one sample of every class, or correct "
+            "labels that are none."
         )
     least, most = clean_bounds(source, kept)
     if not least <= clean <= most:

@@ -129,6 +129,9 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
     audit.add_argument("--image", default="", metavar="COLUMN", help="its column of image paths")
     audit.add_argument("--id", default="", metavar="COLUMN", help="its column of ids")
     audit.add_argument(
+        "--size", type=int, metavar="PIXELS", help="of its images when they are learned (32)"
+    )
+    audit.add_argument(
         "--clean", action="append", default=[], metavar="COLUMN|FILE",
         help="what was checked: a column (yes/no, or the right label), or exported decisions",
     )  # fmt: skip
@@ -137,6 +140,7 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
         help="folder for the run and its audit; with --apply, the file of corrected labels",
     )  # fmt: skip
     audit.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
+    audit.add_argument("--resume", action="store_true", help="go on with the training there")
     audit.add_argument("--next", type=int, metavar="N", help="propose N labels to check next")
     audit.add_argument(
         "--apply", type=Path, metavar="FILE|suggestions",
@@ -204,6 +208,7 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
     # Not a positional of the parser, which would take the value of a setting for it.
     named = bool(rest) and not rest[0].startswith("-")
     options.run = Path(rest.pop(0)) if named else None
+    options.again = "; go on with --resume" if options.csv or options.clean else ""
     print(audit(options, rest, progress=_progress(options)))
     return 0
 
@@ -303,6 +308,15 @@ def _print_record(record: dict, out: Path) -> None:
         print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
     if record["remark"]:
         print(f"  {record['remark']}")
+    if record["plain_throughout"]:
+        print(
+            "  no weights were learned: the warm-up, which is plain training, took all epochs. "
+            "Train longer, or set --warmup to fewer epochs"
+        )
+    if record[f"last_{measure}"] is None:
+        _print_without_test(record)
+        print(f"  {record['seconds']:.1f} s; everything is in {out}")
+        return
     for key in ("last", "chosen", "best"):
         value = record[f"{key}_{measure}"]
         aside = key == "chosen" and not record["validation_samples"]
@@ -317,6 +331,19 @@ def _print_record(record: dict, out: Path) -> None:
         but = f"; {left_out} left out, where one mask lacks the class" if left_out else ""
         print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch{but})")
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
+
+
+def _print_without_test(record: dict) -> None:
+    """What can be said where no test set judges: how the chosen epoch did on samples kept aside."""
+    found, samples = record["chosen_validation"], record["validation_samples"]
+    if found is None:
+        print("  no test set, and no clean sample kept aside: nothing tells how good the model is")
+        return
+    measure = record["judged_by"].replace("_", " ")
+    print(
+        f"  no test set; epoch {record['chosen_epoch']} is the best on the {samples} clean samples "
+        f"that were kept aside: {measure} {found:.2%}"
+    )
 
 
 def _read(path: Path) -> str:

@@ -22,6 +22,7 @@ from l2b.evaluate import measure, predict_pool
 from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
+from l2b.metrics import is_plain
 from l2b.models import Model
 from l2b.models.auto import Auto
 from l2b.noise import Noise
@@ -173,6 +174,8 @@ class Run:
             "seed": self.seed,
             "judged_by": measure(data),
             **accuracies(outcome, masks=data.masks),
+            "chosen_validation": _at_chosen(outcome, f"validation_{measure(data)}"),
+            "plain_throughout": outcome.learner.steers and all(map(is_plain, outcome.history)),
             **volume_scores(data, outcome),
             "train_samples": len(data.train),
             "clean_samples": len(data.clean),
@@ -217,6 +220,12 @@ def accuracies(outcome: Outcome, *, masks: bool) -> dict[str, Any]:
         found[f"best_{key}"] = max(curve) if curve else None
         found[f"chosen_{key}"] = curve[chosen] if curve and chosen is not None else None
     return found
+
+
+def _at_chosen(outcome: Outcome, key: str) -> float | None:
+    """A metric at the chosen epoch; None if none was chosen."""
+    chosen = outcome.chosen_epoch
+    return None if chosen is None else outcome.history[chosen].get(key)
 
 
 def volume_scores(data: Data, outcome: Outcome) -> dict[str, Any]:

@@ -1,7 +1,13 @@
 """What torchmetrics lacks: how weights are spread over a batch."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
+
+IN_EFFECT = "effective_samples"
+ALL = 1 - 1e-6  # of a batch in effect, but for rounding
 
 
 def effective_sample_size(weights: Tensor) -> Tensor:
@@ -15,6 +21,16 @@ def effective_sample_size(weights: Tensor) -> Tensor:
     """
     total = weights.sum()
     return torch.where(total > 0, total.square() / weights.square().sum().clamp_min(1e-30), total)
+
+
+def is_plain(epoch: Mapping[str, Any]) -> bool:
+    """Whether all labels as given count alike in an epoch, or no noisy sample has a part in it.
+
+    Args:
+        epoch: what `weight_telemetry` or `mask_telemetry` said of it.
+    """
+    in_effect = epoch.get(IN_EFFECT, 0)
+    return in_effect == 0 or (in_effect >= ALL and epoch.get("alpha_share") == 1)
 
 
 def weight_telemetry(
@@ -74,6 +90,6 @@ def _weight_shares(alpha: list[Tensor], beta: list[Tensor]) -> dict[str, Tensor]
     return {
         "alpha_share": a.sum() / total,
         "beta_share": b.sum() / total,
-        "effective_samples": torch.stack(spread).mean(),
+        IN_EFFECT: torch.stack(spread).mean(),
         "silent_batches": torch.stack(silent).mean(),
     }

@@ -132,8 +132,9 @@ def _test(test: "Comparison") -> list[str]:
 
 def _weights(results: "Results") -> str:
     """How sparse weights were and how much of α lay on wrong labels, where anything weighs."""
+    plain = _plain_throughout(results)
     if not any(row.weighing for row in results.rows):
-        return ""
+        return f"## Weights\n\n{plain}" if plain else ""
     grid, rows = results.grid, []
     for setting in grid.settings:
         for label in grid.labels(grid.compare):
@@ -146,7 +147,20 @@ def _weights(results: "Results") -> str:
         "effect: effective sample size of a batch, as a share of it."
     )
     heads = ["setting", grid.compare, *WEIGHTS.values()]
-    return f"## Weights (%)\n\n{said}\n\n{rendered(heads, rows)}"
+    return "\n\n".join(filter(None, ("## Weights (%)", said, rendered(heads, rows), plain)))
+
+
+def _plain_throughout(results: "Results") -> str:
+    """Which runs were to learn weights and never did."""
+    axis = results.grid.compare
+    of = [row.labels[axis] for row in results.rows if row.record.get("plain_throughout")]
+    if not of:
+        return ""
+    counts = ", ".join(f"{_cell(label)} ({of.count(label)})" for label in dict.fromkeys(of))
+    return (
+        f"Runs that learned no weights, since their warm-up, which is plain training, took all "
+        f"epochs: {counts}. Train longer, or set `--warmup` to fewer epochs."
+    )
 
 
 def _provenance(results: "Results", provenance: Mapping[str, Any]) -> str:

@@ -15,12 +15,11 @@ from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
 from l2b.grid.markdown import SECTIONS, WEIGHTS, document
 from l2b.grid.trials import Grid, folder_name
+from l2b.metrics import IN_EFFECT, is_plain
 from l2b.notices import notice
 from l2b.stats import Paired, holm, paired
 
 RUNS = "runs"  # folder of the runs
-IN_EFFECT = "effective_samples"
-ALL = 1 - 1e-6  # of a batch in effect, but for rounding
 PLAN = "grid.json"
 COLUMNS = (
     *SECTIONS, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "train_samples",
@@ -67,7 +66,7 @@ class Row:
 
         Before it every label counts alike, or no noisy sample has a part.
         """
-        epochs = itertools.dropwhile(_is_plain, self.history)
+        epochs = itertools.dropwhile(is_plain, self.history)
         return [row for row in epochs if IN_EFFECT in row]
 
     @property
@@ -83,12 +82,6 @@ class Row:
             for key in WEIGHTS
         }
         return {f"mean_{key}": sum(v) / len(v) for key, v in found.items() if v}
-
-
-def _is_plain(epoch: Mapping[str, Any]) -> bool:
-    """Whether all labels as given count alike in an epoch, or no noisy sample has a part in it."""
-    in_effect = epoch.get(IN_EFFECT, 0)
-    return in_effect == 0 or (in_effect >= ALL and epoch.get("alpha_share") == 1)
 
 
 @dataclass(frozen=True, kw_only=True)
