@@ -48,7 +48,7 @@ LAYERS = [
     {"config", "report", "theory"},
     {"advise"},
     {"experiment"},
-    {"recipes"},
+    {"recipes", "trained"},
     {"mask_figure"},
     {"audit", "grid", "presets", "launch"},
     {"figures", "overview"},

@@ -203,6 +203,14 @@ def test_what_remembers_pixels_needs_them_to_stay(method, run, data):
         replace(made, training=moved).execute(progress=False, data=data)
 
 
+def test_a_model_of_masks_gives_masks(run, data, tmp_path):
+    result = run.execute(tmp_path / "run", progress=False, data=data)
+    found = l2b.load_model(tmp_path / "run").predict(data.test.inputs)
+    assert found.shape == data.test.labels.shape
+    right = (found == data.test.labels).float().mean().item()
+    assert right == pytest.approx(result.record["last_accuracy"], abs=1e-6)
+
+
 @pytest.mark.parametrize("name", names(Method))
 def test_no_method_ignores_the_overlap_of_masks(name, run, data):
     method, plain = find(Method, name)(), replace(run.training, epochs=3)

@@ -110,7 +110,7 @@ def test_a_folder_holds_everything(data, tmp_path):
     found = {p.name for p in (tmp_path / "run").iterdir()}
     assert found == {
         "run.yaml", "metrics.jsonl", "result.json", "model.safetensors", "chosen.safetensors",
-        "ledger.safetensors", "checkpoints", "figures",
+        "scale.safetensors", "ledger.safetensors", "checkpoints", "figures",
     }  # fmt: skip
     record = json.loads((tmp_path / "run" / "result.json").read_text())
     assert record == result.record

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from l2b.estimator import L2BClassifier
     from l2b.experiment import Run
     from l2b.losses import bootstrapped_loss
+    from l2b.trained import TrainedModel, load_model
     from l2b.types import Weights
     from l2b.weighing import weigh, weighed_pass
 
@@ -28,6 +29,7 @@ __all__ = [
     "L2BClassifier",
     "Run",
     "StepAdvice",
+    "TrainedModel",
     "Weights",
     "advise_step_size",
     "apply_decisions",
@@ -36,6 +38,7 @@ __all__ = [
     "bootstrapped_loss",
     "candidates",
     "engines",
+    "load_model",
     "lookahead",
     "normalise",
     "pseudo",
@@ -47,12 +50,14 @@ _HOMES = {
     "L2BClassifier": "l2b.estimator",
     "Run": "l2b.experiment",
     "StepAdvice": "l2b.advise",
+    "TrainedModel": "l2b.trained",
     "advise_step_size": "l2b.advise",
     "apply_decisions": "l2b.audit",
     "audit_own": "l2b.audit",
     "audit_run": "l2b.audit",
     "Weights": "l2b.types",
     "bootstrapped_loss": "l2b.losses",
+    "load_model": "l2b.trained",
     "weigh": "l2b.weighing",
     "weighed_pass": "l2b.weighing",
 }

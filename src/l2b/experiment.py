@@ -135,6 +135,7 @@ class Run:
         record = self._record(data, outcome, seconds)
         if folder is not None and first:
             folder.write_model(outcome.learner.network.module)
+            folder.write_scale(_scale(data))
             folder.write_ledger(ledger_state(data, outcome))
             if figures:
                 run_figures(folder.figures, data, outcome)
@@ -297,6 +298,17 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
         step=run.training.optimiser.lr,
         batch=run.training.batch,
     )
+
+
+def _scale(data: Data) -> dict[str, Any]:
+    """What the model's inputs and outputs mean."""
+    return {
+        "mean": data.mean.cpu(),
+        "std": data.std.cpu(),
+        "shape": list(data.train.inputs.shape[1:]),
+        "classes": list(data.classes),
+        "masks": data.masks,
+    }
 
 
 def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:

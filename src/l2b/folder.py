@@ -25,7 +25,7 @@ from l2b.files import (
 # In the order of removal: what is left after a crash in between is never taken for a run.
 OWN = (
     "checkpoints", "result.json", "metrics.jsonl", "model.safetensors", "chosen.safetensors",
-    "ledger.safetensors", "figures", "tensorboard", "run.yaml",
+    "scale.safetensors", "ledger.safetensors", "figures", "tensorboard", "run.yaml",
 )  # fmt: skip
 
 AUDIT = "audit"  # folder of what an audit found
@@ -131,6 +131,18 @@ class RunFolder:
         """Write a module's parameters and buffers."""
         path = self.path / f"{name}.safetensors"
         write_atomically(path, lambda temporary: save_model(module, str(temporary)))
+
+    def write_scale(self, state: object) -> None:
+        """Write what the model's inputs and outputs mean; see `read_scale`."""
+        write_tree(self.path / "scale.safetensors", state)
+
+    def read_scale(self) -> Any:
+        """What raw samples are scaled by, their shape, the classes, and whether labels are masks.
+
+        Raises:
+            FileNotFoundError: if the run has not ended.
+        """
+        return read_tree(self.path / "scale.safetensors")
 
     def write_ledger(self, state: object) -> None:
         """Write the per-sample record."""

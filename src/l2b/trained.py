@@ -1,0 +1,126 @@
+"""The model of a finished run, for samples that it has not seen."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from l2b.config import load
+from l2b.evaluate import PIXELS_AT_ONCE, ROWS_AT_ONCE
+from l2b.experiment import Run
+from l2b.folder import RunFolder, read_module
+
+FILES = {"last": "model", "chosen": "chosen"}
+
+
+class TrainedModel(nn.Module):
+    """A run's network behind the scaling of its samples: raw samples in, logits out.
+
+    Attributes:
+        classes: names of the classes, in the order of the logits.
+        shape: of one sample.
+        network: from scaled samples to logits.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: Tensor, std: Tensor, classes: list[str], shape: list[int]
+    ) -> None:
+        """Put them together.
+
+        Args:
+            network: from scaled samples to logits [n, classes, *pixels].
+            mean: subtracted from every raw sample.
+            std: then divided by.
+            classes: their names.
+            shape: of one sample.
+        """
+        super().__init__()
+        self.network, self.classes, self.shape = network, tuple(classes), tuple(shape)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits [n, classes, *pixels] of raw samples [n, *shape], which may be integers."""
+        return self.network((inputs.to(self.mean.device).float() - self.mean) / self.std)
+
+    def predict_proba(self, inputs: Tensor) -> Tensor:
+        """Probability of every class, on the CPU, block by block, in evaluation mode.
+
+        Args:
+            inputs: raw samples, as in the data that the run learned from, [n, *shape].
+
+        Returns:
+            [n, classes, *pixels], float32.
+
+        Raises:
+            ValueError: if the samples have another shape.
+        """
+        if tuple(inputs.shape[1:]) != self.shape or not len(inputs):
+            raise ValueError(
+                f"The model takes one or more samples of shape {self.shape}, got a tensor of shape "
+                f"{tuple(inputs.shape)}: the first axis counts them."
+            )
+        pixels = math.prod(self.shape[1:]) if len(self.shape) > 1 else 1
+        rows = max(1, min(ROWS_AT_ONCE, PIXELS_AT_ONCE // pixels))
+        was = self.training
+        self.eval()
+        with torch.no_grad():
+            blocks = [torch.softmax(self(block), dim=1).cpu() for block in inputs.split(rows)]
+        self.train(was)
+        return torch.cat(blocks)
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """The most likely class of every sample (pixel), as positions in ``classes``, [n, *pixels].
+
+        Args:
+            inputs: as for `predict_proba`.
+        """
+        return self.predict_proba(inputs).argmax(dim=1)
+
+
+def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> TrainedModel:
+    """The model that a finished run has left in its folder, on the CPU, in evaluation mode.
+
+    It takes samples as the run's data set gives them, before scaling: features, images as
+    [channels, height, width] of the run's size. What texts or columns of a table become depends on
+    the whole table, so a model of these takes the features that ``run.data.load()`` makes; to
+    learn from texts and predict others, put `L2BClassifier` behind a vectoriser in a pipeline.
+
+    Args:
+        path: the run's folder.
+        epoch: "last", or "chosen" for the best one on the clean samples kept aside.
+
+    Raises:
+        FileNotFoundError: if there is no finished run, or no epoch was chosen.
+        ValueError: if files are damaged, or there is no such epoch.
+    """
+    if epoch not in FILES:
+        raise ValueError(f"epoch must be one of {', '.join(FILES)}, got {epoch!r}.")
+    folder = RunFolder(Path(path))
+    text = folder.read_config() if folder.path.is_dir() else None
+    scale, weights = folder.path / "scale.safetensors", folder.path / f"{FILES[epoch]}.safetensors"
+    if text is None or not scale.is_file():
+        raise FileNotFoundError(
+            f"{path} holds no finished run (run.yaml and scale.safetensors): name the folder of an "
+            "`l2b run`."
+        )
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{path} holds no {weights.name}: no clean sample was kept aside to choose an epoch "
+            'by. Take epoch="last".'
+        )
+    found = folder.read_scale()
+    model = load(Run, text).model.suited(masks=found["masks"])
+    if getattr(model, "weights", None) is not None:  # what it began with is not needed again
+        model = replace(model, weights=None)
+    with torch.random.fork_rng(devices=[]):
+        network = model.build(tuple(found["shape"]), len(found["classes"]))
+    read_module(network, weights)
+    made = TrainedModel(network, found["mean"], found["std"], found["classes"], found["shape"])
+    return made.eval()
