@@ -272,9 +272,29 @@ TABLE = {
     "setting": (settings("--epoch 3"), "--epoch;", "no setting", "did you mean --training.epochs?"),
     "nonsense": (settings("--qqqqqq 3"), "--qqqqqq", "no setting", "see `l2b run --help`"),
     "stray word": (settings("stray"), "'stray'", "Expected a setting", "such as --seed 0"),
-    "whole number": (settings("--epochs 2.5"), "2.5", "int", "See `l2b run --help`"),
-    "number": (settings("--lr fast"), "fast", "float", "See `l2b run --help`"),
-    "choice": (settings("--precision half"), "half", "bfloat16", "See `l2b run --help`"),
+    "whole number": (
+        settings("--epochs 2.5"), "'2.5'", "--training.epochs must be a whole number",
+        "See `l2b run --help`",
+    ),
+    "number": (settings("--lr fast"), "'fast'", "lr must be a number", "See `l2b run --help`"),
+    "choice": (
+        settings("--precision half"), "'half'", "must be one of float32, bfloat16",
+        "See `l2b run --help`",
+    ),
+    "flag": (settings("--cross_fit maybe"), "'maybe'", "must be true or false", "--help"),
+    "number or none": (
+        settings("--data fashion_mnist --limit q"), "'q'", "must be a whole number or none", "--help",
+    ),
+    "number or word": (
+        settings("--warmup x"), "'x'", "--method.warmup must be a whole number or auto", "--help",
+    ),
+    "list": (
+        settings("--model mlp --hidden [a]"), "'[a]'", "of which each is a whole number", "--help",
+    ),
+    "number in place of a column": (
+        settings("--data table --path a.csv --label y --clean checked"), "'checked'",
+        "--clean must be a whole number", "Or was --data.clean meant?",
+    ),
     "required": (settings("--noise pair_flip"), "got nothing", "--noise.rate", "is required"),
     "yaml": (yaml("a: ["), "while parsing", "plain YAML", "as run.yaml of a finished run does"),
     "yaml list": (yaml("- a"), "got list", "named values", "write one `name: value` a line"),

@@ -9,10 +9,11 @@ import argparse
 import dataclasses
 import difflib
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from docstring_parser import parse as parse_docstring
@@ -92,9 +93,36 @@ def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
     try:
         found = parser.parse_args([f"--{path}={value}" for path, value in resolved])
     except argparse.ArgumentError as error:
-        raise ValueError(f"{_one_line(str(error))} See `l2b run --help`.") from error
+        raise ValueError(_refused(str(error), leaves, dict(resolved))) from error
     _refuse_missing(leaves, {path for path, _ in resolved})
     return _build(cls, "", {leaf.path: found[leaf.path] for leaf in leaves})
+
+
+def _refused(error: str, leaves: list[Leaf], given: dict[str, str]) -> str:
+    """Which value is wrong, and what it should be."""
+    key = re.search(r'key "([^"]+)"', error)
+    leaf = next((leaf for leaf in leaves if key is not None and leaf.path == key.group(1)), None)
+    if leaf is None or leaf.path not in given:
+        return f"{_one_line(error)} See `l2b run --help`."
+    last = leaf.path.rpartition(".")[2]
+    others = [o.path for o in leaves if o is not leaf and o.path.rpartition(".")[2] == last]
+    hint = f"Or was --{others[0]} meant? " if others else ""
+    wanted = f"--{leaf.path} must be {_kind(leaf.hint)}, got {given[leaf.path]!r}. "
+    return f"{wanted}{hint}See `l2b run --help`."
+
+
+def _kind(hint: Any) -> str:
+    """A type in words."""
+    parts = get_args(hint)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, parts))}" if len(parts) > 1 else str(parts[0])
+    if get_origin(hint) is tuple:
+        return f"a list, [a, b, …], of which each is {_kind(parts[0])}"
+    if parts and get_origin(hint) is not dict:
+        return " or ".join(map(_kind, parts))
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    more = {Path: "a path", NoneType: "none"}
+    return (words | more).get(hint, "a mapping of names to values")
 
 
 def said(cls: type, args: Sequence[str], text: str = "") -> set[str]:
