@@ -283,7 +283,7 @@ TABLE = {
     ),
     "flag": (settings("--cross_fit maybe"), "'maybe'", "must be true or false", "--help"),
     "number or none": (
-        settings("--data fashion_mnist --limit q"), "'q'", "must be a whole number or none", "--help",
+        settings("--data fashion_mnist --limit q"), "'q'", "a whole number or none", "--help",
     ),
     "number or word": (
         settings("--warmup x"), "'x'", "--method.warmup must be a whole number or auto", "--help",
