@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,7 @@ def test_weigh(n, m, classes, scale, engine, normaliser, seed):
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:No checked sample is labelled")
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(
     n=st.sampled_from([0, 1, 2, 5, 23, 60]), features=st.sampled_from([1, 3]),

@@ -74,7 +74,7 @@ def _samples(
     counts = torch.bincount(labels, minlength=classes)
     given = torch.bincount(source.train.labels, minlength=classes)
     absent = [
-        f"{source.classes[c]!r} (which {given[c]} labels say)"
+        f"{source.classes[c]!r} ({given[c]} {'label' if given[c] == 1 else 'labels'})"
         for c in (counts == 0).nonzero().flatten().tolist()
     ]
     if absent:
