@@ -165,7 +165,7 @@ def test_bad_data_is_refused_in_one_line():
         (source(train=Split(x, y[:5])), "6 inputs but 5 labels"),
         (source(train=Split(x[:0], y[:0])), "training labels must not be empty, got none"),
         (source(train=Split(x / 0, y)), "NaN or infinite values, first in sample 0"),
-        (source(trusted=torch.tensor([0, 3, 6])), r"no sample of 'b' \(20 labels\), 'c' \(20 labels\): "),
+        (source(trusted=torch.tensor([0, 3, 6])), r"of 'b' \(20 labels\), 'c' \(20 labels\): "),
     ):
         with pytest.raises(ValueError, match=message):
             ready(made)
