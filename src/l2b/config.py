@@ -115,7 +115,7 @@ def _kind(hint: Any) -> str:
     """A type in words."""
     parts = get_args(hint)
     if get_origin(hint) is Literal:
-        return f"one of {', '.join(map(str, parts))}" if len(parts) > 1 else str(parts[0])
+        return ("one of " if len(parts) > 1 else "") + ", ".join(map(str, parts))
     if get_origin(hint) is tuple:
         return f"a list, [a, b, …], of which each is {_kind(parts[0])}"
     if parts and get_origin(hint) is not dict:
