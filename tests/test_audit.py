@@ -19,11 +19,13 @@ from l2b.audit import (
     issues_for_cleanlab,
     next_to_check,
 )
+from l2b.audit.apply import accept_suggestions
 from l2b.audit.neighbours import neighbour_agreement
 from l2b.audit.summary import joint_counts, summarise, transition, wrong_probability
 from l2b.audit.table import write_table
 from l2b.audit.thumbnails import thumbnails
 from l2b.cli import main
+from l2b.config import dump, load
 from l2b.datasets.table import Table
 from l2b.decisions import read_decisions
 from l2b.engines import LastLayer
@@ -352,6 +354,50 @@ def test_an_audit_that_was_stopped_goes_on(tmp_path, monkeypatch, capsys):
     assert main([*words, *out, "--resume"]) == 0
     whole, again = (tmp_path / name / "audit" / "audit.csv" for name in ("whole", "stopped"))
     assert again.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["column", "file"])
+def test_corrected_files_hold_what_was_checked_before(way, tmp_path):
+    rows = [(k, k % 2, k % 2 + k / 100) for k in range(40)]
+    wrong = {0: 0, 1: 1, 4: 0}  # row: its right label, where the other was given
+    given = [1 - wrong[k] if k in wrong else kind for k, kind, _ in rows]
+    names = "ant", "bee"
+    lines = [f"{names[given[k]]},{x},{names[kind] if k < 20 else ''}" for k, kind, x in rows]
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *lines]))
+    checked = "".join(f"{k},{names[kind]}\n" for k, kind, _ in rows[:20])
+    (tmp_path / "done.csv").write_text(f"index,label\n{checked}")
+    how = {"clean": "ok"} if way == "column" else {"checked": (str(tmp_path / "done.csv"),)}
+    table = Table(path=str(tmp_path / "t.csv"), label="kind", **how)
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    for done in (
+        accept_suggestions(tmp_path / "run"),
+        apply_decisions(tmp_path / "run", written(tmp_path / "d.csv", "index,label\n25,ant\n")),
+    ):
+        after = {k: row["kind"] for k, row in enumerate(rows_of(done.path))}
+        assert {k: after[k] for k in wrong} == {k: names[v] for k, v in wrong.items()}
+        assert done.changed >= 3
+    assert after[25] == "ant" and done.changed == 4
+
+
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_a_table_that_was_edited_since_is_not_corrected(tmp_path, capsys):
+    rows = [f"{k % 2},{k % 2 + k / 100},{k < 20}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *rows]))
+    table = Table(path=str(tmp_path / "t.csv"), label="kind", clean="ok")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    moved = [*rows[:20], *rows[21:], rows[20]]
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *moved]))
+    assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 2
+    assert "the data set has changed since the run" in capsys.readouterr().err
+
+
+def test_a_folder_of_images_that_was_not_named_stays_that_of_the_file(tmp_path):
+    table = Table(path=tmp_path / "t.csv", label="y", image="file")
+    assert load(Run, dump(Run(data=table))).data == table
 
 
 def test_corrections_are_not_written_over_what_they_come_from(audited, tmp_path, capsys):

@@ -837,6 +837,15 @@ def test_a_rare_class_does_not_make_the_stand_ins_arbitrary():
     assert len(stand_in(x, np.where(np.arange(600) < 2, 1, 0), seed=0)) == 121
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_stand_ins_of_many_samples_hold_every_class(seed):
+    x = np.random.default_rng(0).normal(size=(20_000, 2))
+    y = (x[:, 0] > 0).astype(int)
+    y[[7, 9]] = 2
+    rows = stand_in(x, y, seed)
+    assert (y[rows] == 2).sum() == 1 and len(rows) < 1010
+
+
 def test_one_checked_sample_is_too_few_to_compare_by(problem, capsys):
     with pytest.warns(Notice, match="No checked sample is labelled"):
         model = quick(method="auto", verbose=1).fit(problem.x, problem.y, clean=[0])

@@ -58,7 +58,7 @@ def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
     table = subject.table()
     sure = table.confidence >= CONFIDENT
     changed = table.suspect & sure
-    chosen = {
+    chosen = _checked(subject) | {
         int(k): table.classes[label]
         for k, label in zip(table.index[changed], table.suggested[changed], strict=True)
     }
@@ -85,7 +85,8 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
     """
     subject = _subject(Path(path))
     given = _labels(subject)
-    chosen = _fitting(subject, given, read_decisions(Path(decisions)), Path(decisions))
+    decided = _fitting(subject, given, read_decisions(Path(decisions)), Path(decisions))
+    chosen = _checked(subject) | decided
     target = _target(subject, out, "corrected", [Path(decisions)])
     _write(subject, target, chosen)
     changed = sum(given[key] != label for key, label in chosen.items())
@@ -118,6 +119,15 @@ def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> 
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
+
+
+def _checked(subject: Subject) -> dict[int, str]:
+    """The right label of every sample that was checked before the audit, and given a wrong one."""
+    labels = subject.labels
+    if labels is None:
+        return {}
+    rows = zip(labels.rows, labels.observed, labels.checked, strict=True)
+    return {int(row): labels.classes[k] for row, given, k in rows if k >= 0 and k != given}
 
 
 def _labels(subject: Subject) -> dict[int, str]:

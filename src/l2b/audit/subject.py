@@ -17,6 +17,7 @@ from l2b.datasets.table import Table, TableLabels
 from l2b.experiment import Run
 from l2b.folder import RunFolder, read_module
 from l2b.loop import trains_on_clean
+from l2b.noise.none import NoNoise
 
 JUDGES = (
     "The run was trained on its clean samples: only those kept aside to choose an epoch "
@@ -146,18 +147,20 @@ def _load(run: Run, ledger: dict[str, Any]) -> tuple[Source | None, list[str]]:
         source = run.data.load()
     except FileNotFoundError as error:
         return None, [f"The samples cannot be shown: {error}"]
-    if _same(source, ledger):
+    if _same(run, source, ledger):
         return source, []
     return None, ["The samples cannot be shown: the data set has changed since the run."]
 
 
-def _same(source: Source, ledger: dict[str, Any]) -> bool:
+def _same(run: Run, source: Source, ledger: dict[str, Any]) -> bool:
     """Whether the run can have learned from this data set."""
     index = ledger["index"]
     if len(index) and int(index.max()) >= len(source.train.labels):
         return False
     labels = source.train.labels[index]
     if "true" in ledger and not bool((labels == ledger["true"]).all()):
+        return False
+    if isinstance(run.noise, NoNoise) and not torch.equal(labels, ledger["observed"]):
         return False
     return tuple(ledger["classes"]) == source.classes
 

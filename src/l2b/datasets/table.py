@@ -71,7 +71,7 @@ class Table(Dataset):
     label: str
     text: str = ""
     image: str = ""
-    folder: Path | str = ""
+    folder: str = ""
     clean: str = ""
     checked: tuple[str, ...] = ()
     id: str = ""

@@ -51,7 +51,9 @@ def stand_in(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
     """
     looked_at = np.arange(len(y))
     if len(y) > ENOUGH:
-        looked_at = np.sort(np.random.default_rng(seed).permutation(len(y))[:ENOUGH])
+        order = np.random.default_rng(seed).permutation(len(y))
+        some = [order[y[order] == c][:FOLDS] for c in np.unique(y)]  # of every class, though rare
+        looked_at = np.unique(np.concatenate([order[:ENOUGH], *some]))
     belief = _belief(x[looked_at], y[looked_at], seed)
     chosen = []
     for c in np.unique(y[looked_at]):
