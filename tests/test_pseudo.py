@@ -9,6 +9,7 @@ from torch import nn
 import l2b
 from conftest import Conv, Problem, mlp
 from l2b.catalog import find, names
+from l2b.guards import first_broken
 from l2b.pseudo import MovingAverage, PseudoLabels, SelfLabels, Temporal
 
 
@@ -112,3 +113,30 @@ def test_temporal_says_what_it_needs():
     memory = Temporal().build(mlp(), samples=4)
     with pytest.raises(ValueError, match="pass index="):
         memory.update(mlp(), torch.zeros(1, 5), None)
+
+
+class Causal(nn.Module):
+    """A model with a mask of -inf among its buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(3))
+
+    def forward(self, x):
+        return torch.softmax(self.linear(x).unsqueeze(1) + self.mask, dim=-1).sum(dim=1)
+
+
+def test_masks_of_attention_stay_as_they_are():
+    torch.manual_seed(0)
+    model, x = Causal(), torch.randn(4, 3)
+    teacher = MovingAverage(decay=0.9).build(model)
+    for _ in range(3):
+        teacher.update(model, model(x).detach(), None)
+    torch.testing.assert_close(teacher(x, x, None), torch.softmax(model(x), dim=1))
+    assert first_broken(model) is None
+    model.mask[0, 0] = torch.nan
+    assert first_broken(model) == "mask"
+    model.mask[0, 0] = 0
+    model.linear.bias.data[0] = -torch.inf
+    assert first_broken(model) == "linear.bias"

@@ -617,3 +617,34 @@ def test_attention_with_a_scale_of_zero(no_second_pass):
     model, inputs = Flat().double(), torch.randn(3, 5, 4, dtype=torch.double)
     direction = some_direction(model)
     close(with_tangents(model, inputs, direction).dz, reference(model, inputs, direction).dz)
+
+
+@pytest.mark.parametrize("kind", ["flags", "sums"])
+def test_attention_where_a_query_may_see_nothing(kind, no_second_pass):
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(4, 12)
+
+        def forward(self, x):
+            q, k, v = self.mix(x).unsqueeze(1).chunk(3, dim=-1)
+            seen = torch.ones(5, 5, dtype=torch.bool).tril()
+            seen[:, 0] = False  # so the first query sees nothing
+            mask = (
+                seen
+                if kind == "flags"
+                else torch.zeros(5, 5).double().masked_fill(~seen, -torch.inf)
+            )
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[:, :, 1:].mean((1, 2))
+
+    torch.manual_seed(0)
+    model, inputs = Padded().double(), torch.randn(3, 5, 4, dtype=torch.double)
+    direction = some_direction(model)
+    found = with_tangents(model, inputs, direction)
+    assert found.dz.isfinite().all()
+    step = 1e-6
+    moved = []
+    for sign in (1, -1):
+        params = {n: p.detach() + sign * step * direction[n] for n, p in model.named_parameters()}
+        moved.append(torch.func.functional_call(model, params, inputs))
+    torch.testing.assert_close(found.dz, (moved[0] - moved[1]) / (2 * step), rtol=1e-6, atol=1e-8)

@@ -150,6 +150,9 @@ def test_clean_gradients_are_taken_when_due_and_averaged():
     assert [reused(take)["w"].item() for _ in range(7)] == [1, 1, 1, 2, 2, 2, 3]
     reused.forget()
     assert reused(take)["w"].item() == 4
+    moved = CleanGradient(Amortisation(gradient_every=3))
+    moved.load_state_dict(reused.state_dict(), torch.device("meta"))
+    assert moved(take)["w"].device.type == "meta"  # checkpoints are read on the CPU
     averaged = CleanGradient(Amortisation(gradient_memory=0.5))
     assert [averaged(take)["w"].item() for _ in range(3)] == [5, 5.5, 6.25]
     with pytest.raises(ValueError, match=r"at least 1 step, got 0 and 1"):

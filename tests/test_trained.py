@@ -67,6 +67,9 @@ def test_mistakes_are_named(folder, tmp_path):
         with pytest.raises(FileNotFoundError, match="holds no finished run"):
             l2b.load_model(path)
     model = l2b.load_model(folder)
+    assert model.predict(np.zeros((2, 1, 8, 8))).shape == (2,)
+    with pytest.raises(ValueError, match="takes finite samples"):
+        model.predict(torch.full((1, 1, 8, 8), torch.nan))
     for shape in ((3, 8, 8), (0, 1, 8, 8), (1, 8, 8)):
         with pytest.raises(ValueError, match=r"samples of shape \(1, 8, 8\), got a tensor of"):
             model.predict(torch.zeros(shape))

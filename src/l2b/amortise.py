@@ -76,9 +76,11 @@ class CleanGradient:
         kept = self.settings.gradient_every > 1 or self.settings.gradient_memory > 0
         return {"direction": self.direction if kept else {}, "age": self.age}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.direction, self.age = dict(state["direction"]), state["age"]
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Restore what `state_dict` returned, on the device of the model."""
+        direction: dict[str, Tensor] = state["direction"]
+        self.direction = {name: value.to(device) for name, value in direction.items()}
+        self.age = state["age"]
 
 
 class WeightMemory:

@@ -75,11 +75,16 @@ class GradientGuard:
 
 
 def first_broken(module: nn.Module) -> str | None:
-    """The name of the first parameter or buffer that is not finite, if any."""
-    for named in (module.named_parameters(), module.named_buffers()):
-        for name, value in named:
-            if value.is_floating_point() and not bool(value.isfinite().all()):
-                return name
+    """The name of the first parameter or buffer that is not finite, if any.
+
+    Buffers may hold -inf, as masks of attention do.
+    """
+    for name, value in module.named_parameters():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            return name
+    for name, value in module.named_buffers():
+        if value.is_floating_point() and not bool((value < torch.inf).all()):
+            return name
     return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from l2b import collectives
@@ -383,6 +384,7 @@ def _rises(losses: list[float]) -> dict[str, float]:
 
 
 def _accelerator(training: Training, folder: RunFolder | None) -> Accelerator:
+    _forget_other_device(cpu=training.device == "cpu")
     if not training.tensorboard:
         return Accelerator(cpu=training.device == "cpu")
     if folder is None:
@@ -392,6 +394,15 @@ def _accelerator(training: Training, folder: RunFolder | None) -> Accelerator:
     )
     tracker.init_trackers("tensorboard")
     return tracker
+
+
+def _forget_other_device(*, cpu: bool) -> None:
+    """Let a run choose its device, which accelerate otherwise settles once for the process."""
+    if not PartialState._shared_state or torch.distributed.is_initialized():
+        return
+    on_cpu = torch.device(PartialState().device or "cpu").type == "cpu"
+    if on_cpu != cpu and (cpu or torch.cuda.is_available()):
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:

@@ -53,19 +53,23 @@ class TrainedModel(nn.Module):
         """Probability of every class, on the CPU, block by block, in evaluation mode.
 
         Args:
-            inputs: raw samples, as in the data that the run learned from, [n, *shape].
+            inputs: raw samples, as in the data that the run learned from, a tensor or array
+                [n, *shape].
 
         Returns:
             [n, classes, *pixels], float32.
 
         Raises:
-            ValueError: if the samples have another shape.
+            ValueError: if the samples have another shape, or are not finite.
         """
+        inputs = torch.as_tensor(inputs)
         if tuple(inputs.shape[1:]) != self.shape or not len(inputs):
             raise ValueError(
                 f"The model takes one or more samples of shape {self.shape}, got a tensor of shape "
                 f"{tuple(inputs.shape)}: the first axis counts them."
             )
+        if not bool(torch.isfinite(inputs).all()):
+            raise ValueError("The model takes finite samples, got NaN or infinite values.")
         pixels = math.prod(self.shape[1:]) if len(self.shape) > 1 else 1
         rows = max(1, min(ROWS_AT_ONCE, PIXELS_AT_ONCE // pixels))
         was = self.training

@@ -218,7 +218,8 @@ class L2BLearner(Learner):
         super().load_state_dict(state)
         self.pseudo.load_state_dict(state["pseudo"])
         self.memory.load_state_dict(state["memory"])
-        self.gradient.load_state_dict(state["gradient"])
+        device = next(self.network.module.parameters()).device
+        self.gradient.load_state_dict(state["gradient"], device)
         self.number, self.warming = state["number"], state["warming"]
         self.best.load_state_dict(state["best"])
 

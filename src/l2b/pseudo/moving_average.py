@@ -43,6 +43,9 @@ class Teacher(Source):
         self.decay, self.soft = decay, soft
         self.average = AveragedModel(module, multi_avg_fn=self._mix, use_buffers=True)
         self.average.requires_grad_(False).eval()
+        held = (t for t in self.average.buffers() if t.is_floating_point())
+        # Averages of -inf, as in masks of attention, would be NaN.
+        self.fixed = {t.data_ptr() for t in held if not bool(t.isfinite().all())}
 
     def __call__(self, z: Tensor, inputs: Inputs, index: Tensor | None) -> Tensor:
         """The teacher's prediction, as probabilities or class indices."""
@@ -72,6 +75,9 @@ class Teacher(Source):
             return
         done = int(self.average.n_averaged)
         get_ema_multi_avg_fn(min(self.decay, (1 + done) / (10 + done)))(averages, currents, steps)
+        for average, current in zip(averages, currents, strict=True) if self.fixed else ():
+            if average.data_ptr() in self.fixed:
+                average.copy_(current)
 
 
 def _check_decay(owner: str, decay: float) -> None:

@@ -185,7 +185,7 @@ def attended(call: Call) -> Tensor | None:
     if causal:
         ahead = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu_(1)
         logits = logits.masked_fill_(ahead, -torch.inf)
-    p = torch.softmax(logits, -1)
+    p = aten._safe_softmax(logits, -1)  # 0 where a query may see nothing, as in the pass itself
     moved = None if dv is None else p @ dv
     rate = None if dq is None else dq @ k.mT
     rate = total(rate, None if dk is None else q @ dk.mT)
