@@ -70,8 +70,7 @@ class TrainedModel(nn.Module):
             )
         if not bool(torch.isfinite(inputs).all()):
             raise ValueError("The model takes finite samples, got NaN or infinite values.")
-        pixels = math.prod(self.shape[1:]) if len(self.shape) > 1 else 1
-        rows = max(1, min(ROWS_AT_ONCE, PIXELS_AT_ONCE // pixels))
+        rows = max(1, min(ROWS_AT_ONCE, PIXELS_AT_ONCE // math.prod(self.shape[1:])))
         was = self.training
         self.eval()
         with torch.no_grad():

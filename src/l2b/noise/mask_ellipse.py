@@ -13,9 +13,9 @@ from l2b.noise.base import MaskNoise
 class MaskEllipse(MaskNoise):
     """Every class of an image replaced by the ellipse with its centre, extent and tilt.
 
-    The ellipse has the same first and second moments. Where ellipses overlap, the smaller one lies
-    on top, as a tumour on the organ that it is in. It is then drawn too large or too small
-    by a random factor, for which a target Dice sets the range.
+    The ellipse has the same first and second moments. It is then drawn too large or too small
+    by a random factor, for which a target Dice sets the range. Where ellipses overlap, the smaller
+    one lies on top, as a tumour on the organ that it is in.
 
     Attributes:
         dice: target Dice; None takes the factor as it is.
