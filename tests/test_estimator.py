@@ -26,7 +26,7 @@ from l2b.catalog import name_of
 from l2b.estimation import committee, selection
 from l2b.estimation.committee import Committee, elected, temperature, tempered
 from l2b.estimation.distil import Distilled
-from l2b.estimation.learn import Plan, learn
+from l2b.estimation.learn import CPU, Plan, learn, logits, raw_logits
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
 from l2b.estimation.selection import WITHOUT, Comparison, Contest, _affordable, candidates, vote
@@ -895,3 +895,27 @@ def test_images_of_another_size_are_refused():
         model.predict(x[:, :, :4, :4])
     with pytest.raises(ValueError, match=r"X_clean must hold samples of shape \(3, 8, 8\)"):
         model.fit(x, y, x[:, :, :4, :4], y)
+
+
+def test_a_network_asked_on_another_device_comes_back_whatever_happens():
+    module, asked = Travels(), torch.device("cpu:0")
+    given = torch.ones(3, 2)
+    assert logits(module, given, asked).shape == (3, 2)
+    assert module.been == [asked, CPU]
+    with pytest.raises(RuntimeError):
+        logits(module, torch.ones(3, 5), asked)
+    assert module.been == [asked, CPU] * 2
+    assert raw_logits(module, fitted_scale(given.numpy()), given.numpy(), asked).shape == (3, 2)
+    assert module.been == [asked, CPU] * 3
+
+
+class Travels(torch.nn.Linear):
+    """Tells where it was sent."""
+
+    def __init__(self):
+        super().__init__(2, 2)
+        self.been = []
+
+    def to(self, device):
+        self.been.append(device)
+        return super().to(device)

@@ -15,7 +15,7 @@ from torch import nn
 
 from l2b.catalog import default
 from l2b.estimation.defaults import chosen_model, sized_training
-from l2b.estimation.learn import Learned, Plan, learn, raw_logits
+from l2b.estimation.learn import Learned, Plan, learn, raw_logits, usual_device
 from l2b.estimation.parameters import check_parameters, class_weights
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import fitted_scale
@@ -74,7 +74,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         random_state: seed or generator of every random draw.
         n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
             setting.
-        device: "cpu", or "auto" for a GPU if there is one.
+        device: "cpu", or "auto" for a GPU if there is one, to learn and to predict on; what was
+            learned is kept on the CPU.
         verbose: 0 is silent, 1 tells what was decided, 2 shows progress bars.
 
     Attributes:
@@ -187,8 +188,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, _numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
         self._refuse_other_shapes("X", X)
+        device = usual_device(cpu=self.device == "cpu")
         with cpu_threads(_threads(self.n_jobs)):
-            z = raw_logits(self.module_, self.scale_, X).double()
+            z = raw_logits(self.module_, self.scale_, X, device).double()
         return torch.softmax(z, dim=1).numpy()
 
     def __sklearn_tags__(self) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ from l2b.quality import judged_by_checked
 from l2b.train import Outcome, Training, fit
 
 ROWS_AT_ONCE = 2048
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,25 +96,42 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     )
 
 
-def logits(module: nn.Module, x: Tensor | SparseRows) -> Tensor:
-    """Logits of scaled samples, [N, classes], a block at a time."""
-    with torch.no_grad():
-        return torch.cat([forward(module, block) for block in x.split(ROWS_AT_ONCE)])
+def logits(module: nn.Module, x: Tensor | SparseRows, device: torch.device = CPU) -> Tensor:
+    """Logits of scaled samples, [N, classes], on the CPU, computed on a device block by block."""
+    with lent(module, device):
+        return _logits(module, x, device)
 
 
 def probabilities(module: nn.Module, x: Tensor | SparseRows, device: torch.device) -> Tensor:
     """Probabilities of scaled samples, [N, classes], float32 on the CPU, computed on a device."""
-    module.to(device)
+    return torch.softmax(logits(module, x, device), dim=1).float()
+
+
+def raw_logits(module: nn.Module, scale: Scale, x: Features, device: torch.device = CPU) -> Tensor:
+    """Logits of raw samples, scaled a block at a time; otherwise as `logits`."""
+    with lent(module, device):
+        return torch.cat([_logits(module, scale(block), device) for block in _blocks(x)])
+
+
+def _logits(module: nn.Module, x: Tensor | SparseRows, device: torch.device) -> Tensor:
     with torch.no_grad():
         blocks = (forward(module, block.to(device)) for block in x.split(ROWS_AT_ONCE))
-        found = torch.cat([torch.softmax(z, dim=1).float().cpu() for z in blocks])
-    module.to("cpu")
-    return found
+        return torch.cat([z.cpu() for z in blocks])
 
 
-def raw_logits(module: nn.Module, scale: Scale, x: Features) -> Tensor:
-    """Logits of raw samples, scaled a block at a time."""
-    return torch.cat([logits(module, scale(block)) for block in _blocks(x)])
+def usual_device(*, cpu: bool) -> torch.device:
+    """A GPU of CUDA if there is one, unless the CPU is asked for."""
+    return torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+
+
+@contextmanager
+def lent(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """A module that lives on the CPU, on another device for as long as it is asked there."""
+    try:
+        module.to(device)
+        yield
+    finally:
+        module.to(CPU)
 
 
 def _blocks(x: Features) -> Iterator[Features]:
