@@ -1,6 +1,6 @@
 """Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
 
-python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 600] [--balanced]
+python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 600] [--balanced | --deep]
     [--workers 1] [--out FILE] [--against FILE] [--table]
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
@@ -9,9 +9,10 @@ best together are trained on everything and vote, and one more network, the stud
 them and has half of the vote. Clean samples are those that every other method has; the validation
 samples are not used. Compared, paired by seed, with the figures of every method in
 benchmarks/results/evidence.json. What is in the file already is not run again. With --balanced,
-the same where classes count alike (evidence_balanced.json), by balanced accuracy. With --against,
-nothing is run: what the file has more than another one, as of another rule or budget. With
---table, nothing is run either: all nine settings, of the files that they are in.
+the same where classes count alike (evidence_balanced.json), by balanced accuracy; with --deep, a
+deep network on a GPU (evidence_deep.json). With --against, nothing is run: what the file has more
+than another one, as of another rule or budget. With --table, nothing is run either: all nine
+settings, of the files that they are in.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evidence import BALANCED, METHODS, SETTINGS, base, settings_of
+from evidence import EVERY, METHODS, base, kinds, settings_of, suffix
 from in_processes import results
 from provenance import RESULTS, provenance, rows_left
 from spread import gain, spread
@@ -70,7 +71,7 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     }
     figures: dict[str, float] = {}
     for name, module in modules.items():
-        row = evaluate(partial(logits, module), judged, data)
+        row = evaluate(partial(logits, module, device=elected.learned.device), judged, data)
         figures[name] = 100 * row["accuracy"]
         figures[f"{name}_balanced"] = 100 * row["balanced_accuracy"]
     return {
@@ -106,7 +107,7 @@ def by_setting(rows: list[dict[str, Any]], measure: str) -> dict[str, dict[int, 
             for row in rows
             if row["setting"] == setting and measure in row
         }
-        for setting in SETTINGS | BALANCED
+        for setting in EVERY
     }
     return {setting: seeds for setting, seeds in found.items() if seeds}
 
@@ -173,7 +174,7 @@ def voters(rows: list[dict[str, Any]]) -> str:
     """By setting: the mean weight of every candidate, and how many have one."""
     names = list(candidates())
     lines = []
-    for setting in (*SETTINGS, *BALANCED, ""):
+    for setting in (*EVERY, ""):
         found = [row for row in rows if setting in ("", row["setting"])]
         if not found:
             continue
@@ -200,7 +201,7 @@ def main() -> None:
     """Run what is missing, keep the figures after each run, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--balanced", action="store_true", help="where classes count alike")
+    kinds(parser)
     parser.add_argument("--settings", nargs="+")
     parser.add_argument("--budget", type=float, default=600.0, help="seconds for each choice")
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
@@ -208,8 +209,8 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="compare with this file, run nothing")
     parser.add_argument("--table", action="store_true", help="of all settings; run nothing")
     options = parser.parse_args()
-    kind = "_balanced" if options.balanced else ""
-    auto, student, committee = (f"{part}{kind}" for part in ("accuracy", "student", "committee"))
+    kind, tail = suffix(options), "_balanced" if options.balanced else ""
+    auto, student, committee = (f"{part}{tail}" for part in ("accuracy", "student", "committee"))
     path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
     if options.against:
         print(changes(of_choices(path), of_choices(options.against), [auto, committee, student]))
@@ -245,7 +246,7 @@ def of_choices(*paths: Path) -> list[dict[str, Any]]:
 
 def others(file: str, measure: str) -> dict[tuple[str, str], dict[int, float]]:
     """Figures of benchmarks/evidence.py in percent, by method and setting, then by seed."""
-    found = {(name, setting): {} for name in METHODS for setting in SETTINGS | BALANCED}
+    found = {(name, setting): {} for name in METHODS for setting in EVERY}
     for row in json.loads((RESULTS / file).read_text())["rows"]:
         found.setdefault((row["method"], row["setting"]), {})[row["seed"]] = 100 * row[measure]
     return found

@@ -1,7 +1,7 @@
 """Is the default L2B the best? Nine settings, all methods and baselines, paired by seed.
 
-python benchmarks/evidence.py [--balanced] [--seeds 5] [--settings …] [--methods …] [--table]
-    [--out FILE]
+python benchmarks/evidence.py [--balanced | --deep] [--seeds 5] [--settings …] [--methods …]
+    [--workers 2] [--table] [--out FILE]
 
 Budgets are those of `--preset cpu`, so that all of it takes about two hours on two cores: a small
 conv net on digits; perceptrons on 10,000 images of Fashion-MNIST and of CIFAR-10, on ISIC 2019 and
@@ -10,7 +10,8 @@ the *training* parts of digits, Fashion-MNIST and TREC (benchmarks/tune_defaults
 sets are untouched, but for one look at CIFAR-10N (docs/evidence.md). What is in the file already
 is not run again (--table runs nothing at all), interrupted runs are resumed; tables and verdicts
 are of all that is there. With --balanced, three settings with rare classes, which count as much as
-the others: all methods train under `class_weight="balanced"`, and balanced accuracy judges.
+the others: all methods train under `class_weight="balanced"`, and balanced accuracy judges. With
+--deep, two settings for a GPU: a deep network on images that it has time to memorise.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from spread import gain
 from l2b.catalog import default
 from l2b.experiment import Run
 from l2b.files import write_json
-from l2b.grid import Grid, Results, Trial, execute
+from l2b.grid import Grid, Results, Trial, execute, read_results
 from l2b.grid.markdown import p_value, percent, rendered, table
 from l2b.grid.results import Row, flat
 from l2b.methods import Method
@@ -52,12 +53,22 @@ SETTINGS = {
     "ISIC, symmetric 40 %": f"--data isic --noise symmetric --noise.rate 0.4 {FLAT}",
     "Yorùbá, weak rules": f"--data yoruba {WEAK} {TEXTS} --clean 189",
 }
+DEEP_NETWORK = (
+    "--data cifar10 --data.limit 5000 --model preact_resnet --model.width 32 --clean 1000 "
+    "--training.epochs 40 --training.batch 256 --training.clean_batch 128 "
+    "--training.optimiser.lr 0.1 --training.precision bfloat16"
+)
+DEEP = {
+    "CIFAR-10N worst, deep": f"{DEEP_NETWORK} --noise existing --noise.annotation worst",
+    "CIFAR-10 symmetric 40 %, deep": f"{DEEP_NETWORK} --noise symmetric --noise.rate 0.4",
+}
 ALIKE = "--class_weight balanced"
 BALANCED = {
     "ISIC, classes alike": f"{SETTINGS['ISIC, symmetric 40 %']} {ALIKE}",
     "CIFAR-10N worst, long tail": f"{SETTINGS['CIFAR-10N worst']} --imbalance 20 {ALIKE}",
     "Yorùbá, classes alike": f"{SETTINGS['Yorùbá, weak rules']} {ALIKE}",
 }
+EVERY = SETTINGS | BALANCED | DEEP
 WITHOUT = {  # the same without class weights
     "ISIC, classes alike": "ISIC, symmetric 40 %",
     "Yorùbá, classes alike": "Yorùbá, weak rules",
@@ -125,18 +136,21 @@ def run_missing(asked: Grid, path: Path, workers: int) -> dict[str, str]:
     missing = tuple(trial for trial in asked.trials if place(trial) not in there)
     if not missing:
         return {}
-    results = execute(replace(asked, trials=missing, reference=""), RUNS, workers=workers)
-    described = provenance()
-    new = [flat(row) | {"commit": described["commit"]} for row in results.rows]
-    old = json.loads(path.read_text())["rows"] if path.is_file() else []
-    write_json(path, {**described, "rows": old + new})
+    wanted = replace(asked, trials=missing, reference="")
+    try:
+        execute(wanted, RUNS, workers=workers)
+    finally:  # also of what was stopped
+        results, described = read_results(wanted, RUNS), provenance()
+        new = [flat(row) | {"commit": described["commit"]} for row in results.rows]
+        old = json.loads(path.read_text())["rows"] if path.is_file() else []
+        write_json(path, {**described, "rows": old + new})
     return dict(results.failures)
 
 
 @cache
 def base(setting: str) -> Run:
     """What all methods share in one setting."""
-    return base_run((SETTINGS | BALANCED)[setting].split(), "cpu")
+    return base_run(EVERY[setting].split(), "cpu")
 
 
 def verdicts(results: Results, measure: str) -> str:
@@ -211,9 +225,21 @@ def gained(alike: Results, without: Results) -> str:
     return rendered(["gain by class weights", *WITHOUT], [*rows, ["mean", *mean], ["gain", *more]])
 
 
+def kinds(parser: argparse.ArgumentParser) -> None:
+    """Options that choose another kind of settings."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--balanced", action="store_true", help="where classes count alike")
+    group.add_argument("--deep", action="store_true", help="a deep network, for a GPU")
+
+
+def suffix(options: argparse.Namespace) -> str:
+    """Of the files of a kind of settings."""
+    return "_balanced" if options.balanced else "_deep" if options.deep else ""
+
+
 def settings_of(parser: argparse.ArgumentParser, options: argparse.Namespace) -> list[str]:
     """The settings that were asked for, all of one kind; every one of the kind by default."""
-    known = BALANCED if options.balanced else SETTINGS
+    known = BALANCED if options.balanced else DEEP if options.deep else SETTINGS
     unknown = [name for name in options.settings or () if name not in known]
     if unknown:
         parser.error(f"no setting {unknown[0]!r} here; known: {', '.join(known)}")
@@ -224,7 +250,7 @@ def main() -> None:
     """Run what is missing, then print tables and verdicts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--balanced", action="store_true", help="where classes count alike")
+    kinds(parser)
     parser.add_argument("--settings", nargs="+")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--workers", type=int, default=2)
@@ -232,7 +258,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     settings = settings_of(parser, options)
-    path = options.out or RESULTS / f"evidence{'_balanced' if options.balanced else ''}.json"
+    path = options.out or RESULTS / f"evidence{suffix(options)}.json"
     asked = grid(settings, options.methods, options.seeds)
     failures = {} if options.table else run_missing(asked, path, options.workers)
     results = kept(asked, path)
