@@ -21,7 +21,20 @@ from l2b.losses import bootstrapped_loss, cross_entropy
 from l2b.methods.clean_only import CleanOnly
 from l2b.methods.l2b import L2B, L2BLearner
 from l2b.models.mlp import Mlp
-from l2b.normalise import Fixed, ObservedOnly, PerClass, PositiveShare, PseudoOnly, Shrinking
+from l2b.normalise import (
+    Fixed,
+    ImageWeight,
+    Normaliser,
+    ObservedOnly,
+    PerClass,
+    PerImage,
+    PerRegion,
+    PerSample,
+    PositiveShare,
+    PseudoOnly,
+    Shrinking,
+    Standardised,
+)
 from l2b.notices import Notice
 from l2b.pseudo import MovingAverage
 from l2b.scores import candidate_score, candidate_scores
@@ -177,6 +190,40 @@ def test_distrust_and_forgetful_memories_are_refused():
         L2B(candidates=Triple(), amortise=Amortisation(weights_every=2))
 
 
+@pytest.mark.parametrize("name", names(Normaliser))
+def test_only_shares_of_positive_scores_take_priors(name):
+    """Where a pixel's score is 0 and others help, a share is 0 and anything else need not be."""
+    scores = drawn(3, 4, 5, 5).abs()
+    scores[2, :, :3] = 0.0
+    normalise, labels = find(Normaliser, name)(), torch.zeros(4, 5, 5, dtype=torch.int64)
+    weights = normalise.of_labels(scores, labels, labels)
+    assert (weights[2, :, :3].max() == 0) == normalise.proportional
+    problem = Problem("mlp")
+    soft = MovingAverage(soft=True).build(problem.model)
+    if normalise.proportional:
+        L2B(normalise=normalise, candidates=AllClasses())
+        l2b.weigh(
+            problem.model, *problem.batches(), normalise=normalise, candidates=AllClasses(),
+            pseudo=soft,
+        )  # fmt: skip
+        return
+    message = f"AllClasses multiplies scores .* {type(normalise).__name__} would give weight"
+    with pytest.raises(ValueError, match=message):
+        L2B(normalise=normalise, candidates=AllClasses())
+    for weighing in (l2b.weigh, l2b.weighed_pass):
+        with pytest.raises(ValueError, match=message):
+            weighing(
+                problem.model, *problem.batches(), normalise=normalise, candidates=AllClasses()
+            )
+    L2B(normalise=normalise, candidates=Triple())
+
+
+@pytest.mark.parametrize("temperature, fits", [(0.0, True), (0.5, False)])
+def test_what_fits_priors_depends_on_what_is_inside(temperature, fits):
+    for around in (PseudoOnly, PerImage, Standardised):
+        assert around(then=PerSample(temperature=temperature)).proportional == fits
+
+
 # --- normalisers -----------------------------------------------------------------------------
 
 
@@ -218,6 +265,24 @@ def test_per_class_takes_pixels_soft_labels_and_wrappers():
             wrapper(then=PerClass()).of_labels(scores, observed, observed),
             PerClass().of_labels(left, observed, observed),
         )
+
+
+@given(seed=st.integers(0, 999), inside=st.sampled_from([PerClass(), PerRegion(), PositiveShare()]))
+def test_an_image_is_weighed_with_its_labels_as_if_it_were_alone(seed, inside):
+    draw = torch.Generator().manual_seed(seed)
+    scores = torch.randn(2, 3, 4, 5, generator=draw, dtype=torch.float64)
+    observed, pseudo = torch.randint(2, (2, 3, 4, 5), generator=draw)
+    found = PerImage(then=inside).of_labels(scores, observed, pseudo)
+    for i in range(3):
+        one = slice(i, i + 1)
+        alone = inside.of_labels(scores[:, one], observed[one], pseudo[one])
+        torch.testing.assert_close(3 * found[:, one], alone)
+
+
+def test_one_weight_for_an_image_cannot_look_at_the_labels_of_pixels():
+    for inside in (PerClass(), PerRegion(), PseudoOnly(then=PerClass())):
+        with pytest.raises(ValueError, match=f"one weight, and {type(inside).__name__} looks"):
+            ImageWeight(then=inside)
 
 
 @given(seed=st.integers(0, 999), size=st.floats(1e-9, 1e9), scale=st.floats(1e-6, 1e3))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from l2b.normalise import Normaliser
 from l2b.targets import probabilities
 from l2b.types import Weights
 
@@ -52,6 +53,25 @@ class Candidates(ABC):
             The observed label first, then at least one other.
         """
 
+    @property
+    def with_priors(self) -> bool:
+        """Whether scores are multiplied by priors."""
+        return False
+
+    def refuse(self, normalise: Normaliser) -> None:
+        """Refuse weights that take no notice of priors.
+
+        Raises:
+            ValueError: if there are priors, and weights are no shares of positive scores.
+        """
+        if self.with_priors and not normalise.proportional:
+            raise ValueError(
+                f"{type(self).__name__} multiplies scores by how plausible each class is, and "
+                f"{type(normalise).__name__} would give weight to classes of score 0: it pulls "
+                "every sample towards all classes alike. Choose --normalise positive_share, "
+                "per_class, shrinking or per_sample at temperature 0, or --candidates pair."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Candidates):
@@ -86,6 +106,11 @@ class AllClasses(Candidates):
     """
 
     trust: float = 1.0
+
+    @property
+    def with_priors(self) -> bool:
+        """The averaged prediction is the prior."""
+        return True
 
     def __post_init__(self) -> None:
         """Refuse distrust."""

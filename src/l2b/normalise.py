@@ -44,9 +44,77 @@ class Normaliser(ABC):
         del observed, pseudo
         return self(scores)
 
+    @property
+    def proportional(self) -> bool:
+        """Whether weights are shares of positive scores, so that a factor on one is on both."""
+        return False
+
+    @property
+    def looks_at_labels(self) -> bool:
+        """Whether `of_labels` gives anything else than a call."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
-class PositiveShare(Normaliser):
+class Share(Normaliser):
+    """A normaliser whose weights are shares of positive scores."""
+
+    @property
+    def proportional(self) -> bool:
+        """A score of half the size has half the weight beside the same others."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByLabels(Share):
+    """Shares within parts of the batch, which the labels tell."""
+
+    @property
+    def looks_at_labels(self) -> bool:
+        """They do."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Around(Normaliser):
+    """A normaliser that leaves the weighing to another.
+
+    Attributes:
+        then: the other one.
+    """
+
+    then: Normaliser
+
+    @property
+    def proportional(self) -> bool:
+        """As the other one."""
+        return self.then.proportional
+
+    @property
+    def looks_at_labels(self) -> bool:
+        """As the other one."""
+        return self.then.looks_at_labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Around):
+    """A normaliser that changes the scores before another weighs them."""
+
+    @abstractmethod
+    def change(self, scores: Tensor) -> Tensor:
+        """What the other one sees, of the shape of the scores."""
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The other one's weights."""
+        return self.then(self.change(scores))
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        return self.then.of_labels(self.change(scores), observed, pseudo)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositiveShare(Share):
     """Clamp below at zero, then divide by the sum over the batch (L2B, Eq. 9)."""
 
     def __call__(self, scores: Tensor) -> Tensor:
@@ -93,7 +161,7 @@ class Softmax(Normaliser):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObservedOnly(Normaliser):
+class ObservedOnly(Changed):
     """β = 0: weigh observed labels alone, which is learning to reweight (L2RW).
 
     Attributes:
@@ -102,17 +170,13 @@ class ObservedOnly(Normaliser):
 
     then: Normaliser = field(default_factory=PositiveShare)
 
-    def __call__(self, scores: Tensor) -> Tensor:
-        """Weights with every candidate but the first shut out."""
-        return self.then(_without(scores, slice(1, None)))
-
-    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
-        """The same, for a normaliser that looks at labels."""
-        return self.then.of_labels(_without(scores, slice(1, None)), observed, pseudo)
+    def change(self, scores: Tensor) -> Tensor:
+        """Scores with every candidate but the first shut out."""
+        return _without(scores, slice(1, None))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PseudoOnly(Normaliser):
+class PseudoOnly(Changed):
     """α = 0: weigh pseudo-labels alone.
 
     Attributes:
@@ -121,13 +185,9 @@ class PseudoOnly(Normaliser):
 
     then: Normaliser = field(default_factory=PositiveShare)
 
-    def __call__(self, scores: Tensor) -> Tensor:
-        """Weights with candidate 0 shut out."""
-        return self.then(_without(scores, slice(0, 1)))
-
-    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
-        """The same, for a normaliser that looks at labels."""
-        return self.then.of_labels(_without(scores, slice(0, 1)), observed, pseudo)
+    def change(self, scores: Tensor) -> Tensor:
+        """Scores with candidate 0 shut out."""
+        return _without(scores, slice(0, 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +211,11 @@ class PerSample(Normaliser):
                 f"PerSample needs temperature >= 0, got {self.temperature}: scores are divided "
                 "by it, and 0 shares them out as they are."
             )
+
+    @property
+    def proportional(self) -> bool:
+        """As published; a softmax is not."""
+        return self.temperature == 0
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Shares within each sample, over the number of samples."""
@@ -199,7 +264,7 @@ class Fixed(Normaliser):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerClass(Normaliser):
+class PerClass(ByLabels):
     """Eq. 9 within each observed class, so that no class takes the weight of another.
 
     A class in which no candidate helps leaves its share to the others.
@@ -230,7 +295,7 @@ class PerClass(Normaliser):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standardised(Normaliser):
+class Standardised(Changed):
     """Scores in units of their root mean square over the batch, before they become weights.
 
     In true units scores are tiny, and a sigmoid or a softmax of them hardly weighs at all.
@@ -241,17 +306,13 @@ class Standardised(Normaliser):
 
     then: Normaliser = field(default_factory=lambda: Softmax())
 
-    def __call__(self, scores: Tensor) -> Tensor:
-        """The normaliser of score / √(mean score²)."""
-        return self.then(_in_own_units(scores))
-
-    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
-        """The same, for a normaliser that looks at labels."""
-        return self.then.of_labels(_in_own_units(scores), observed, pseudo)
+    def change(self, scores: Tensor) -> Tensor:
+        """Score / √(mean score²)."""
+        return _in_own_units(scores)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shrinking(Normaliser):
+class Shrinking(Share):
     """Eq. 9 with a brake: weights whose sum falls to 0 as the scores do.
 
     Eq. 9 shares out a sum of 1 however small the scores are, so a step is as long where the
@@ -280,7 +341,7 @@ class Shrinking(Normaliser):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerImage(Normaliser):
+class PerImage(Around):
     """Every image of masks has the same weight in total, shared out over its pixels.
 
     Attributes:
@@ -291,13 +352,17 @@ class PerImage(Normaliser):
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The normaliser of each image alone, over the number of images."""
-        images = scores.shape[1]
-        each = [self.then(scores[:, i : i + 1]) for i in range(images)]
-        return torch.cat(each, dim=1) / images
+        return torch.cat([self.then(s) for s in scores.split(1, dim=1)], dim=1) / scores.shape[1]
+
+    def of_labels(self, scores: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:
+        """The same, for a normaliser that looks at labels."""
+        parts = zip(scores.split(1, dim=1), observed.split(1), pseudo.split(1), strict=True)
+        each = [self.then.of_labels(*part) for part in parts]
+        return torch.cat(each, dim=1) / scores.shape[1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PerRegion(Normaliser):
+class PerRegion(ByLabels):
     """Eq. 9 within each connected region, which weighs in total what its pixels would.
 
     A region is a connected set of pixels with one observed and one pseudo-label: where the two
@@ -332,7 +397,7 @@ class PerRegion(Normaliser):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageWeight(Normaliser):
+class ImageWeight(Around):
     """One weight for each image's observed mask and one for its pseudo-mask, for all pixels.
 
     Attributes:
@@ -340,6 +405,19 @@ class ImageWeight(Normaliser):
     """
 
     then: Normaliser = field(default_factory=PositiveShare)
+
+    def __post_init__(self) -> None:
+        """Refuse what needs the labels of pixels, which a whole image has not."""
+        if self.looks_at_labels:
+            raise ValueError(
+                f"ImageWeight gives a whole image one weight, and {type(self.then).__name__} looks "
+                "at the labels of pixels: choose another --normalise.then, or per_image around it."
+            )
+
+    @property
+    def proportional(self) -> bool:
+        """Of no pixel: each gets the weight of its image."""
+        return False
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The weight of each image, spread evenly over its pixels."""

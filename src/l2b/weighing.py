@@ -106,10 +106,11 @@ def weigh(
 
     Raises:
         ValueError: if no parameter is trainable, labels do not fit the logits in shape or
-            range, or a batch is empty.
+            range, a batch is empty, or the candidates do not go with the normaliser.
         TypeError: if class indices are not integers, or the model returns no logits.
         NotImplementedError: if the engine has no derivative of an operation in the model.
     """
+    candidates.refuse(normalise)
     direction = look_ahead_gradient(
         model,
         clean_inputs,
@@ -179,6 +180,7 @@ def weighed_pass(
         TypeError: as `weigh`.
         NotImplementedError: as `weigh`.
     """
+    candidates.refuse(normalise)
     direction = look_ahead_gradient(
         model,
         clean_inputs,

@@ -117,6 +117,8 @@ class L2B(Method):
                 f"{type(self.candidates).__name__}: set it to 1 or choose --candidates pair."
             )
 
+        self.candidates.refuse(self.normalise)
+
     @property
     def fits_clean(self) -> bool:
         """With a clean term or a clean start; as published, clean samples only steer."""
