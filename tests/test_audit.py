@@ -30,7 +30,7 @@ from l2b.datasets.table import Table
 from l2b.decisions import read_decisions
 from l2b.engines import LastLayer
 from l2b.experiment import Run
-from l2b.features import column_features, text_features
+from l2b.features import column_features, text_encoding
 from l2b.files import read_tree
 from l2b.folder import RunFolder
 from l2b.methods.as_published import AsPublished
@@ -681,11 +681,11 @@ def test_tfidf_is_that_of_scikit_learn():
 
     documents = [f"{a} {b} {a}" for a in ["aa", "bb", "cc"] for b in ["dd", "ee", "ff"]]
     expected = TfidfVectorizer(sublinear_tf=True).fit(documents)
-    found = text_features(lambda: iter(documents))
+    _, found = text_encoding("t", lambda: iter(documents))
     usual = np.sort(expected.transform(documents).toarray(), axis=1)
     assert np.abs(np.sort(found, axis=1) - usual).max() < 1e-3
     with pytest.raises(ValueError, match="no words"):
-        text_features(lambda: iter(["a", "b"]))
+        text_encoding("t", lambda: iter(["a", "b"]))
 
 
 def test_a_long_file_is_read_in_little_memory(tmp_path):

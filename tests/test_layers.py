@@ -49,7 +49,7 @@ LAYERS = [
     {"advise"},
     {"experiment"},
     {"recipes", "trained"},
-    {"mask_figure"},
+    {"mask_figure", "predict"},
     {"audit", "grid", "presets", "launch"},
     {"figures", "overview"},
     {"demo", "make_figure"},

@@ -1,4 +1,4 @@
-"""The command line: run, demo, audit, theory, grid, figure, table, report, list.
+"""The command line: run, predict, demo, audit, theory, grid, figure, table, report, list.
 
 Nothing heavy is imported before it is needed, so that help comes at once.
 """
@@ -80,6 +80,8 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     run.add_argument("--launch", type=int, default=1)
     run.set_defaults(command=_run, again="; go on with --resume")
 
+    predict = _predict_parser(commands)
+
     demo = commands.add_parser(
         "demo", help="compare methods on mislabelled digits", allow_abbrev=False
     )
@@ -107,10 +109,31 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     unpack = _unpack_parser(commands)
     evidence = add_commands(commands, _progress, words)
 
-    for command in (run, demo, audit, theory, listing, unpack, *evidence):
+    for command in (run, predict, demo, audit, theory, listing, unpack, *evidence):
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
+
+
+def _predict_parser(commands: Any) -> argparse.ArgumentParser:
+    predict = commands.add_parser(
+        "predict",
+        help="label new samples with the model of a run",
+        description="Label new samples with the model of a run, and write predictions.csv.",
+        allow_abbrev=False,
+    )
+    predict.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    predict.add_argument(
+        "source", type=Path, metavar="FILE|DIR",
+        help="a table with the run's columns, a folder of images, or an array (.npy)",
+    )  # fmt: skip
+    predict.add_argument(
+        "--epoch", choices=("last", "chosen"), default="last",
+        help="whose model: the last one's, or that of the epoch chosen on clean samples kept aside",
+    )  # fmt: skip
+    predict.add_argument("--out", type=Path, help="file to write (default: RUN/predictions.csv)")
+    predict.set_defaults(command=_predict)
+    return predict
 
 
 def _audit_parser(commands: Any) -> argparse.ArgumentParser:
@@ -191,6 +214,17 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
     if collectives.rank() == 0:
         _print_record(result.record, out)
     collectives.stop()
+    return 0
+
+
+def _predict(options: argparse.Namespace, rest: list[str]) -> int:
+    _refuse(rest)
+    from l2b.predict import predict
+
+    found = predict(
+        options.run, options.source, options.out, epoch=options.epoch, progress=_progress(options)
+    )
+    print(found)
     return 0
 
 

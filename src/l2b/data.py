@@ -14,6 +14,7 @@ from l2b.class_weights import ClassWeights, check_class_weights, drawn_again, sa
 from l2b.clean_split import clean_split, reserve
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
+from l2b.features import Encoding
 from l2b.long_tail import thinned
 from l2b.noise.base import ClassConditional, Noise
 from l2b.notices import notice
@@ -91,6 +92,7 @@ class Data:
         noise_dice: Dice of the observed against the true masks of ``train``, mean over classes
             and volumes; None if unknown, or for labels.
         noise_hash: SHA-256 of the drawn labels of the whole training split.
+        encoding: what rows of a table become, where the samples are such.
         remark: what a reader must know of these bytes.
         class_weights: how much classes count, in training and where an epoch is chosen.
     """
@@ -105,6 +107,7 @@ class Data:
     noise_rate: float | None
     noise_hash: str
     noise_dice: float | None = None
+    encoding: Encoding | None = None
     remark: str = ""
     class_weights: ClassWeights = "none"
 
@@ -213,6 +216,7 @@ def prepare(
         noise_rate=wrong,
         noise_hash=hashlib.sha256(observed.contiguous().numpy().data).hexdigest(),
         noise_dice=_mask_agreement(train, classes),
+        encoding=source.encoding,
         remark=" ".join(filter(None, (source.remark, _unused(len(unused), source)))),
         class_weights=class_weights,
     )

@@ -308,6 +308,7 @@ def _scale(data: Data) -> dict[str, Any]:
         "shape": list(data.train.inputs.shape[1:]),
         "classes": list(data.classes),
         "masks": data.masks,
+        "encoding": None if data.encoding is None else data.encoding.plain(),
     }
 
 

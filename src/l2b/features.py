@@ -1,10 +1,14 @@
 """Columns of strings to numbers, with memory that does not grow with the length of texts."""
 
 import itertools
+import math
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -16,18 +20,122 @@ CHUNK = 2048  # documents turned into numbers at a time
 CATEGORIES = 50  # a text column with more different values is no category
 LARGEST = float(np.finfo(np.float32).max)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234: the comma may be decimal or not
+Row = TypeVar("Row")
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
-def text_features(documents: Callable[[], Iterable[str]]) -> np.ndarray:
-    """TF-IDF of words, rows of length 1; two passes, a chunk of documents at a time.
+class Encoding(ABC):
+    """What rows of a table are to a model: found once, the same for rows that come later."""
+
+    dtype: ClassVar[type]
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Columns that it reads."""
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Number of features."""
+
+    @abstractmethod
+    def encode(self, rows: Sequence[tuple[str, ...]], start: int = 0) -> np.ndarray:
+        """Features of some rows, [rows, width].
+
+        Args:
+            rows: their cells, in the order of ``names``.
+            start: number of the first of them, for messages.
+
+        Raises:
+            ValueError: if a cell is not what its column held when the encoding was found.
+        """
+
+    @abstractmethod
+    def unseen(self, row: tuple[str, ...]) -> list[str]:
+        """Names of the columns whose cell is a category that was not there at that time."""
+
+    @abstractmethod
+    def plain(self) -> dict[str, Any]:
+        """What `encoding_from` makes the same of: strings, numbers, lists and dicts."""
+
+    def encode_all(self, rows: Iterable[tuple[str, ...]], total: int) -> np.ndarray:
+        """The same for many rows, a chunk at a time."""
+        features, done = np.empty((total, self.width), dtype=self.dtype), 0
+        for chunk in chunks(rows):
+            features[done : done + len(chunk)] = self.encode(chunk, done)
+            done += len(chunk)
+        return features
+
+
+def encoding_from(plain: Mapping[str, Any]) -> Encoding:
+    """The encoding that `Encoding.plain` described."""
+    if "words" in plain:
+        words, idf = tuple(plain["words"]), tuple(plain["idf"])
+        return Words(column=plain["column"], words=words, idf=idf)
+    found = [Column(**{**c, "categories": tuple(c["categories"])}) for c in plain["columns"]]
+    return Columns(columns=tuple(found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words(Encoding):
+    """TF-IDF of words with logarithmic term frequency, rows of length 1, float16.
+
+    Attributes:
+        column: of the texts.
+        words: that are counted, in the order of the features.
+        idf: inverse document frequency of each.
+    """
+
+    column: str
+    words: tuple[str, ...]
+    idf: tuple[float, ...]
+    dtype = np.float16
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one column."""
+        return (self.column,)
+
+    @property
+    def width(self) -> int:
+        """Number of words."""
+        return len(self.words)
+
+    def encode(self, rows: Sequence[tuple[str, ...]], start: int = 0) -> np.ndarray:
+        """Words that are not known count for nothing."""
+        del start
+        found = self._vectoriser.transform([text for (text,) in rows])
+        return found.toarray().astype(self.dtype)
+
+    def unseen(self, row: tuple[str, ...]) -> list[str]:
+        """Texts are no categories."""
+        del row
+        return []
+
+    def plain(self) -> dict[str, Any]:
+        """Column, words, frequencies."""
+        return {"column": self.column, "words": list(self.words), "idf": list(self.idf)}
+
+    @cached_property
+    def _vectoriser(self) -> TfidfVectorizer:
+        made = TfidfVectorizer(
+            vocabulary={word: k for k, word in enumerate(self.words)}, sublinear_tf=True
+        )
+        made.idf_ = np.array(self.idf)
+        return made
+
+
+def text_encoding(name: str, documents: Callable[[], Iterable[str]]) -> tuple[Words, np.ndarray]:
+    """TF-IDF of words; two passes, a chunk of documents at a time.
 
     Args:
+        name: of the column of texts.
         documents: starts a pass over the texts, the same each time.
 
     Returns:
-        [documents, words], float16; the words that occur in most documents, at most as many
-        as fit in 512 MB.
+        The encoding, and the features of these documents, [documents, words], float16; the words
+        that occur in most documents, at most as many as fit in 512 MB.
 
     Raises:
         ValueError: if there are too many documents for that, or no words at all.
@@ -42,17 +150,13 @@ def text_features(documents: Callable[[], Iterable[str]]) -> np.ndarray:
     if not counts:
         raise ValueError("The texts hold no words of two letters or more: is it the right column?")
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:width]
-    vectoriser = TfidfVectorizer(
-        vocabulary={word: k for k, (word, _) in enumerate(ranked)}, sublinear_tf=True
-    )
     frequency = np.array([count for _, count in ranked])
-    vectoriser.idf_ = np.log((1 + total) / (1 + frequency)) + 1
-    features = np.empty((total, len(ranked)), dtype=np.float16)
-    done = 0
-    for chunk in _chunks(documents()):
-        features[done : done + len(chunk)] = vectoriser.transform(chunk).toarray()
-        done += len(chunk)
-    return features
+    words = Words(
+        column=name,
+        words=tuple(word for word, _ in ranked),
+        idf=tuple((np.log((1 + total) / (1 + frequency)) + 1).tolist()),
+    )
+    return words, words.encode_all(((text,) for text in documents()), total)
 
 
 def scale_of(words: np.ndarray) -> float:
@@ -77,23 +181,140 @@ def _document_frequencies(documents: Iterable[str]) -> tuple[Counter[str], int]:
     return counts, total
 
 
-def _chunks(documents: Iterable[str]) -> Iterator[list[str]]:
-    source = iter(documents)
+def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows a few thousand at a time."""
+    source = iter(rows)
     while chunk := list(itertools.islice(source, CHUNK)):
         yield chunk
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class Column:
+    """What one column of a table became.
+
+    Attributes:
+        name: of the column.
+        categories: its values, one feature each; none if it holds numbers.
+        gaps: whether a further feature marks missing numbers.
+        commas: whether its numbers had decimal commas.
+        median: of the numbers, which fills gaps.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    gaps: bool = False
+    commas: bool = False
+    median: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return len(self.categories) or 1 + self.gaps
+
+    def encode(self, cell: str, row: int) -> list[float]:
+        """Features of one cell; NaN for a missing number."""
+        cell = cell.strip()
+        missing = cell.lower() in MISSING
+        if self.categories:
+            return [float(not missing and cell == own) for own in self.categories]
+        value = math.nan if missing else self._number(cell, row)
+        return [value, float(missing)] if self.gaps else [value]
+
+    def is_unseen(self, cell: str) -> bool:
+        """Whether it is a category, and none of those that are known."""
+        cell = cell.strip()
+        known = not self.categories or cell.lower() in MISSING or cell in self.categories
+        return not known
+
+    def _number(self, cell: str, row: int) -> float:
+        value = _number(cell)
+        if not abs(value) <= LARGEST or ("," in cell and not self.commas):
+            commas = "" if self.commas or "," not in cell else " without commas"
+            raise ValueError(
+                f"Column {self.name!r} must hold numbers{commas} that fit float32, as it did when "
+                f"the model learned, got {cell!r} in row {row}, counted from 0."
+            )
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns(Encoding):
+    """Numbers as they are, categories one-hot, gaps filled and marked; float32.
+
+    Attributes:
+        columns: what each of them became.
+    """
+
+    columns: tuple[Column, ...]
+    dtype = np.float32
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return sum(column.width for column in self.columns)
+
+    def encode(self, rows: Sequence[tuple[str, ...]], start: int = 0) -> np.ndarray:
+        """A missing number is the median of its column; a category that is not known, none."""
+        values = self._with_gaps(rows, start)
+        place = 0
+        for column in self.columns:
+            if not column.categories:
+                values[np.isnan(values[:, place]), place] = column.median
+            place += column.width
+        return values
+
+    def unseen(self, row: tuple[str, ...]) -> list[str]:
+        """Columns of categories that hold another one."""
+        pairs = zip(self.columns, row, strict=True)
+        return [column.name for column, cell in pairs if column.is_unseen(cell)]
+
+    def plain(self) -> dict[str, Any]:
+        """One mapping a column."""
+        return {"columns": [asdict(column) for column in self.columns]}
+
+    def with_medians(self, rows: Iterable[tuple[str, ...]], total: int) -> "Columns":
+        """The same, with the medians of these rows."""
+        place, numbers = 0, {}
+        for column in self.columns:
+            if not column.categories:
+                numbers[column.name] = place, np.empty(total, dtype=np.float32)
+            place += column.width
+        done = 0
+        for chunk in chunks(rows):
+            values = self._with_gaps(chunk, done)
+            for at, kept in numbers.values():
+                kept[done : done + len(chunk)] = values[:, at]
+            done += len(chunk)
+        medians = {name: float(np.nanmedian(kept)) for name, (_, kept) in numbers.items()}
+        found = [replace(c, median=medians.get(c.name, c.median)) for c in self.columns]
+        return Columns(columns=tuple(found))
+
+    def _with_gaps(self, rows: Sequence[tuple[str, ...]], start: int) -> np.ndarray:
+        values = np.empty((len(rows), self.width), dtype=self.dtype)
+        for position, row in enumerate(rows):
+            cells = zip(self.columns, row, strict=True)
+            values[position] = [x for c, cell in cells for x in c.encode(cell, start + position)]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
     """What the columns of a table became.
 
     Attributes:
+        encoding: of rows, these and others.
         values: [rows, features], float32; finite.
         used: names of the columns that were used.
         ignored: names of those that hold neither numbers nor few categories.
         commas: names of those that hold numbers with decimal commas.
     """
 
+    encoding: Columns
     values: np.ndarray
     used: tuple[str, ...]
     ignored: tuple[str, ...]
@@ -105,7 +326,7 @@ def column_features(
     rows: Callable[[], Iterable[tuple[str, ...]]],
     *,
     decimal_commas: bool = False,
-) -> Columns:
+) -> Found:
     """Numbers as they are, categories one-hot, gaps filled and marked.
 
     A missing number becomes the median of its column, and a further feature says so. A text
@@ -136,21 +357,24 @@ def column_features(
             f"None of the columns {', '.join(names[:8]) or '(there are none)'} holds numbers or "
             f"at most {CATEGORIES} categories: name the column of texts with --text."
         )
-    width = sum(kinds[k].width for k in used)
+    encoding = Columns(columns=tuple(kinds[k].column(names[k]) for k in used))
+    width = encoding.width
     if 4 * width * total > 2 * BUDGET:
         raise ValueError(
             f"{total:,} rows of {width} features are more than fit in memory "
             f"({2 * BUDGET // (4 * width):,} rows): audit a part of the file at a time."
         )
-    values = np.zeros((total, width), dtype=np.float32)
-    for position, row in enumerate(rows()):
-        values[position] = [x for k in used for x in kinds[k].encode(row[k])]
-    _fill_gaps(values)
-    return Columns(
-        values=values,
-        used=tuple(names[k] for k in used),
+
+    def cells() -> Iterator[tuple[str, ...]]:
+        return (tuple(row[k] for k in used) for row in rows())
+
+    encoding = encoding.with_medians(cells(), total)
+    return Found(
+        encoding=encoding,
+        values=encoding.encode_all(cells(), total),
+        used=encoding.names,
         ignored=tuple(name for k, name in enumerate(names) if k not in used),
-        commas=tuple(names[k] for k in used if kinds[k].number and kinds[k].commas),
+        commas=tuple(column.name for column in encoding.columns if column.commas),
     )
 
 
@@ -188,18 +412,10 @@ class _Kind:
     def usable(self) -> bool:
         return self.filled > 0 and (self.number or len(self.values) <= CATEGORIES)
 
-    @property
-    def width(self) -> int:
-        return 1 + self.gaps if self.number else len(self.values)
-
-    def encode(self, cell: str) -> list[float]:
-        cell = cell.strip()
-        missing = cell.lower() in MISSING
+    def column(self, name: str) -> Column:
         if not self.number:
-            own = None if missing else self.values[cell]
-            return [float(k == own) for k in range(len(self.values))]
-        value = float("nan") if missing else _number(cell)
-        return [value, float(missing)] if self.gaps else [value]
+            return Column(name=name, categories=tuple(self.values))
+        return Column(name=name, gaps=self.gaps, commas=self.commas)
 
 
 def _number(cell: str) -> float:
@@ -218,10 +434,3 @@ def _refuse_large(names: list[str], kinds: list[_Kind]) -> None:
                 f"Column {name!r} must hold numbers that fit float32, up to {LARGEST:.2g} in size, "
                 f"got {cell} in row {row} of those with a label, counted from 0: fill or remove it."
             )
-
-
-def _fill_gaps(values: np.ndarray) -> None:
-    """Put the median of its column into every missing entry."""
-    for column in np.flatnonzero(np.isnan(values).any(axis=0)):
-        gaps = np.isnan(values[:, column])
-        values[gaps, column] = np.median(values[~gaps, column])

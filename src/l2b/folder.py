@@ -25,7 +25,8 @@ from l2b.files import (
 # In the order of removal: what is left after a crash in between is never taken for a run.
 OWN = (
     "checkpoints", "result.json", "metrics.jsonl", "model.safetensors", "chosen.safetensors",
-    "scale.safetensors", "ledger.safetensors", "figures", "tensorboard", "run.yaml",
+    "scale.safetensors", "ledger.safetensors", "figures", "tensorboard", "predictions.csv",
+    "run.yaml",
 )  # fmt: skip
 
 AUDIT = "audit"  # folder of what an audit found

@@ -193,16 +193,19 @@ def _parquet_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, ...]]:
         yield from zip(*cells, strict=True)
 
 
+def as_text(value: object) -> str:
+    """A cell as a CSV file would hold it; a missing value is an empty string."""
+    return "" if value is None or value != value else str(value)  # NaN differs from itself
+
+
 def _text(value: object, column: str, path: Path) -> str:
-    if value is None or value != value:  # NaN differs from itself
-        return ""
     if isinstance(value, bytes | dict | list):
         raise ValueError(
             f"Column {column!r} of {path} must hold text, numbers or truth values, got "
             f"{type(value).__name__}: name a column of image paths or of plain text, or leave "
             "this one out of the file."
         )
-    return str(value)
+    return as_text(value)
 
 
 def parquet_file(path: Path) -> Any:

@@ -1,9 +1,11 @@
 """The model of a finished run, for samples that it has not seen."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,10 @@ from torch import Tensor, nn
 from l2b.config import load
 from l2b.evaluate import PIXELS_AT_ONCE, ROWS_AT_ONCE
 from l2b.experiment import Run
+from l2b.features import Encoding, Words, encoding_from
 from l2b.folder import RunFolder, read_module
+from l2b.notices import notice
+from l2b.tables import as_text
 
 FILES = {"last": "model", "chosen": "chosen"}
 
@@ -23,13 +28,20 @@ class TrainedModel(nn.Module):
         classes: names of the classes, in the order of the logits.
         shape: of one sample.
         network: from scaled samples to logits.
+        encoding: what rows of a table become, if the run learned from texts or columns.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, mean: Tensor, std: Tensor, classes: list[str], shape: list[int]
+        self,
+        network: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+        classes: list[str],
+        shape: list[int],
+        encoding: Encoding | None = None,
     ) -> None:
         """Put them together.
 
@@ -39,15 +51,79 @@ class TrainedModel(nn.Module):
             std: then divided by.
             classes: their names.
             shape: of one sample.
+            encoding: what rows of a table become.
         """
         super().__init__()
         self.network, self.classes, self.shape = network, tuple(classes), tuple(shape)
+        self.encoding = encoding
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits [n, classes, *pixels] of raw samples [n, *shape], which may be integers."""
         return self.network((inputs.to(self.mean.device).float() - self.mean) / self.std)
+
+    def encode(self, rows: Sequence[str] | Sequence[Mapping[str, Any]]) -> Tensor:
+        """Samples of new texts, or of new rows of the table that the run learned from.
+
+        Args:
+            rows: texts; or, if it learned from columns, a mapping for each row from their names
+                to cells: strings, numbers, and None for what is missing.
+
+        Returns:
+            [rows, features], for `predict` and `predict_proba`.
+
+        Raises:
+            ValueError: if the run did not learn from texts or columns, if these are not such, a
+                column is missing, or holds what it did not hold then.
+        """
+        return self.encoded([self._cells(row) for row in rows])
+
+    def encoded(self, rows: Sequence[tuple[str, ...]], start: int = 0) -> Tensor:
+        """The same of cells in the order of ``encoding.names``, as a file holds them.
+
+        A category that was not there when the model learned counts as none, and is told.
+
+        Args:
+            rows: their cells.
+            start: number of the first row, for messages.
+        """
+        features = torch.from_numpy(self._reader.encode(rows, start))
+        unseen = Counter(name for row in rows for name in self._reader.unseen(row))
+        for name, count in unseen.items():
+            notice(
+                f"Column {name!r} holds what it never held when the model learned, in {count} of "
+                f"rows {start} to {start + len(rows) - 1}: these count as missing there."
+            )
+        return features
+
+    @property
+    def _reader(self) -> Encoding:
+        if self.encoding is None:
+            raise ValueError(
+                f"This model takes samples of shape {self.shape} as they are: it did not learn "
+                "from texts or columns of a table."
+            )
+        return self.encoding
+
+    def _cells(self, row: object) -> tuple[str, ...]:
+        names = self._reader.names
+        if isinstance(self._reader, Words):
+            if isinstance(row, str):
+                return (row,)
+            raise ValueError(f"This model takes texts, got {type(row).__name__}: give strings.")
+        if not isinstance(row, Mapping):
+            raise ValueError(
+                f"This model takes rows as mappings from {', '.join(names)} to cells, got "
+                f"{type(row).__name__}: of a data frame, give frame.to_dict('records')."
+            )
+        missing = [name for name in names if name not in row]
+        if missing:
+            raise ValueError(
+                f"A row must have the column {missing[0]!r}, which the model learned from, got "
+                f"{', '.join(map(str, row)) or 'none'}."
+            )
+        return tuple(as_text(row[name]) for name in names)
 
     def predict_proba(self, inputs: Tensor) -> Tensor:
         """Probability of every class, on the CPU, block by block, in evaluation mode.
@@ -91,9 +167,8 @@ def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> T
     """The model that a finished run has left in its folder, on the CPU, in evaluation mode.
 
     It takes samples as the run's data set gives them, before scaling: features, images as
-    [channels, height, width] of the run's size. What texts or columns of a table become depends on
-    the whole table, so a model of these takes the features that ``run.data.load()`` makes; to
-    learn from texts and predict others, put `L2BClassifier` behind a vectoriser in a pipeline.
+    [channels, height, width] of the run's size. Where it learned from texts or columns of a
+    table, `TrainedModel.encode` makes such samples of others.
 
     Args:
         path: the run's folder.
@@ -125,5 +200,13 @@ def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> T
     with torch.random.fork_rng(devices=[]):
         network = model.build(tuple(found["shape"]), len(found["classes"]))
     read_module(network, weights)
-    made = TrainedModel(network, found["mean"], found["std"], found["classes"], found["shape"])
+    plain = found.get("encoding")
+    made = TrainedModel(
+        network,
+        found["mean"],
+        found["std"],
+        found["classes"],
+        found["shape"],
+        None if plain is None else encoding_from(plain),
+    )
     return made.eval()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from l2b.features import Encoding
 from l2b.streams import stream
 from l2b.types import Cases
 
@@ -50,6 +51,7 @@ class Source:
         trusted: positions in ``train`` whose labels were checked, [k] int64, or None.
         mean: subtracted from every raw sample, broadcastable to one sample.
         std: then divided by, broadcastable to one sample.
+        encoding: what rows of a table become, where the samples are such.
         remark: what a reader must know of these bytes, for the run's record.
     """
 
@@ -61,6 +63,7 @@ class Source:
     truth_known: bool = True
     annotations: Mapping[str, Tensor] = field(default_factory=dict)
     trusted: Tensor | None = None
+    encoding: Encoding | None = None
     remark: str = ""
 
 

@@ -14,7 +14,7 @@ from l2b.catalog import unknown
 from l2b.datasets.base import Dataset, Source, Split, moments
 from l2b.decisions import Decision, read_decisions
 from l2b.decode import decode_images
-from l2b.features import column_features, scale_of, text_features
+from l2b.features import Encoding, column_features, scale_of, text_encoding
 from l2b.tables import TableFile
 
 MOST_CLASSES = 1000
@@ -101,7 +101,7 @@ class Table(Dataset):
         found = self.labels()
         known = found.checked >= 0
         labels = torch.from_numpy(np.where(known, found.checked, found.observed))
-        inputs, mean, std, remark = self._inputs(found.rows)
+        inputs, mean, std, encoding, remark = self._inputs(found.rows)
         if found.skipped:
             remark = f"{found.skipped} rows without a label were left out. {remark}".strip()
         return Source(
@@ -112,6 +112,7 @@ class Table(Dataset):
             std=std,
             truth_known=False,
             trusted=torch.from_numpy(known.nonzero()[0]) if known.any() else None,
+            encoding=encoding,
             remark=remark,
         )
 
@@ -198,15 +199,18 @@ class Table(Dataset):
                 yield cells
                 following = next(wanted, None)
 
-    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, str]:
+    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Encoding | None, str]:
         if self.image:
             paths = self.images(rows)
             pixels = decode_images(paths, self.size, name=self.path, resize=True)
-            return pixels, *moments(pixels), ""
+            return pixels, *moments(pixels), None, ""
         if self.text:
-            words = text_features(lambda: (cells[0] for cells in self._kept([self.text], rows)))
+            encoding, words = text_encoding(
+                self.text, lambda: (cells[0] for cells in self._kept([self.text], rows))
+            )
             # Not centred, so that absent words stay zero.
-            return torch.from_numpy(words), torch.tensor(0.0), torch.tensor(scale_of(words)), ""
+            scale = torch.tensor(scale_of(words))
+            return torch.from_numpy(words), torch.tensor(0.0), scale, encoding, ""
         names = list(self._features())
         columns = column_features(
             names, lambda: self._kept(names, rows), decimal_commas=self._file.delimiter == ";"
@@ -214,7 +218,7 @@ class Table(Dataset):
         values = torch.from_numpy(columns.values)
         said = {"Columns not used": columns.ignored, "Decimal commas read in": columns.commas}
         remark = " ".join(f"{what}: {', '.join(which)}." for what, which in said.items() if which)
-        return values, *moments(values), remark
+        return values, *moments(values), columns.encoding, remark
 
     def _check(self, ids: list[str], given: list[str]) -> None:
         classes = len(set(given))

@@ -1,0 +1,233 @@
+"""What the model of a finished run says of new samples, as a file."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from l2b.config import load
+from l2b.datasets.image_folder import SUFFIXES
+from l2b.datasets.table import Table
+from l2b.decode import decode_images
+from l2b.experiment import Run
+from l2b.features import chunks
+from l2b.folder import RunFolder
+from l2b.tables import TableFile, defused, write_csv
+from l2b.trained import TrainedModel, load_model
+
+MOST_SHOWN = 8  # classes in the summary
+HEADS = "predicted", "probability"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """New samples, a chunk at a time.
+
+    Attributes:
+        heads: names of the columns that tell them apart.
+        chunks: their cells in these columns, and the samples.
+        labels: as given, where the file has the column that the run learned; else empty.
+    """
+
+    heads: tuple[str, ...]
+    chunks: Iterable[tuple[list[tuple[str, ...]], Tensor, list[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """What was predicted.
+
+    Attributes:
+        path: the file of predictions.
+        counts: samples by predicted class, the most frequent first.
+        sureness: mean probability of the predicted class.
+        agreed: share of the labels in the file that are the predicted ones; None without labels.
+        labelled: how many labels there are.
+    """
+
+    path: Path
+    counts: dict[str, int]
+    sureness: float
+    agreed: float | None
+    labelled: int
+
+    def __str__(self) -> str:
+        """A summary for a person."""
+        total = sum(self.counts.values())
+        shown = [f"{name} {count / total:.1%}" for name, count in self.counts.items()]
+        more = f", and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
+        lines = [
+            f"{total:,} samples: {', '.join(shown[:MOST_SHOWN])}{more}",
+            f"  mean probability of the predicted class: {self.sureness:.1%}",
+        ]
+        if self.agreed is not None:
+            lines.append(f"  agrees with {self.agreed:.1%} of the {self.labelled:,} labels there")
+        return "\n".join([*lines, f"  everything is in {self.path}"])
+
+
+def predict(
+    run: Path | str,
+    source: Path | str,
+    out: Path | str | None = None,
+    *,
+    epoch: Literal["last", "chosen"] = "last",
+    progress: bool = True,
+) -> Predicted:
+    """Predict the labels of new samples with the model of a finished run, as a CSV file.
+
+    Args:
+        run: its folder.
+        source: a CSV or Parquet file with the columns that the run learned from; a folder of
+            images; or an array of samples, ``.npy`` [N, *shape].
+        out: the file to write; ``predictions.csv`` in the run's folder if None.
+        epoch: as for `load_model`.
+        progress: show a progress bar.
+
+    Raises:
+        FileNotFoundError: if there is no such run or source.
+        ValueError: if the source is not what the run learned from, or the file to write is there
+            and holds no predictions.
+        IsADirectoryError: if it is a folder.
+    """
+    folder, source = Path(run), Path(source)
+    model = load_model(folder, epoch)
+    settings = load(Run, RunFolder(folder).read_config() or "")
+    path = Path(out) if out is not None else folder / "predictions.csv"
+    _refuse_loss(path)
+    if RunFolder(folder).read_scale()["masks"]:
+        raise ValueError(
+            f"{folder} is a run on masks, which no row of a table holds: take l2b.load_model."
+        )
+    samples = _samples(model, settings, source)
+    counts: Counter[str] = Counter()
+    sums = {"sure": 0.0, "agreed": 0, "labelled": 0}
+
+    def rows() -> Iterator[Sequence[str]]:
+        parts = track(
+            samples.chunks, "predict", transient=True, disable=not progress, show_speed=False
+        )
+        for keys, inputs, labels in parts:
+            top = model.predict_proba(inputs).max(dim=1)
+            names = [model.classes[k] for k in top.indices.tolist()]
+            counts.update(names)
+            sums["sure"] += top.values.sum().item()
+            said = [(own, name) for own, name in zip(labels, names, strict=False) if own]
+            sums["labelled"] += len(said)
+            sums["agreed"] += sum(own == name for own, name in said)
+            for key, name, p in zip(keys, names, top.values.tolist(), strict=True):
+                yield [*map(defused, key), defused(name), f"{p:.4f}"]
+
+    write_csv(path, [*samples.heads, *HEADS], rows())
+    labelled = int(sums["labelled"])
+    return Predicted(
+        path=path,
+        counts=dict(counts.most_common()),
+        sureness=sums["sure"] / sum(counts.values()),
+        agreed=sums["agreed"] / labelled if labelled else None,
+        labelled=labelled,
+    )
+
+
+def _refuse_loss(path: Path) -> None:
+    """Refuse to write over anything but predictions."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name the file to write.")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        first = file.readline(1000).strip()
+    if not first.endswith(",".join(HEADS).encode()):
+        raise ValueError(
+            f"{path} is there and holds no predictions, and would be lost: choose another --out."
+        )
+
+
+def _samples(model: TrainedModel, run: Run, source: Path) -> Samples:
+    if source.is_dir():
+        return _of_folder(model, source)
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"There is no {source}: give a table, a folder of images, or an array (.npy)."
+        )
+    if source.suffix.lower() == ".npy":
+        return _of_array(source)
+    if isinstance(run.data, Table):
+        return _of_table(model, run.data, source)
+    raise ValueError(
+        f"The run learned from samples of shape {model.shape}, no table, got {source}: give a "
+        "folder of images or an array of such samples (.npy)."
+    )
+
+
+def _of_table(model: TrainedModel, learned: Table, source: Path) -> Samples:
+    file, encoding = TableFile(source), model.encoding
+    columns = file.columns
+    own = [name for name in (learned.id, learned.label) if name and name in columns]
+    wanted = list(encoding.names) if encoding else [learned.image]
+    names = [*own, *wanted]
+    file.check_columns(names)
+    by_id, labelled = learned.id in own, learned.label in own
+    paths = None if encoding else _images(learned, source)
+
+    def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:
+        done = 0
+        for chunk in chunks(file.rows(names)):
+            if paths is not None:
+                part = paths[done : done + len(chunk)]
+                inputs = decode_images(part, model.shape[-1], name=source, resize=True)
+            else:
+                inputs = model.encoded([row[len(own) :] for row in chunk], done)
+            keys = [(str(done + k), *([row[0]] if by_id else [])) for k, row in enumerate(chunk)]
+            labels = [row[len(own) - 1].strip() for row in chunk] if labelled else []
+            yield keys, inputs, labels
+            done += len(chunk)
+        if not done:
+            raise ValueError(f"{source} holds no rows: there is nothing to predict.")
+
+    return Samples(heads=("row", learned.id) if by_id else ("row",), chunks=parts())
+
+
+def _images(learned: Table, source: Path) -> list[Path]:
+    """The images that a table names, in its own folder unless the run's settings say another."""
+    rows = sum(1 for _ in TableFile(source).rows([learned.image]))
+    return replace(learned, path=source).images(np.arange(rows))
+
+
+def _of_folder(model: TrainedModel, source: Path) -> Samples:
+    if len(model.shape) != 3 or model.shape[0] != 3:
+        raise ValueError(
+            f"The run learned from samples of shape {model.shape}, no colour images, got the "
+            f"folder {source}: give an array of such samples (.npy)."
+        )
+    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not paths:
+        raise ValueError(f"{source} must hold images ({', '.join(SUFFIXES)}), got none.")
+
+    def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:
+        for chunk in chunks(paths):
+            pixels = decode_images(chunk, model.shape[-1], name=source, resize=True)
+            yield [(str(path.relative_to(source)),) for path in chunk], pixels, []
+
+    return Samples(heads=("image",), chunks=parts())
+
+
+def _of_array(source: Path) -> Samples:
+    try:
+        values = np.load(source, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{source} cannot be read as an array ({error}).") from error
+    if not values.ndim or not len(values):
+        raise ValueError(f"{source} holds no samples: there is nothing to predict.")
+
+    def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:
+        for rows in chunks(range(len(values))):
+            part = torch.from_numpy(np.array(values[rows[0] : rows[-1] + 1]))
+            yield [(str(row),) for row in rows], part, []
+
+    return Samples(heads=("row",), chunks=parts())
