@@ -7,11 +7,13 @@ import math
 import shutil
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from l2b.audit import mask_export
 from l2b.audit.mask_export import export_masks
 from l2b.audit.masks import audit_masks
 from l2b.cases import case_dice, case_hausdorff
@@ -23,6 +25,7 @@ from l2b.datasets.hippocampus import Hippocampus
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import Promise12
 from l2b.drawn_masks import image_sizes
+from l2b.evaluate import evaluate
 from l2b.experiment import Run
 from l2b.folder import RunFolder
 from l2b.loop import Loop
@@ -126,6 +129,22 @@ def test_slabs_are_slices_in_three_dimensions(task):
         assert torch.equal(torch.cat(real), flat.labels)  # what fills up is left out
     with pytest.raises(ValueError, match="Decathlon needs depth >= 1 or none, got 0"):
         Decathlon(root=task, depth=0)
+
+
+def test_what_a_slab_is_filled_up_with_judges_nothing(task):
+    """The last slab of a volume is filled up: figures are those of the slices that there are."""
+    found = []
+    for depth in (None, 4):
+        source = Decathlon(root=task, depth=depth).load()
+        data = prepare(source, Mask(dice=0.8), clean=1, validation=0.0, seed=0)
+
+        def brightness(x):
+            return torch.stack([0.3 - x[:, 0], x[:, 0], 0 * x[:, 0]], dim=1)
+
+        found.append({"rate": data.noise_rate, **evaluate(brightness, data.test, data)})
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        assert found[1][name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_what_fills_up_a_slab_counts_for_nothing(task):
@@ -560,12 +579,24 @@ def test_a_list_that_leaves_nobody_to_train_with_is_refused(folder):
     (folder / "clean.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"clean\.txt is empty, so no checked image is left"):
         MaskFolder(root=folder, size=32).load()
-    (folder / "clean.txt").unlink()
-    source = MaskFolder(root=folder, size=32).load()
-    held_out = [source.test.cases.names[k] for k in source.test.cases.of.tolist()]
-    (folder / "clean.txt").write_text("\n".join(held_out))
-    with pytest.raises(ValueError, match=r"clean\.txt names only images that are held out"):
-        MaskFolder(root=folder, size=32).load()
+
+
+@pytest.mark.parametrize(
+    ("listed", "share", "judges"),
+    [(["p0_0", "p0_1"], 0.5, 0), (["p0_0", "p0_1", "p1_0"], 0.5, 0), (["p2_1"], 0.25, 0),
+     ([f"p{k}_{j}" for k in range(3) for j in range(2)], 0.25, 1),
+     ([f"p{k}_{j}" for k in range(4) for j in range(2)], 0.9, 3)],
+)  # fmt: skip
+def test_only_what_was_checked_judges_and_the_rest_is_learned(folder, listed, share, judges):
+    """Of patients with two images each, all of which must be checked for one to be held out."""
+    (folder / "clean.txt").write_text("\n".join(listed))
+    source = MaskFolder(root=folder, size=32, patient=r"(.+)_\d", test=share).load()
+    names = source.train.cases.names
+    held = [] if source.test is None else [names[k] for k in source.test.cases.of.tolist()]
+    assert len(held) == 2 * judges and set(held) <= set(listed)
+    assert len(source.train.labels) == 8 - len(held)
+    trusted = {names[k] for k in source.train.cases.of[source.trusted].tolist()}
+    assert trusted == set(listed) - set(held) and trusted
 
 
 def test_two_images_of_one_name_are_refused(folder):
@@ -617,8 +648,70 @@ def test_masks_of_other_modes_are_read(folder):
 
 def test_a_mask_may_be_all_object(folder):
     rewrite(folder, lambda values: np.full_like(values, 255), [f"p{k}_1" for k in range(4)])
-    labels = MaskFolder(root=folder, size=32).load().train.labels
+    with pytest.warns(Notice, match=r"least value of the masks, 0, .* only 40% of the pixels"):
+        labels = MaskFolder(root=folder, size=32).load().train.labels
     assert labels.flatten(1).all(dim=1).any()
+
+
+def painted(folder, name, palette, entries=None):
+    """Write a mask again with a palette, and other numbers for its entries."""
+    path = folder / "masks" / f"{name}.png"
+    values = np.asarray(Image.open(path)) // 255
+    indexed = Image.fromarray(
+        (values if entries is None else np.array(entries)[values]).astype("uint8")
+    )
+    indexed = indexed.convert("P")
+    indexed.putpalette([c for colour in palette for c in colour])
+    indexed.save(path)
+
+
+BLACK, WHITE, GREEN = (0, 0, 0), (255, 255, 255), (0, 255, 0)
+
+
+def test_palettes_must_mean_the_same_everywhere(folder):
+    shutil.rmtree(folder / "masks_second")
+    for k in range(8):
+        painted(folder, f"p{k // 2}_{k % 2}", [BLACK, GREEN])
+    source = MaskFolder(root=folder, size=32).load()
+    assert 0.1 < source.train.labels.float().mean() < 0.5
+    painted(folder, "p1_1", [BLACK, WHITE], [0, 1])
+    (folder / "masks" / "p1_1.png").unlink()
+    picture(3)[1].save(folder / "masks" / "p1_1.png")
+    painted(folder, "p1_1", [BLACK, WHITE])
+    message = r"p1_1\.png paints entry 1 of its palette in the colour \(255, 255, 255\), and .*p0_0"
+    with pytest.raises(ValueError, match=message):
+        MaskFolder(root=folder, size=32).load()
+
+
+def test_a_palette_whose_black_is_not_the_least_is_refused(folder):
+    shutil.rmtree(folder / "masks_second")
+    for k in range(8):
+        painted(folder, f"p{k // 2}_{k % 2}", [GREEN, BLACK], [1, 0])
+    with pytest.raises(ValueError, match=r"p0_0\.png paints entry 1 of its palette black, and the"):
+        MaskFolder(root=folder, size=32).load()
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_stacks_of_pages_are_refused(folder, kind):
+    path = next((folder / kind).glob("p2_1.*"))
+    page = Image.open(path)
+    page.load()
+    path.unlink()
+    page.save(path.with_suffix(".tif"), save_all=True, append_images=[page])
+    with pytest.raises(ValueError, match=r"p2_1\.tif must hold one image, got 2 pages"):
+        MaskFolder(root=folder, size=32).load()
+
+
+def test_distances_between_pixels_are_those_of_the_files(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for k in range(4):
+        pixels = np.zeros((20, 80), dtype=np.uint8)
+        pixels[5:9, 10:30] = 255
+        Image.fromarray(pixels).save(tmp_path / "masks" / f"{k}.png")
+        Image.fromarray(pixels).convert("RGB").save(tmp_path / "images" / f"{k}.png")
+    spacing = MaskFolder(root=tmp_path, size=40).load().train.cases.spacing
+    assert spacing.tolist() == [[1.0, 0.5, 2.0]] * 4
 
 
 def test_a_class_that_the_grid_loses_is_said_once(folder):
@@ -737,10 +830,35 @@ def test_suggestions_that_nobody_recorded_step_aside(audited):
     aside = found.folder / "suggested-1"
     assert {file.name: file.read_bytes() for file in aside.iterdir()} == before
     assert again.kept == () and {f.name for f in folder.iterdir()} == set(before) - {"notes.txt"}
-    # Killed while it wrote: what it began is its own.
-    record.write_text(json.dumps(dict.fromkeys(before)))
-    next(folder.iterdir()).write_bytes(b"half")
-    assert audit_masks(path).kept == ()
+
+
+@pytest.mark.parametrize("moment", ["written", "moved"])
+def test_a_stopped_export_keeps_what_is_edited_afterwards(moment, tmp_path, monkeypatch):
+    """Stopped while it writes or while it moves files; one old and one new file is edited then."""
+    folder, names = tmp_path / "out", ("a", "b", "c", "d")
+    cases = Cases(torch.arange(4), names, torch.ones(4, 3), torch.arange(4))
+    first, second = (torch.full((4, 2, 2), k) for k in (1, 2))
+    assert export_masks(folder, cases, first) == ()
+    owner, method = (mask_export, "_save_png") if moment == "written" else (Path, "replace")
+    usual, calls = getattr(owner, method), []
+
+    def stops(*args):
+        calls.append(args)
+        if len([c for c in calls if "out" in str(c[0])]) == 3:
+            raise KeyboardInterrupt
+        return usual(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, method, stops)
+        with pytest.raises(KeyboardInterrupt):
+            export_masks(folder, cases, second)
+    for name in ("a", "d"):
+        (folder / f"{name}.png").write_bytes(f"mine {name}".encode())
+    assert export_masks(folder, cases, second) == ("a.png", "d.png")
+    assert (folder / "d.png").read_bytes() == b"mine d"
+    for name in ("b", "c"):
+        assert (np.asarray(Image.open(folder / f"{name}.png")) == 2).all()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.json"}
 
 
 def test_a_run_whose_data_changed_is_not_audited(audited):

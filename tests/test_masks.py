@@ -15,7 +15,7 @@ from scipy import ndimage
 import l2b
 from conftest import stop_after, weighing
 from l2b.amortise import Amortisation
-from l2b.audit.masks import audit_masks
+from l2b.audit.masks import audit_masks, judge_masks
 from l2b.augment import CropFlip
 from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import find, names
@@ -287,6 +287,21 @@ def test_l2b_learns_masks_resumes_and_leaves_a_folder(run, data, tmp_path, monke
     assert torch.equal(ledger["observed"], data.train.labels)
     row = whole.outcome.history[-1]
     assert {"weight_on_wrong", "pseudo_accuracy", "test_dice_one", "validation_dice"} <= set(row)
+
+
+def test_images_that_show_nothing_do_not_rank(data):
+    """Where neither mask shows anything every model agrees, and must gain nothing by it."""
+    pool, drawn = data.train, data.train.labels.roll(1, dims=0)
+    some = pool.labels.flatten(1).any(dim=1) & (torch.arange(len(pool)) % 3 > 0)
+    empty = {name: getattr(pool, name) * some[:, None, None] for name in ("labels", "true")}
+    drawn = drawn * some[:, None, None]
+    _, found = judge_masks(replace(data, train=replace(pool, **empty)), drawn)
+    rows = some.nonzero().squeeze(1)
+    part = {name: getattr(pool, name)[rows] for name in ("inputs", "labels", "index", "true")}
+    alone = replace(data, train=replace(pool, **part, cases=pool.cases.take(rows)))
+    assert 0 < len(rows) < len(pool)
+    expected = judge_masks(alone, drawn[rows])[1]["rank_correlation"]
+    assert found["rank_correlation"] == pytest.approx(expected)
 
 
 def test_the_ledger_holds_means_over_pixels(data):

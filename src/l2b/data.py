@@ -47,6 +47,15 @@ class Pool:
         """Number of samples."""
         return len(self.labels)
 
+    def judged(self, right: Tensor) -> float:
+        """Share of the labels (voxels that there are) for which something is so.
+
+        Args:
+            right: whether it is, shaped like the labels.
+        """
+        found = right if self.cases is None else self.cases.real(right)
+        return found.float().mean().item()
+
     def slices(self) -> "Pool":
         """Masks in three dimensions as those of the slices they are made of; others as they are.
 
@@ -54,15 +63,15 @@ class Pool:
         """
         if self.cases is None or self.cases.lengths is None:
             return self
-        depth = self.labels.shape[1]
-        cases = self.cases._replace(of=self.cases.of.repeat_interleave(depth), lengths=None)
-        there = cases.places() < self.cases.lengths.to(cases.of.device)[cases.of]
+        cases, depth = self.cases, self.labels.shape[1]
+        there = cases.there(depth).flatten()
+        every = cases._replace(of=cases.of.repeat_interleave(depth), lengths=None)
         return Pool(
-            inputs=self.inputs.movedim(2, 1).flatten(0, 1)[there],
-            labels=self.labels.flatten(0, 1)[there],
+            inputs=cases.real(self.inputs),
+            labels=cases.real(self.labels),
             index=self.index.repeat_interleave(depth)[there],
-            true=None if self.true is None else self.true.flatten(0, 1)[there],
-            cases=cases.take(there.nonzero().squeeze(1)),
+            true=None if self.true is None else cases.real(self.true),
+            cases=every.take(there.nonzero().squeeze(1)),
         )
 
     def to(self, device: torch.device) -> "Pool":
@@ -200,7 +209,7 @@ def prepare(
     kept[unused] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
-    wrong = None if train.true is None else (train.labels != train.true).float().mean().item()
+    wrong = None if train.true is None else train.judged(train.labels != train.true)
     return Data(
         train=train,
         clean=_pool(source.train, chosen, None, source),

@@ -103,11 +103,30 @@ def refuse_huge(title: Path | str, stored: tuple[int, int]) -> None:
         )
 
 
+def refuse_pages(title: Path | str, pages: int) -> None:
+    """Refuse a stack of images, of which only the first would be seen.
+
+    Args:
+        title: of the file, for the message.
+        pages: that it holds.
+
+    Raises:
+        ValueError: if there are several.
+    """
+    if pages > 1:
+        raise ValueError(
+            f"{title} must hold one image, got {pages} pages: split the stack into files, or give "
+            "volumes as NIfTI."
+        )
+
+
 def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) -> np.ndarray:
     images = pillow()
     try:
         with images.open(image if isinstance(image, Path) else io.BytesIO(image)) as opened:
             stored = opened.size  # known before anything is unpacked
+            stack = opened.format == "TIFF"  # moving pictures are looked at by their first
+            pages = getattr(opened, "n_frames", 1) if stack else 1
             rgb = _rgb(opened) if math.prod(stored) <= MOST_PIXELS else None
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
         raise ValueError(
@@ -115,6 +134,7 @@ def _decode(image: bytes | Path, size: int, title: Path | str, *, resize: bool) 
             "it again, or remove it."
         ) from error
     refuse_huge(title, stored)
+    refuse_pages(title, pages)
     if rgb is None:
         raise ValueError(
             f"{title} must have 8 bits per pixel and channel, got more (16 bits or floats): "

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2b.decode import MOST_PIXELS, orientation, pillow, refuse_huge, upright
+from l2b.decode import MOST_PIXELS, orientation, pillow, refuse_huge, refuse_pages, upright
 from l2b.notices import notice
 
 MOST_VALUES = 32  # a picture with more is no mask, or one that was compressed with loss
 LOSSY = ("JPEG", "MPO")  # Pillow's names of formats that blur values
+Palette = dict[int, tuple[int, ...]]  # colours by entry
 WITH_ALPHA = ("LA", "PA", "RGBA")  # Pillow's modes whose last channel says nothing of classes
 
 
@@ -26,9 +27,13 @@ def read_masks(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[
 
     Raises:
         ValueError: naming the file, if one cannot be decoded, was stored with loss, has another
-            size than its image, is in colour, or holds values that are not whole.
+            size than its image, is in colour, holds several pages or values that are not whole;
+            or if one entry of a palette is painted in two colours, or another than the least in
+            black.
     """
-    return [_read(path, size) for path, size in zip(paths, sizes, strict=True)]
+    read = [_read(path, size) for path, size in zip(paths, sizes, strict=True)]
+    _refuse_palettes(paths, [palette for _, palette in read])
+    return [values for values, _ in read]
 
 
 def mask_values(masks: Sequence[np.ndarray], paths: Sequence[Path]) -> tuple[int, ...]:
@@ -91,6 +96,13 @@ def class_masks(
         small, gone = _resized(mask, path, values, size)
         resized.append(small)
         lost += [f"{path} has none of its pixels of value {gone[0]} left"] if gone else []
+    covered = np.mean([(mask == values[0]).mean() for mask in masks])
+    if covered < 0.5:
+        notice(
+            f"The least value of the masks, {values[0]}, is read as the background, and covers "
+            f"only {covered:.0%} of the pixels of masks like {paths[0]}: if they are inverted, "
+            "invert them back."
+        )
     if lost:
         notice(
             f"{lost[0]} at {size} × {size} pixels, and {len(lost)} of {len(masks)} masks lose a "
@@ -111,6 +123,16 @@ def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
         except Exception as error:  # Pillow raises many kinds
             raise ValueError(f"{path} cannot be read as an image ({error}).") from error
     return sizes
+
+
+def picture_spacing(sizes: Sequence[tuple[int, int]], size: int) -> Tensor:
+    """Distances between the pixels of resized pictures in pixels of their files, [N, 3].
+
+    Args:
+        sizes: (width, height) of the files.
+        size: height and width that they are brought to.
+    """
+    return torch.tensor([[1.0, height / size, width / size] for width, height in sizes])
 
 
 def told_turned(images: Sequence[Path], masks: Sequence[Path]) -> None:
@@ -138,17 +160,52 @@ def _values(opened: Any) -> np.ndarray:
     return values[..., :-1] if opened.mode in WITH_ALPHA else values
 
 
-def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
+def _palette(opened: Any, values: np.ndarray) -> Palette:
+    """The colour of every entry that a mask with a palette uses."""
+    if opened.mode not in ("P", "PA"):
+        return {}
+    colours = np.asarray(opened.getpalette("RGB"), dtype=int).reshape(-1, 3)
+    return {k: tuple(colours[k].tolist()) for k in np.unique(values).tolist() if k < len(colours)}
+
+
+def _refuse_palettes(paths: Sequence[Path], palettes: Sequence[Palette]) -> None:
+    """Refuse palettes that do not mean the same everywhere, or whose background is not the least.
+
+    A mask is read by its entries, and whoever looks at it sees colours.
+    """
+    first: dict[int, tuple[tuple[int, ...], Path]] = {}
+    for path, palette in zip(paths, palettes, strict=True):
+        for entry, colour in palette.items():
+            usual, other = first.setdefault(entry, (colour, path))
+            if colour != usual:
+                raise ValueError(
+                    f"{path} paints entry {entry} of its palette in the colour {colour}, and "
+                    f"{other} in {usual}: an entry must be the same class everywhere. Export masks "
+                    "in grey, one value per class."
+                )
+    black = [entry for entry, (colour, _) in first.items() if not any(colour)]
+    if black and min(first) not in black:
+        raise ValueError(
+            f"{first[black[0]][1]} paints entry {black[0]} of its palette black, and the least, "
+            f"{min(first)}, is read as the background: export masks in grey, with the background 0."
+        )
+
+
+def _read(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Palette]:
+    pages = 1
     try:
         with pillow().open(path) as opened:
             stored, kind = opened.size, opened.format  # known before anything is unpacked
-            whole = math.prod(stored) <= MOST_PIXELS and kind not in LOSSY
+            pages = getattr(opened, "n_frames", 1)
+            whole = math.prod(stored) <= MOST_PIXELS and kind not in LOSSY and pages == 1
             values = _values(opened) if whole else np.zeros((0, 0))
+            palette = _palette(opened, values)
     except Exception as error:  # Pillow raises many kinds, down to SyntaxError
         raise ValueError(
             f"{path} cannot be decoded as a mask ({error}): it is damaged or no image."
         ) from error
     refuse_huge(path, stored)
+    refuse_pages(path, pages)
     if kind in LOSSY:
         raise ValueError(
             f"{path} must be stored without loss, got {kind}, which blurs values at every edge: "
@@ -170,7 +227,7 @@ def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
             f"{path} must hold one whole number per class, got fractions or no numbers: a map of "
             "probabilities is no mask. Export classes."
         )
-    return values.astype(np.int64)
+    return values.astype(np.int64), palette
 
 
 def _resized(

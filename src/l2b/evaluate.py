@@ -31,22 +31,24 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         volumes: the mean over classes of the mean over the volumes that show the class, and
         one ``dice_<class>`` for each.
     """
-    z = predict_pool(predict, pool, data)
-    classes = len(data.classes)
+    predicted = predict_pool(predict, pool, data)
+    classes, z, labels = len(data.classes), predicted, pool.labels
+    if pool.cases is not None:  # what slabs are filled up with judges nothing
+        z, labels = pool.cases.real(z), pool.cases.real(labels)
     # Balanced: the mean over the classes that occur, so an absent class counts for nothing.
-    recall = multiclass_accuracy(z, pool.labels, num_classes=classes, average="none")
-    present = torch.bincount(pool.labels.flatten(), minlength=classes) > 0
-    accuracy = multiclass_accuracy(z, pool.labels, num_classes=classes, average="micro")
-    losses = cross_entropy(z, pool.labels)
+    recall = multiclass_accuracy(z, labels, num_classes=classes, average="none")
+    present = torch.bincount(labels.flatten(), minlength=classes) > 0
+    accuracy = multiclass_accuracy(z, labels, num_classes=classes, average="micro")
+    losses = cross_entropy(z, labels)
     found = {"accuracy": accuracy.item(), "balanced_accuracy": recall[present].mean().item()}
     if data.class_weights != "none":
-        worth = sample_weights(data.class_weights, pool.labels)
+        worth = sample_weights(data.class_weights, labels)
         losses = worth * losses
         if data.class_weights != "balanced":
-            right = z.argmax(dim=1) == pool.labels
+            right = z.argmax(dim=1) == labels
             found["weighted_accuracy"] = (worth * right).mean().item()
     found["loss"] = losses.mean().item()
-    return found if pool.cases is None else {**_dice(z.argmax(dim=1), pool, data), **found}
+    return found if pool.cases is None else {**_dice(predicted.argmax(dim=1), pool, data), **found}
 
 
 def measure(data: Data) -> str:

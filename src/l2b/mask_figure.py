@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -215,7 +216,7 @@ def _by_slice(masks: Tensor) -> Tensor:
 def _drawn(seen: Seen) -> Figure:
     pool, alpha, beta = seen.pool, seen.alpha, seen.beta
     # The brightest hundredth would leave everything else dark.
-    brightest = max(float(torch.cat([alpha, beta]).flatten().quantile(0.99)), 1e-9)
+    brightest = max(float(np.quantile(torch.cat([alpha, beta]).numpy(), 0.99)), 1e-9)
     height, width = pool.labels.shape[1:]
     blocks = 2 if len(seen.pool) > 1 else 1
     lines = -(-len(seen.pool) // blocks)

@@ -41,11 +41,12 @@ class Cases(NamedTuple):
         of: case of each sample, [N], int64, in [0, cases). A case's samples stand in the order
             of its slices.
         names: of each case, such as the stem of its file.
-        spacing: distance from a voxel to the next along slices, rows and columns, in mm (in
-            pixels where no file tells), [cases, 3], float32.
+        spacing: distance from a voxel to the next along slices, rows and columns, in mm (of
+            pictures in pixels of their files), [cases, 3], float32.
         patient: whom each case belongs to, [cases], int64. Splits keep patients whole.
         lengths: where samples are slabs of slices, how many slices each case really has, [cases],
-            int64; what its last slab is filled up with counts for nothing. None for slices.
+            int64; what its last slab is filled up with is background to learn, and judges nothing.
+            None for slices.
     """
 
     of: Tensor
@@ -68,8 +69,32 @@ class Cases(NamedTuple):
         found = torch.zeros_like(self.of)
         for case in self.of.unique().tolist():
             rows = self.rows(case)
-            found[rows] = torch.arange(len(rows))
+            found[rows] = torch.arange(len(rows), device=rows.device)
         return found
+
+    def there(self, depth: int) -> Tensor:
+        """Which slices of slabs there are, and which a last slab is filled up with, [N, depth].
+
+        Args:
+            depth: slices of a slab.
+        """
+        number = torch.arange(depth, device=self.of.device) + depth * self.places().unsqueeze(1)
+        if self.lengths is None:
+            return torch.ones_like(number, dtype=torch.bool)
+        return number < self.lengths.to(self.of.device)[self.of].unsqueeze(1)
+
+    def real(self, values: Tensor) -> Tensor:
+        """Values of slabs as those of the slices that there are; others as they are.
+
+        Args:
+            values: of every voxel (and class or channel), [N, …, slices, height, width].
+
+        Returns:
+            [slices of all, …, height, width].
+        """
+        if self.lengths is None:
+            return values
+        return values.movedim(-3, 1)[self.there(values.shape[-3]).to(values.device)]
 
     def take(self, rows: Tensor) -> "Cases":
         """The cases of some samples alone; numbers and names stay as they were."""

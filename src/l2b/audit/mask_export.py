@@ -1,18 +1,19 @@
 """Suggested masks as files, which are replaced only as long as nobody edited them."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from l2b.files import read_json, write_atomically, write_json
+from l2b.files import read_json, write_json
 from l2b.folder import set_aside
 from l2b.types import Cases
 from l2b.volumes import write_nifti
 
-UNKNOWN = None  # in the place of the SHA-256 of a file that is being written
+STAGE = ".new"  # ends the name of the folder in which files are written first
 DEEPEST = 2**16  # values that a PNG can hold
 
 
@@ -23,7 +24,9 @@ def export_masks(
 
     Beside the folder, ``<folder>.json`` holds the SHA-256 of what was written. A file that is
     no longer as it was written is somebody's work and stays; one that is, and whose case is
-    gone, is removed. A folder without that record steps aside as a whole.
+    gone, is removed. A folder without that record steps aside as a whole. What is written waits
+    in a folder beside until the record knows it, so that an export that is stopped at any point
+    tells its own files from those that somebody edits afterwards.
 
     Args:
         folder: where the files go.
@@ -38,23 +41,28 @@ def export_masks(
     if folder.is_dir() and not record.is_file():
         set_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, str | None] = read_json(record) if record.is_file() else {}
+    written: dict[str, list[str]] = read_json(record) if record.is_file() else {}
     wanted, there = _writers(cases, masks, values), {path.name for path in folder.iterdir()}
     edited = tuple(
         name
         for name in sorted(there & {*wanted, *written})
-        if written.get(name, "") not in (UNKNOWN, _digest(folder / name))
+        if _digest(folder / name) not in written.get(name, ())
     )
     for name in sorted((there & set(written)) - set(wanted) - set(edited)):
         (folder / name).unlink()
         del written[name]
-    ours = sorted(set(wanted) - set(edited))
-    # A process that is killed in between leaves files that are known to be its own.
-    write_json(record, written | dict.fromkeys(ours, UNKNOWN))
+    ours, stage = sorted(set(wanted) - set(edited)), folder.with_name(folder.name + STAGE)
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir()
     for name in ours:
-        write_atomically(folder / name, wanted[name])
-        written[name] = _digest(folder / name)
-    write_json(record, written)
+        wanted[name](stage / name)
+    new = {name: _digest(stage / name) for name in ours}
+    # Until all have changed places, a file is one of both.
+    write_json(record, written | {n: [*written.get(n, ()), digest] for n, digest in new.items()})
+    for name in ours:
+        (stage / name).replace(folder / name)
+    stage.rmdir()
+    write_json(record, written | {name: [digest] for name, digest in new.items()})
     return edited
 
 

@@ -54,10 +54,12 @@ class MaskAudit:
         lines = [f"{found['images']:,} masks audited, most suspicious first in masks.csv."]
         if "rank_correlation" in found:
             lines.append(
-                f"  Suspicion follows the true corruption with a rank correlation of "
-                f"{found['rank_correlation']:.2f}; Dice against the true masks: given "
-                f"{found['dice_given']:.1%}, suggested {found['dice_suggested']:.1%}."
+                "  Suspicion follows the true corruption with a rank correlation of "
+                f"{found['rank_correlation']:.2f}."
             )
+        if "dice_given" in found:
+            given, drawn = (_percent(found[f"dice_{which}"]) for which in ("given", "suggested"))
+            lines.append(f"  Dice against the true masks: given {given}, suggested {drawn}.")
         if self.kept:
             names = ", ".join(self.kept[:KEPT_SAID]) + (", …" if len(self.kept) > KEPT_SAID else "")
             lines.append(
@@ -131,7 +133,8 @@ def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
         Suspicion of every image, in [0, 1], [N], and ``images``, ``mean_suspicion`` and, where
         the truth is known, the mean Dice by case of the masks as given and as suggested,
         ``dice_given`` and ``dice_suggested``, as fractions, and ``rank_correlation`` (Spearman,
-        with one minus the Dice of a mask against the true one) unless one of both is constant.
+        with one minus the Dice of a mask against the true one, over the images on which the mask
+        as given or the true one shows anything) unless one of both is constant.
 
     Raises:
         ValueError: if nothing tells which images belong together.
@@ -145,10 +148,16 @@ def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
         return suspicion, found
     found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, pool.cases, classes))
     found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, pool.cases, classes))
-    wrong = _apart(pool.labels, pool.true)
-    if len(wrong.unique()) > 1 and len(suspicion.unique()) > 1:
-        found["rank_correlation"] = float(spearmanr(suspicion.numpy(), wrong.numpy()).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    # Where neither mask shows anything there is nothing to rank: all such images agree.
+    shown = ((pool.labels > 0) | (pool.true > 0)).flatten(1).any(dim=1)
+    wrong, seems = _apart(pool.labels, pool.true)[shown], suspicion[shown]
+    if len(wrong.unique()) > 1 and len(seems.unique()) > 1:
+        found["rank_correlation"] = float(spearmanr(seems.numpy(), wrong.numpy()).statistic)  # pyright: ignore[reportAttributeAccessIssue]
     return suspicion, found
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _suggested(run: Run, data: Data, weights: Path) -> Tensor:

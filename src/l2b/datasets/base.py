@@ -198,7 +198,7 @@ def mask_source(
         cases: which of them make up which volume, of which patient.
         classes: names, the background first.
         test: share of the patients that are held out, drawn once and for all, in (0, 1); or the
-            numbers of these patients.
+            numbers of these patients, which may be none.
         remark: what a reader must know of these bytes.
 
     Raises:
@@ -218,7 +218,7 @@ def mask_source(
     mean, std = moments(images[train])
     return Source(
         train=Split(images[train], masks[train], cases.take(train)),
-        test=Split(images[tested], masks[tested], cases.take(tested)),
+        test=Split(images[tested], masks[tested], cases.take(tested)) if len(tested) else None,
         classes=classes,
         mean=mean,
         std=std,

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, data_root, mask_source
 from l2b.decode import decode_images
-from l2b.drawn_masks import class_masks, image_sizes, read_masks
+from l2b.drawn_masks import class_masks, image_sizes, picture_spacing, read_masks
 from l2b.types import Cases
 
 OBSERVERS = ("_1stHO.png", "_2ndHO.png")
@@ -64,7 +65,7 @@ class ChaseDb1(Dataset):
                     f"There is no {missing[0]}: every image comes with the masks of two observers."
                 )
             masks.append(class_masks(read_masks(paths, sizes), paths, VALUES, self.size))
-        cases = _cases(images)
+        cases = _cases(images, picture_spacing(sizes, self.size))
         children = cases.patient.unique()
         if self.held_out >= len(children):
             raise ValueError(
@@ -83,13 +84,13 @@ class ChaseDb1(Dataset):
         return replace(source, annotations={SECOND: masks[1][of]})
 
 
-def _cases(images: list[Path]) -> Cases:
+def _cases(images: list[Path], spacing: Tensor) -> Cases:
     numbers = torch.arange(len(images))
     children = [int(match.group(1)) for p in images if (match := NAME.fullmatch(p.stem))]
     known = sorted(set(children))
     return Cases(
         of=numbers,
         names=tuple(path.stem for path in images),
-        spacing=torch.ones(len(images), 3),
+        spacing=spacing,
         patient=torch.tensor([known.index(child) for child in children]),
     )

@@ -11,8 +11,16 @@ from torch import Tensor
 from l2b.datasets.base import Dataset, Source, Split, mask_source
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.decode import decode_images
-from l2b.drawn_masks import class_masks, image_sizes, mask_values, read_masks, told_turned
+from l2b.drawn_masks import (
+    class_masks,
+    image_sizes,
+    mask_values,
+    picture_spacing,
+    read_masks,
+    told_turned,
+)
 from l2b.files import read_text
+from l2b.streams import stream
 from l2b.types import Cases
 
 FURTHER = "masks_"  # begins the names of folders with second annotations
@@ -23,9 +31,10 @@ class MaskFolder(Dataset):
     """Your own images with masks: root/images/… and root/masks/…, paired by file name.
 
     Beside them may lie ``clean.txt``, the names of images whose masks were checked, one a line:
-    the masks then are as observed, and only these are trusted. Without it all masks are taken
-    for true. Any further folder ``masks_<name>`` with a mask for every image is a second
-    annotation, for ``--noise second_annotator --annotation <name>``.
+    the masks then are as observed, and only these are trusted; only patients all of whose masks
+    were checked are held out for testing. Without it all masks are taken for true. Any further
+    folder ``masks_<name>`` with a mask for every image is a second annotation, for ``--noise
+    second_annotator --annotation <name>``.
 
     Images of one patient stay on one side of every split. Intensities are scaled by the
     training images' moments per channel.
@@ -35,7 +44,8 @@ class MaskFolder(Dataset):
         size: height and width to which everything is brought, in pixels.
         patient: regular expression whose first group in a file's stem names the patient, such
             as ``(.+)_[0-9]+``; empty takes every image for a patient of its own.
-        test: share of the patients held out for testing, drawn once and for all, in (0, 1).
+        test: share of the patients (of the checked ones, if there is ``clean.txt``) held out for
+            testing, drawn once and for all, in (0, 1).
         workers: threads that decode images; changes no result.
     """
 
@@ -68,13 +78,14 @@ class MaskFolder(Dataset):
         images, masks, sizes, raw = self._read()
         values = mask_values(raw, masks)
         names = ("object",) if len(values) == 2 else [f"value {v}" for v in values[1:]]
-        cases = _cases(images, self.patient)
+        cases = _cases(images, self.patient, sizes, self.size)
+        checked = _checked(root / "clean.txt", cases)
         source = mask_source(
             decode_images(images, self.size, name=root, resize=True, workers=self.workers),
             class_masks(raw, masks, values, self.size),
             cases,
             ("background", *names),
-            test=self.test,
+            test=self.test if checked is None else _held_out(cases, checked, self.test),
         )
         further = {
             folder.name.removeprefix(FURTHER): class_masks(
@@ -85,7 +96,10 @@ class MaskFolder(Dataset):
         }  # fmt: skip
         rows = _rows_of(source.train, cases)
         source = replace(source, annotations={name: m[rows] for name, m in further.items()})
-        return _checked_only(source, cases, root / "clean.txt")
+        if checked is None:
+            return source
+        trusted = checked[rows].nonzero().squeeze(1)
+        return replace(source, truth_known=False, trusted=trusted)
 
     def values(self) -> tuple[int, ...]:
         """What stands for each class in the masks, the background first."""
@@ -140,7 +154,7 @@ def _pairs(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
     return [by_stem[0][n] for n in names], [by_stem[1][n] for n in names]
 
 
-def _cases(images: list[Path], pattern: str) -> Cases:
+def _cases(images: list[Path], pattern: str, sizes: list[tuple[int, int]], size: int) -> Cases:
     owners = []
     for path in images:
         match = re.search(pattern, path.stem) if pattern else None
@@ -160,7 +174,7 @@ def _cases(images: list[Path], pattern: str) -> Cases:
     return Cases(
         of=numbers,
         names=tuple(path.stem for path in images),
-        spacing=torch.ones(len(images), 3),
+        spacing=picture_spacing(sizes, size),
         patient=torch.tensor([known.index(owner) for owner in owners]),
     )
 
@@ -170,10 +184,10 @@ def _rows_of(split: Split, cases: Cases) -> Tensor:
     return cases.of if split.cases is None else split.cases.of
 
 
-def _checked_only(source: Source, cases: Cases, listed: Path) -> Source:
-    """Trust the listed masks alone, if there is a list."""
+def _checked(listed: Path, cases: Cases) -> Tensor | None:
+    """Whether each image is on the list of checked ones, [N]; None without a list."""
     if not listed.is_file():
-        return source
+        return None
     stems, known = set(), set(cases.names)
     for name in filter(None, map(str.strip, read_text(listed).splitlines())):
         # A stem may hold a dot, so what names an image as it stands is not cut.
@@ -181,21 +195,21 @@ def _checked_only(source: Source, cases: Cases, listed: Path) -> Source:
         if stem not in known:
             raise ValueError(f"{listed} names {name!r}, and there is no such image.")
         stems.add(stem)
-    rows = _rows_of(source.train, cases).tolist()
-    trusted = [row for row, image in enumerate(rows) if cases.names[image] in stems]
-    if not trusted:
-        said = "names only images that are held out for testing" if stems else "is empty"
+    if not stems:
         raise ValueError(
-            f"{listed} {said}, so no checked image is left to train with: list more of them."
+            f"{listed} is empty, so no checked image is left to train with: list some, or remove "
+            "it if all masks are right."
         )
-    # Held-out masks judge, so only checked ones may.
-    test = source.test
-    if test is not None and test.cases is not None:
-        kept = [r for r, i in enumerate(test.cases.of.tolist()) if cases.names[i] in stems]
-        rows_kept = torch.tensor(kept, dtype=torch.int64)
-        test = (
-            Split(test.inputs[rows_kept], test.labels[rows_kept], test.cases.take(rows_kept))
-            if kept
-            else None
-        )
-    return replace(source, truth_known=False, trusted=torch.tensor(trusted), test=test)
+    return torch.tensor([name in stems for name in cases.names])
+
+
+def _held_out(cases: Cases, checked: Tensor, share: float) -> Tensor:
+    """Patients that judge: a share of those all of whose masks were checked, never all of them.
+
+    What nobody checked cannot judge, and is needed to learn from.
+    """
+    unchecked = cases.patient[~checked].unique()
+    known = cases.patient.unique()
+    whole = known[~torch.isin(known, unchecked)]
+    count = min(max(1, round(share * len(whole))), len(whole) - 1) if len(whole) else 0
+    return whole[torch.randperm(len(whole), generator=stream(0, "test"))[:count]]
