@@ -1,6 +1,7 @@
 """The adviser against constants known exactly: closed forms and full Hessians."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,21 @@ def test_bounds_follow_from_the_constants():
     assert advice.corrected_for_sum == pytest.approx(advice.corrected / math.sqrt(10))
     assert advice.times_guarantee == pytest.approx(0.5 / advice.corrected)
     assert "times the guarantee" in str(advice) or "within the guarantee" in str(advice)
+
+
+@pytest.mark.parametrize(
+    ("normalised", "said"),
+    [
+        (0.03, "as l2b has: 3.33 times the bound for the next step: the clean loss may rise"),
+        (0.4, "as l2b has: within the bound for the next step (0.25 of it), no later one"),
+        (0.0, "as l2b has: beyond any bound: the clean loss may rise"),
+    ],
+)
+def test_what_holds_for_raw_weights_is_not_said_of_normalised_ones(normalised, said):
+    advice = advise_step_size(mlp(), pair(12, 5, 3), pair(10, 5, 3, 4), step=0.1)
+    lines = str(replace(advice, corrected=0.2, normalised=normalised)).splitlines()
+    assert "lambda = 0.1, raw weights: within the guarantee (0.5 of it)" in lines
+    assert any(line.endswith(said) for line in lines)
 
 
 def test_steps_within_the_advice_do_not_raise_the_clean_loss():

@@ -233,7 +233,7 @@ def test_theory_passes_and_fails_by_its_status(monkeypatch, capsys, tmp_path):
 def test_theory_advises_on_a_step_size(tmp_path, capsys):
     words = ["theory", "--data", "digits", "--model", "mlp", "--lr", "0.2"]
     assert main(words) == 0
-    assert "lambda = 0.2 is" in capsys.readouterr().out
+    assert "lambda = 0.2, normalised weights, as l2b has: " in capsys.readouterr().out
     assert run("--model", "mlp", *QUICK, "--out", tmp_path / "run") == 0
     weights = str(tmp_path / "run" / "model.safetensors")
     assert main([*words, "--weights", weights]) == 0

@@ -147,6 +147,27 @@ def test_last_layer_is_exact_for_that_layer(name):
     assert relative(weighed(problem, LastLayer()).scores, expected) < 1e-9
 
 
+class HeadFirst(nn.Module):
+    """Registers its final layer before the others."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.head, self.body = nn.Linear(width, 5), nn.Linear(36, width)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.body(x.flatten(1))))
+
+
+def test_a_layer_that_cannot_be_the_last_is_refused():
+    problem = Problem("mlp")
+    problem.model = HeadFirst(8).double()
+    message = r"took the layer of 'body\.(weight|bias)' .* has 8 outputs where the model has 5"
+    for call in (l2b.weigh, l2b.weighed_pass):
+        with pytest.raises(ValueError, match=message):
+            call(problem.model, *problem.batches(), engine=LastLayer())
+        call(problem.model, *problem.batches(), engine=LastLayer(layer="head"))
+
+
 def test_last_layer_by_name_and_its_refusals():
     problem = Problem("mlp")
     assert LastLayer(layer="1").scope(problem.model) == {"1.weight", "1.bias"}

@@ -248,8 +248,19 @@ def test_mlc_needs_features_before_a_linear_layer(data):
         def build(self, shape, classes):
             return nn.Sequential(nn.Conv2d(1, classes, 8), nn.Flatten())
 
-    with pytest.raises(ValueError, match=r"ends in a linear layer.*this one ends in Conv2d"):
-        replace(SHORT, method=Mlc(), model=Odd()).execute(progress=False, data=data)
+    class HeadFirst(Mlp):
+        def build(self, shape, classes):
+            head, body = nn.Linear(8, classes), nn.Linear(64, 8)
+            module = nn.Sequential(nn.Flatten(), body, head)
+            module._modules = {"head": head, **module._modules}  # which runs last all the same
+            del module._modules["2"]
+            module.forward = lambda x: head(body(x.flatten(1)))
+            return module
+
+    for model, last in ((Odd(), "Conv2d"), (HeadFirst(), r"Linear\(in_features=64")):
+        message = rf"linear layer of 10 outputs.*this one ends in {last}"
+        with pytest.raises(ValueError, match=message):
+            replace(SHORT, method=Mlc(), model=model).execute(progress=False, data=data)
 
 
 # --- losses by hand --------------------------------------------------------------------------

@@ -165,10 +165,18 @@ def test_remembered_weights_are_those_last_given():
     memory, index = WeightMemory(4), torch.tensor([2, 0])
     fresh = memory.recall(index, index)
     assert fresh.alpha.tolist() == [0.5, 0.5]
-    memory.keep(index, torch.tensor([0.0, 1.0]), torch.tensor([3.0, 0.0]))
+    memory.keep(index, torch.tensor([0.0, 0.5]), torch.tensor([1.5, 0.0]))
     again = memory.recall(torch.tensor([0, 2]), index)
     assert again.alpha.tolist() == [0.25, 0.0]
     assert again.beta.tolist() == [0.0, 0.75]
+    memory.keep(
+        index, torch.tensor([0.0, 0.1]), torch.tensor([0.3, 0.0])
+    )  # braked: they sum to 0.2
+    braked = memory.recall(torch.tensor([0, 2]), index)
+    torch.testing.assert_close(braked.alpha, torch.tensor([0.05, 0.0]))
+    torch.testing.assert_close(braked.beta, torch.tensor([0.0, 0.15]))
+    memory.keep(torch.tensor([0]), torch.zeros(1), torch.zeros(1))  # silent: it has no say
+    torch.testing.assert_close(memory.recall(index, index).beta, torch.tensor([0.2, 0.0]))
     memory.keep(index, torch.zeros(2), torch.zeros(2))
     assert memory.recall(index, index).alpha.sum() == 0
 

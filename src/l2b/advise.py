@@ -84,9 +84,21 @@ class StepAdvice:
 
     def _about_the_step(self) -> str:
         times = self.times_guarantee or 0.0
-        if times <= 1:
-            return f"lambda = {self.step:g} is within the guarantee ({times:.2g} of it)"
-        return f"lambda = {self.step:g} is {times:.3g} times the guarantee: the clean loss may rise"
+        within = f"within the guarantee ({times:.2g} of it)"
+        beyond = f"{times:.3g} times the guarantee: the clean loss may rise"
+        raw = within if times <= 1 else beyond
+        ratio = self.step / self.normalised if self.step and self.normalised else 0.0
+        normalised = (
+            f"within the bound for the next step ({ratio:.2g} of it), no later one"
+            if self.step and self.step <= self.normalised
+            else f"{ratio:.3g} times the bound for the next step: the clean loss may rise"
+            if self.normalised
+            else "beyond any bound: the clean loss may rise"
+        )
+        return (
+            f"lambda = {self.step:g}, raw weights: {raw}\n"
+            f"lambda = {self.step:g}, normalised weights, as l2b has: {normalised}"
+        )
 
 
 def advise_step_size(

@@ -84,24 +84,33 @@ class CleanGradient:
 
 
 class WeightMemory:
-    """The weights that every sample was last given, in units of 1/n."""
+    """The weights that every sample was last given, in units of 1/n, and those of its batch."""
 
     def __init__(self, samples: int) -> None:
         """Trust every observed label."""
-        self.table = torch.zeros(2, samples)
-        self.table[0] = 1.0
+        self.table = torch.zeros(3, samples)  # α, β, the sum of all weights of the batch
+        self.table[[0, 2]] = 1.0
 
     def keep(self, index: Tensor, alpha: Tensor, beta: Tensor) -> None:
         """Remember the weights of a batch; ``alpha`` and ``beta`` are times n, [n]."""
-        table = collectives.gathered(torch.stack([alpha, beta]).detach(), dim=1).cpu()
+        weights = collectives.gathered(torch.stack([alpha, beta]).detach(), dim=1).cpu()
+        total = weights.sum() / weights.shape[1]
+        table = torch.cat([weights, total.expand(1, weights.shape[1])])
         self.table = self.table.to(table.dtype)
         self.table[:, collectives.gathered(index).cpu()] = table
 
     def recall(self, index: Tensor, pseudo: Tensor) -> Weights:
-        """Remembered weights of a batch, with a sum of 1 again (or of 0)."""
-        scores = self.table[:, index.cpu()].to(index.device)
+        """Remembered weights of a batch, whose sum is the mean of those that they were part of.
+
+        That is 1 again for most normalisers (or 0), and what a braked one left of it. Batches in
+        which nothing helped have no say.
+        """
+        found = self.table[:, index.cpu()].to(index.device)
+        scores, sums = found[:2], found[2]
         total = collectives.total(scores.sum())
-        alpha, beta = scores / torch.where(total > 0, total, 1.0)
+        helped = collectives.total((sums > 0).sum().to(sums))
+        wanted = collectives.total(sums.sum()) / helped.clamp_min(1)
+        alpha, beta = scores / torch.where(total > 0, total, 1.0) * wanted
         return Weights(alpha=alpha, beta=beta, pseudo=pseudo, scores=scores)
 
     def state_dict(self) -> dict[str, Any]:

@@ -67,9 +67,29 @@ class LastLayer(Engine):
         )
 
     def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
-        """Dual numbers that start at the final layer, so the trunk runs once, plainly."""
-        return Forward()(apply, params, inputs, direction)
+        """Dual numbers that start at the final layer, so the trunk runs once, plainly.
+
+        Raises:
+            ValueError: if the layer that was taken for the final one has another number of outputs
+                than the model.
+        """
+        return self._checked(Forward()(apply, params, inputs, direction), direction)
 
     def beside(self, module: nn.Module, inputs: Inputs, direction: Params) -> Probe:
-        """Tangents next to the training pass; nothing moves before the final layer."""
-        return with_tangents(module, inputs, direction)
+        """Tangents next to the training pass; nothing moves before the final layer.
+
+        Raises:
+            ValueError: as for a call.
+        """
+        return self._checked(with_tangents(module, inputs, direction), direction)
+
+    def _checked(self, probe: Probe, direction: Params) -> Probe:
+        """Refuse a layer that cannot be the final one; who names a layer knows."""
+        name, tangent = next(iter(direction.items()))
+        if self.layer is None and len(tangent) != probe.z.shape[1]:
+            raise ValueError(
+                f"LastLayer took the layer of {name!r} for the final one, which is registered last "
+                f"and has {len(tangent)} outputs where the model has {probe.z.shape[1]}: name the "
+                "final layer with LastLayer(layer=…) (--engine.layer), or use the forward engine."
+            )
+        return probe

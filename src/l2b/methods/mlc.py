@@ -84,13 +84,14 @@ class MlcLearner(Learner):
         self.method, self.warming = method, method.warmup > 0
         self.network = task.network("main")
         _, head = LastLayer().head(self.network.module)
-        if not isinstance(head, nn.Linear):
+        classes = len(task.data.classes)
+        if not isinstance(head, nn.Linear) or head.out_features != classes:
             raise ValueError(
-                "Mlc needs a model that ends in a linear layer, whose inputs are the features "
-                f"that labels are corrected by; this one ends in {type(head).__name__}."
+                f"Mlc needs a model that ends in a linear layer of {classes} outputs, registered "
+                "last, whose inputs are the features that labels are corrected by; this one ends "
+                f"in {head}."
             )
         self.head = head
-        classes = len(task.data.classes)
         self.corrector = Corrector(head.in_features, classes, method.hidden, method.trust)
         self.corrector.to(task.data.train.labels.device)
         adam = optim.Adam(self.corrector.parameters(), lr=method.lr)
