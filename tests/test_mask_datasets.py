@@ -236,6 +236,38 @@ def test_intensities_are_standardised_per_volume():
     assert abs(first.mean()) < 0.2
 
 
+def thin(task, case, label, shape):
+    """Give a volume one line of a label, a voxel thick, and nothing else of it."""
+    _, mask = arrays(case, shape)
+    mask[mask == label] = 0
+    mask[0, 2:16, 2] = label
+    save_nifti(task / "labelsTr" / f"case_{case}.nii.gz", mask)
+
+
+def test_labels_that_resampling_loses_are_said_once(task):
+    thin(task, 1, 2, (19, 19, 7))
+    thin(task, 2, 2, (18, 20, 8))
+    thin(task, 3, 1, (17, 21, 9))
+    whole, said = Decathlon(root=task).load(), (
+        r"At 6 × 6 pixels nothing is left of label 1 in 1 of 4 volumes, such as case_3; of label 2 "
+        r"in 2 of 4 volumes, such as case_1: .* Raise size\."
+    )  # fmt: skip
+    for depth in (None, 4):
+        with pytest.warns(Notice, match=said) as caught:
+            source = Decathlon(root=task, size=6, depth=depth).load()
+        assert len(caught) == 1
+    labels = {}
+    for found in (whole, source):
+        for split in (found.train, found.test):
+            for case in split.cases.of.unique().tolist():
+                shown = split.cases.volume(split.labels, case).unique().tolist()
+                labels.setdefault(case, []).append(shown)
+    assert labels == {
+        0: [[0, 1, 2]] * 2, 1: [[0, 1, 2], [0, 1]], 2: [[0, 1, 2], [0, 1]], 3: [[0, 1, 2], [0, 2]]
+    }  # fmt: skip
+    Decathlon(root=task, size=20).load()  # where all is left, nothing is said
+
+
 def spoil(task, **changes):
     path = task / "labelsTr" / "case_2.nii.gz"
     _, mask = arrays(2, (18, 20, 8))
@@ -418,6 +450,16 @@ def test_promise12_folders_are_read(promise):
     assert volume.spacing == SPACING
     limited = Promise12(root=promise, size=16, limit=2, test=0.5).load()
     assert len(limited.train.cases.of.unique()) == 1
+
+
+def test_a_prostate_that_resampling_loses_is_said(promise):
+    mask = np.zeros((22, 18, 5), dtype=np.int8)
+    mask[15, 2:16, 2] = 1
+    save_meta(promise, "Case02_segmentation", mask, "MET_CHAR")
+    said = r"At 6 × 6 pixels .* label 1 in 1 of 4 volumes, such as Case02: .* Raise size"
+    with pytest.warns(Notice, match=said) as caught:
+        Promise12(root=promise, size=6).load()
+    assert len(caught) == 1
 
 
 def test_headers_name_files_in_utf8(promise):

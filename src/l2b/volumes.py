@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from l2b.files import read_text
+from l2b.notices import notice
 from l2b.types import Cases
 
 MULTIPLE = 16  # pixels; networks halve slices four times
@@ -226,6 +227,7 @@ def cut(
 
     The intensities of each volume are clipped to its 0.5 % and 99.5 % quantiles, then shifted
     and scaled to mean 0 and standard deviation 1 over the volume: MRI has no unit of its own.
+    Where a class vanishes from a volume through resampling, a notice says so.
 
     Args:
         volumes: name, image and mask of each.
@@ -243,8 +245,8 @@ def cut(
     shapes = torch.tensor([pair[0].shape[1:] for pair in pairs])
     largest = shapes.max(dim=0).values
     room = ((largest + MULTIPLE - 1) // MULTIPLE * MULTIPLE).tolist()
-    images, masks, spacings = [], [], []
-    for (voxels, labels), (_, image, _) in zip(pairs, volumes, strict=True):
+    images, masks, spacings, lost = [], [], [], []
+    for (voxels, labels), (name, image, _) in zip(pairs, volumes, strict=True):
         x, y = _standardised(voxels), torch.from_numpy(labels.astype(np.int64))
         spacing = torch.tensor(_turned_spacing(image.spacing, axis))
         if size is None:
@@ -253,11 +255,14 @@ def cut(
         else:
             images.append(_resampled(x, size, "bilinear"))
             masks.append(_resampled(y.float(), size, "nearest-exact").long())
+            lost += [(label, name) for label in _vanished(y, masks[-1])]
             spacing[1:] *= torch.tensor(x.shape[1:]) / size
         if depth is not None:
             images[-1] = _slabs(images[-1], depth, float(x.min()))
             masks[-1] = _slabs(masks[-1], depth, 0)
         spacings.append(spacing)
+    if lost:
+        _tell_lost(lost, len(volumes), f"{size} × {size}")
     counts = torch.tensor([len(mask) for mask in masks])
     lengths = torch.tensor([len(pair[1]) for pair in pairs])
     numbers = torch.arange(len(masks))
@@ -371,6 +376,30 @@ def _slabs(slices: Tensor, depth: int, value: float) -> Tensor:
 
 def _resampled(slices: Tensor, size: int, mode: str) -> Tensor:
     return functional.interpolate(slices.unsqueeze(1), (size, size), mode=mode).squeeze(1)
+
+
+def _vanished(mask: Tensor, resampled: Tensor) -> list[int]:
+    """The classes of a volume's mask, the background aside, that resampling left nothing of."""
+    return sorted(set(mask.unique().tolist()) - set(resampled.unique().tolist()) - {0})
+
+
+def _tell_lost(lost: list[tuple[int, str]], volumes: int, size: str) -> None:
+    """Say which classes vanished from how many volumes.
+
+    Args:
+        lost: every class that vanished, and the volume that it vanished from.
+        volumes: how many there are.
+        size: height and width of the resampled slices, in pixels.
+    """
+    owners = {label: [name for k, name in lost if k == label] for label, _ in sorted(lost)}
+    said = (
+        f"label {label} in {len(names)} of {volumes} volumes, such as {names[0]}"
+        for label, names in owners.items()
+    )
+    notice(
+        f"At {size} pixels nothing is left of {'; of '.join(said)}: it is too thin or too small "
+        "for them, and is scored as if it were not there. Raise size."
+    )
 
 
 def _mm(spacing: Sequence[float]) -> str:
