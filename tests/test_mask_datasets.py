@@ -368,6 +368,50 @@ def test_volumes_keep_names_of_their_own(task):
         Decathlon(root=task).load()
 
 
+@pytest.fixture
+def visits(task):
+    """Two volumes each of four patients, the patients not in the order of their names."""
+    entries = []
+    for k, who in enumerate("dbca"):
+        for visit in (1, 2):
+            name = f"labelsTr/{who}_visit{visit}.nii.gz"
+            shutil.copy(task / "labelsTr" / f"case_{k}.nii.gz", task / name)
+            entries.append({"image": f"imagesTr/case_{k}.nii.gz", "label": name})
+    listed(task, lambda content: content.update(training=entries))
+    return task
+
+
+def test_visits_of_one_patient_stay_together(visits):
+    source = Decathlon(root=visits, patient=r"(.+)_visit\d").load()
+    assert source.train.cases.patient.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    data = prepare(source, NoNoise(), clean=2, validation=0.5, seed=0)
+    pools = (data.train, data.clean, data.validation, data.test)
+    seen = [{pool.cases.names[k] for k in pool.cases.of.tolist()} for pool in pools]
+    assert sorted(name for names in seen for name in names) == [
+        f"{who}_visit{visit}" for who in "abcd" for visit in (1, 2)
+    ]
+    for names in seen:  # one patient each, with both visits
+        assert len(names) == 2 and len({name[0] for name in names}) == 1
+    alone = Decathlon(root=visits).load()
+    assert alone.train.cases.patient.tolist() == list(range(8))
+
+
+def test_decathlon_folders_check_who_is_the_patient(visits):
+    for pattern, message in (
+        ("p.+", r"Decathlon needs a pattern with a group as patient, got 'p\.\+'"),
+        ("(p", r"Decathlon needs a regular expression as patient, got '\(p' \("),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Decathlon(root=visits, patient=pattern)
+    for pattern, message in (
+        (r"(.+)\.nii", r"d_visit1\.nii\.gz does not fit the pattern"),  # the name has no suffix
+        (r"([abc])?_visit", r"d_visit1\.nii\.gz fits the pattern .* without its first group"),
+        ("(visit)", r"patients on both sides, got 0\.25 of 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Decathlon(root=visits, patient=pattern).load()
+
+
 def test_labels_may_be_written_as_nnunet_does(task):
     def name(labels):
         listed(task, lambda content: content.update(labels=labels))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -130,6 +131,56 @@ def check_limit(owner: str, limit: int | None) -> None:
             f"{owner} needs limit >= 1 or None for all, got {limit}: it is the number of training "
             "samples to keep, from the first one on."
         )
+
+
+def check_patient(owner: str, pattern: str) -> None:
+    """Refuse a pattern that names no patient.
+
+    Args:
+        owner: the data set, for messages.
+        pattern: regular expression whose first group names the patient; empty for none.
+
+    Raises:
+        ValueError: if it is no regular expression, or has no group.
+    """
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(
+            f"{owner} needs a regular expression as patient, got {pattern!r} "
+            f"({error}): write a bracket that is meant as such with a backslash."
+        ) from error
+    if pattern and groups < 1:
+        raise ValueError(
+            f"{owner} needs a pattern with a group as patient, got {pattern!r}: put "
+            "brackets around the part of the name that is the patient, such as (.+)_[0-9]+."
+        )
+
+
+def patient_of(name: str, pattern: str, file: Path) -> str:
+    """Whom an image or a volume belongs to.
+
+    Args:
+        name: of the image or volume.
+        pattern: as `check_patient` has it; if empty, everything has a patient of its own.
+        file: the one with this name, for messages.
+
+    Raises:
+        ValueError: naming the file, if its name does not fit, or leaves the group out.
+    """
+    if not pattern:
+        return name
+    match = re.search(pattern, name)
+    if match is None:
+        raise ValueError(
+            f"{file} does not fit the pattern {pattern!r} that names its patient (patient)."
+        )
+    if match.group(1) is None:
+        raise ValueError(
+            f"{file} fits the pattern {pattern!r} without its first group, which names the "
+            "patient: let every name fill it (patient)."
+        )
+    return match.group(1)
 
 
 def check_classes(labels: Tensor, classes: int, file: Path | str) -> None:

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l2b.datasets.base import Dataset, Source, check_depth, check_limit, mask_source
+import torch
+from torch import Tensor
+
+from l2b.datasets.base import (
+    Dataset,
+    Source,
+    check_depth,
+    check_limit,
+    check_patient,
+    mask_source,
+    patient_of,
+)
 from l2b.files import read_text
 from l2b.volumes import check_pair, cut, read_nifti
 
@@ -15,7 +26,7 @@ class Decathlon(Dataset):
     """A task folder of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
 
     Volumes are cut into slices; training and test set, which the official archive does not
-    give labels for, are made of whole volumes. How intensities are handled says `l2b.volumes.cut`.
+    give labels for, are made of whole patients. How intensities are handled says `l2b.volumes.cut`.
     Images of several channels (four dimensions), which some tasks have, are not read.
 
     Attributes:
@@ -26,7 +37,10 @@ class Decathlon(Dataset):
         depth: how many neighbouring slices make one sample, for networks in three dimensions
             (U-Nets need at least 16); None trains on slices.
         limit: keep only the first so many volumes of the list; None keeps all.
-        test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
+        patient: regular expression whose first group in a volume's name, that of its mask without
+            folders and .nii.gz, names the patient, such as ``(.+)_visit[0-9]+``; empty takes
+            every volume for a patient of its own.
+        test: share of the patients held out for testing, drawn once and for all, in (0, 1).
     """
 
     root: Path | str | None
@@ -34,12 +48,14 @@ class Decathlon(Dataset):
     size: int | None = None
     depth: int | None = None
     limit: int | None = None
+    patient: str = ""
     test: float = 0.25
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
         check_limit("Decathlon", self.limit)
         check_depth("Decathlon", self.depth)
+        check_patient("Decathlon", self.patient)
         if self.axis not in (0, 1, 2):
             raise ValueError(f"Decathlon needs axis 0, 1 or 2, got {self.axis}.")
         if self.size is not None and self.size < 1:
@@ -54,14 +70,19 @@ class Decathlon(Dataset):
         listed = self._listed(folder)
         classes = _classes(listed, folder)
         names = _names([str(entry["label"]) for entry in listed["training"]], folder)
+        entries = list(zip(names, listed["training"], strict=True))[: self.limit]
+        owners = [
+            patient_of(name, self.patient, folder / entry["label"]) for name, entry in entries
+        ]
         volumes = []
-        for name, entry in list(zip(names, listed["training"], strict=True))[: self.limit]:
+        for name, entry in entries:
             image_file, mask_file = folder / entry["image"], folder / entry["label"]
             image, mask = read_nifti(image_file), read_nifti(mask_file)
             check_pair(image, mask, mask_file, classes=len(classes))
             volumes.append((name, image, mask))
-        slices = cut(volumes, axis=self.axis, size=self.size, depth=self.depth)
-        return mask_source(*slices, classes, test=self.test)
+        images, masks, cases = cut(volumes, axis=self.axis, size=self.size, depth=self.depth)
+        cases = cases._replace(patient=_numbers(owners))
+        return mask_source(images, masks, cases, classes, test=self.test)
 
     def folder(self) -> Path:
         """Where the task lies."""
@@ -102,6 +123,12 @@ def _names(masks: list[str], folder: Path) -> list[str]:
             "volume on both sides of a split would be told by heart. Remove one."
         )
     return names
+
+
+def _numbers(owners: list[str]) -> Tensor:
+    """A number for each patient, in the order in which they come, [volumes] int64."""
+    known = list(dict.fromkeys(owners))
+    return torch.tensor([known.index(owner) for owner in owners])
 
 
 def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ class Hippocampus(Decathlon):
         depth: how many neighbouring slices make one sample, for networks in three dimensions
             (U-Nets need at least 16); None trains on slices.
         limit: keep only the first so many volumes of the list; None keeps all.
-        test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
+        patient: regular expression whose first group in a volume's name, that of its mask without
+            folders and .nii.gz, names the patient, such as ``(.+)_visit[0-9]+``; empty takes
+            every volume for a patient of its own.
+        test: share of the patients held out for testing, drawn once and for all, in (0, 1).
     """
 
     root: Path | str | None = None

@@ -1,6 +1,5 @@
 """Your own images with masks, as pictures in two folders."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2b.datasets.base import Dataset, Source, Split, mask_source
+from l2b.datasets.base import Dataset, Source, Split, check_patient, mask_source, patient_of
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.decode import decode_images
 from l2b.drawn_masks import (
@@ -59,18 +58,7 @@ class MaskFolder(Dataset):
         """Refuse images without pixels and patterns without a group."""
         if self.size < 1:
             raise ValueError(f"MaskFolder needs size >= 1, got {self.size}: it is in pixels.")
-        try:
-            groups = re.compile(self.patient).groups
-        except re.error as error:
-            raise ValueError(
-                f"MaskFolder needs a regular expression as patient, got {self.patient!r} "
-                f"({error}): write a bracket that is meant as such with a backslash."
-            ) from error
-        if self.patient and groups < 1:
-            raise ValueError(
-                f"MaskFolder needs a pattern with a group as patient, got {self.patient!r}: put "
-                "brackets around the part of the name that is the patient, such as (.+)_[0-9]+."
-            )
+        check_patient("MaskFolder", self.patient)
 
     def load(self) -> Source:
         """Decode every pair."""
@@ -157,18 +145,7 @@ def _pairs(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
 def _cases(images: list[Path], pattern: str, sizes: list[tuple[int, int]], size: int) -> Cases:
     owners = []
     for path in images:
-        match = re.search(pattern, path.stem) if pattern else None
-        if pattern and match is None:
-            raise ValueError(
-                f"{path} does not fit the pattern {pattern!r} that names its patient (patient)."
-            )
-        owner = path.stem if match is None else match.group(1)
-        if owner is None:
-            raise ValueError(
-                f"{path} fits the pattern {pattern!r} without its first group, which names the "
-                "patient: let every name fill it (patient)."
-            )
-        owners.append(owner)
+        owners.append(patient_of(path.stem, pattern, path))
     known = sorted(set(owners))
     numbers = torch.arange(len(images))
     return Cases(
