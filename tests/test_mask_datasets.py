@@ -429,6 +429,79 @@ def test_labels_may_be_written_as_nnunet_does(task):
             name(labels)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"image": ["a.nii.gz", "b.nii.gz"]}, r'\.image must name one .*, got \["a\.nii\.gz", "b'),
+        ({"label": ["labelsTr/case_2.nii.gz"]}, r"\.label must name one .*, got \["),
+        ({"image": None}, r"\.image must name one \.nii or \.nii\.gz file, got nothing:"),
+        ({"label": 3}, r"\.label must name one .* file, got 3:"),
+        ({"label": "labelsTr/case_2.mha"}, r'\.label .* got "labelsTr/case_2\.mha": other formats'),
+        ({"image": "imagesTr"}, r'\.image must name one .* file, got "imagesTr":'),
+        ("imagesTr/case_2.nii.gz", r' must be \{"image": …, "label": …\}, got "imagesTr/case_2'),
+        (None, r' must be \{"image": …, "label": …\}, got null'),
+    ],
+)
+def test_entries_that_are_no_pair_of_files_are_named(task, entry, message):
+    def change(content):
+        usual = content["training"][2]
+        content["training"][2] = {**usual, **entry} if isinstance(entry, dict) else entry
+
+    listed(task, change)
+    with pytest.raises(ValueError, match=rf"dataset\.json, training\[2\]{message}") as caught:
+        Decathlon(root=task).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_lists_that_are_none_are_refused(task):
+    for content in ("[]", '{"training": {"a": 1, "b": 2}}', '{"training": null}', "{}"):
+        (task / "dataset.json").write_text(content)
+        with pytest.raises(ValueError, match=r"json is no list of a Decathlon task: it must name"):
+            Decathlon(root=task).load()
+    (task / "dataset.json").write_text('{"training": [')
+    with pytest.raises(ValueError, match=r"dataset\.json is no JSON \(.*\): fetch it again"):
+        Decathlon(root=task).load()
+
+
+COLOURS = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+
+
+@pytest.mark.parametrize("kind", ["imagesTr", "labelsTr"])
+@pytest.mark.parametrize(
+    ("kept", "got"), [(np.complex64, "complex64"), (np.complex128, "complex128"), (COLOURS, "RGB")]
+)
+def test_voxels_that_are_no_real_numbers_are_refused(task, kind, kept, got):
+    _, mask = arrays(2, (18, 20, 8))
+    save_nifti(task / kind / "case_2.nii.gz", mask.astype(kept))
+    message = rf"{kind}/case_2\.nii\.gz must hold one real number per voxel, got {got}: save"
+    with pytest.raises(ValueError, match=message) as caught:
+        Decathlon(root=task).load()
+    assert "\n" not in str(caught.value)
+
+
+def test_other_formats_that_nibabel_knows_are_no_nifti(tmp_path):
+    _, mask = arrays(0)
+    for kind, name in ((nibabel.MGHImage, "a.mgz"), (nibabel.Nifti1Pair, "a.img")):
+        nibabel.save(kind(mask, np.eye(4)), tmp_path / name)
+        with pytest.raises(
+            ValueError, match=rf"{name} must be NIfTI in one file, got {kind.__name__}"
+        ):
+            read_nifti(tmp_path / name)
+    nibabel.save(nibabel.gifti.GiftiImage(), tmp_path / "a.gii")
+    with pytest.raises(ValueError, match=r"a\.gii must be NIfTI in one file, got GiftiImage"):
+        read_nifti(tmp_path / "a.gii")
+
+
+def test_endings_may_be_written_large(task):
+    path = task / "labelsTr" / "OLD.NII.GZ"
+    (task / "labelsTr" / "case_2.nii.gz").rename(path)
+    listed(task, lambda content: content["training"][2].update(label="labelsTr/OLD.NII.GZ"))
+    assert Decathlon(root=task).load().train.cases.names[2] == "OLD"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + b"more"))
+    with pytest.raises(ValueError, match=r"OLD\.NII\.GZ must unpack to the [\d,]+ bytes"):
+        Decathlon(root=task).load()
+
+
 @pytest.mark.parametrize("size", [0, -3])
 def test_slices_without_pixels_are_refused(task, size):
     with pytest.raises(ValueError, match=rf"Decathlon needs size >= 1 or none, got {size}"):

@@ -73,7 +73,8 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         FileNotFoundError: if there is none.
         ImportError: without nibabel.
-        ValueError: if it is damaged, cut off, not of three dimensions, or would fill the memory.
+        ValueError: if it is damaged, cut off, of another format, in colour, complex, not of three
+            dimensions, or would fill the memory.
     """
     try:
         import nibabel
@@ -88,11 +89,11 @@ def read_nifti(path: Path) -> Volume:
     damaged = (ImageFileError, HeaderDataError, OrientationError)
     try:
         image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
-        refused = _bomb(image, path)
+        refused = _no_scan(image, path) or _bomb(image, path)
         if not refused and len(image.shape) == 3:
             image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
         voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
-        spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
+        spacing = () if refused else tuple(float(size) for size in image.header.get_zooms()[:3])
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, *damaged) as e:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({_one_line(e)}): it is damaged or cut off. Fetch "
@@ -101,6 +102,27 @@ def read_nifti(path: Path) -> Volume:
     if refused:
         raise ValueError(refused)
     return _checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
+
+
+def _no_scan(image: Any, path: Path) -> str | None:
+    """What is wrong with a file of another format, or with voxels that are no real numbers, if so.
+
+    Args:
+        image: of nibabel, its voxels unread.
+        path: the file.
+    """
+    import nibabel
+
+    if not isinstance(image, nibabel.Nifti1Image):  # pyright: ignore[reportPrivateImportUsage]
+        return f"{path} must be NIfTI in one file, got {type(image).__name__}: convert it."
+    kind = image.header.get_data_dtype()
+    if kind.kind in "iuf":
+        return None
+    got = "".join(kind.names) if kind.names else kind.name
+    return (
+        f"{path} must hold one real number per voxel, got {got}: save one channel, or of complex "
+        "numbers the magnitude."
+    )
 
 
 def _bomb(image: Any, path: Path) -> str | None:
@@ -119,7 +141,7 @@ def _bomb(image: Any, path: Path) -> str | None:
             "resample it first."
         )
     promised = int(image.dataobj.offset) + voxels * kind.itemsize
-    if path.suffix == ".gz" and _unpacked(path, promised + 1) > promised:
+    if path.suffix.lower() == ".gz" and _unpacked(path, promised + 1) > promised:
         return (
             f"{path} must unpack to the {promised:,} bytes that its header announces, got more: "
             "it is damaged, or made to fill the memory. Fetch it again."

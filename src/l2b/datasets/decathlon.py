@@ -1,6 +1,7 @@
 """Folders of the Medical Segmentation Decathlon (Antonelli et al. 2022): NIfTI and a list."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from l2b.datasets.base import (
 )
 from l2b.files import read_text
 from l2b.volumes import check_pair, cut, read_nifti
+
+SUFFIX = re.compile(r"\.nii(\.gz)?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ class Decathlon(Dataset):
         folder = self.folder()
         listed = self._listed(folder)
         classes = _classes(listed, folder)
-        names = _names([str(entry["label"]) for entry in listed["training"]], folder)
+        names = _names([entry["label"] for entry in listed["training"]], folder)
         entries = list(zip(names, listed["training"], strict=True))[: self.limit]
         owners = [
             patient_of(name, self.patient, folder / entry["label"]) for name, entry in entries
@@ -97,20 +100,54 @@ class Decathlon(Dataset):
             )
         try:
             listed = json.loads(read_text(path))
-            pairs = [(str(entry["image"]), str(entry["label"])) for entry in listed["training"]]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no JSON ({error}): fetch it again.") from error
+        entries = listed.get("training") if isinstance(listed, dict) else None
+        if not isinstance(entries, list):
             raise ValueError(
-                f"{path} is no list of a Decathlon task ({error}): it must name labels and the "
-                "image and label of every training volume."
-            ) from error
-        if len(pairs) < 2:
-            raise ValueError(f"{path} must list at least 2 training volumes, got {len(pairs)}.")
+                f"{path} is no list of a Decathlon task: it must name labels, and under training "
+                "the image and label of every volume."
+            )
+        if len(entries) < 2:
+            raise ValueError(f"{path} must list at least 2 training volumes, got {len(entries)}.")
+        for place, entry in enumerate(entries):
+            _check_entry(entry, f"{path}, training[{place}]")
         return listed
+
+
+def _check_entry(entry: Any, place: str) -> None:
+    """Refuse an entry that does not name one image and one mask.
+
+    Args:
+        entry: what the list says of a volume.
+        place: the list and the number of the entry, for messages.
+
+    Raises:
+        ValueError: naming the place.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError(
+            f'{place} must be {{"image": …, "label": …}}, got {_short(entry)}: every '
+            "image needs a mask. Complete the entry or remove it."
+        )
+    for key in ("image", "label"):
+        file = entry.get(key)
+        if not isinstance(file, str) or not SUFFIX.search(file):
+            got = "nothing" if file is None else _short(file)
+            raise ValueError(
+                f"{place}.{key} must name one .nii or .nii.gz file, got {got}: other formats, and "
+                "images of several files, are not read. Convert it, or remove the entry."
+            )
+
+
+def _short(found: Any) -> str:
+    """What a list holds, as it is written there, cut off where it is long."""
+    return json.dumps(found, ensure_ascii=False)[:80]
 
 
 def _names(masks: list[str], folder: Path) -> list[str]:
     """What each volume is called: its mask's file, with its folders where files share a name."""
-    paths = [Path(mask).as_posix().removesuffix(".gz").removesuffix(".nii") for mask in masks]
+    paths = [SUFFIX.sub("", Path(mask).as_posix()) for mask in masks]
     short = [path.rpartition("/")[2] for path in paths]
     names = [
         name if short.count(name) == 1 else path.replace("/", "_")
