@@ -586,6 +586,58 @@ def test_headers_name_files_in_utf8(promise):
     assert read_metaimage(path).voxels.shape == (21, 18, 5)
 
 
+PLACES = ("Offset", "Position", "Origin", "ImagePosition")
+MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+
+
+def told(folder, name, **said):
+    """Let a header tell its spacing and its place in these words alone."""
+    path = folder / f"{name}.mhd"
+    words = ("ElementSpacing", "ElementSize", *PLACES, *MATRICES)
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(words)]
+    path.write_text("\n".join([f"{key} = {value}" for key, value in said.items()] + lines))
+
+
+def test_headers_may_tell_the_spacing_by_the_size_of_voxels(promise):
+    for said, expected in (
+        ({"ElementSize": "0.5 0.6 3"}, (0.5, 0.6, 3.0)),
+        ({"ElementSize": "0.5 0.6 3", "ElementSpacing": "1 2 4"}, (1.0, 2.0, 4.0)),
+        ({}, (1.0, 1.0, 1.0)),
+    ):
+        told(promise, "Case02", **said)
+        assert read_metaimage(promise / "Case02.mhd").spacing == expected
+    told(promise, "Case02", ElementSize="0.5 x 3")
+    with pytest.raises(ValueError, match=r"must hold 3 numbers as ElementSize, got '0\.5 x 3'"):
+        read_metaimage(promise / "Case02.mhd")
+
+
+TURNED = "0 1 0 -1 0 0 0 0 1"  # the first axis runs along the second, and that against the first
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("place", PLACES)
+def test_headers_tell_their_place_in_the_words_of_metaio(promise, matrix, place):
+    usual = {"ElementSize": "1 2 3", "TransformMatrix": TURNED, "Offset": "5 6 7"}
+    told(promise, "Case02", **usual)
+    told(promise, "Case02_segmentation", ElementSize="1 2 3", **{matrix: TURNED, place: "5 6 7"})
+    expected = np.array([[0, -2, 0, 5], [1, 0, 0, 6], [0, 0, 3, 7], [0, 0, 0, 1.0]])
+    assert np.array_equal(read_metaimage(promise / "Case02_segmentation.mhd").affine, expected)
+    Promise12(root=promise, size=16).load()
+    for changed in ({place: "5 6 16"}, {matrix: "0 1 0 -1 0 0 0 0 -1"}):
+        said = {"ElementSize": "1 2 3", matrix: TURNED, place: "5 6 7", **changed}
+        told(promise, "Case02_segmentation", **said)
+        with pytest.raises(ValueError, match=r"Case02_segmentation\.mhd must lie where its image"):
+            Promise12(root=promise, size=16).load()
+
+
+def test_of_two_words_for_a_place_the_one_that_metaio_takes_counts(promise):
+    words = {"Orientation": TURNED, "Rotation": "0 1 0 1 0 0 0 0 1", "Position": "1 1 1",
+             "Offset": "2 2 2", "Origin": "3 3 3"}  # fmt: skip
+    told(promise, "Case02", ElementSize="1 1 1", **words)
+    affine = read_metaimage(promise / "Case02.mhd").affine
+    assert affine[:2, :2].tolist() == [[0, 1], [1, 0]] and affine[:3, 3].tolist() == [3, 3, 3]
+
+
 def test_the_prostate_recipe_runs_on_such_a_folder(promise):
     recipe = promise12_recipe(Mask(dice=None), seed=1)
     run = replace(

@@ -25,6 +25,11 @@ CLIP = (0.005, 0.995)  # quantiles of a volume's intensities that are kept
 SPACING_TOLERANCE = 1e-3
 MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
 META_USUAL = {"ElementSpacing": "1 1 1", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0"}
+META_NAMES = {  # under which a header may tell them; the first that is there counts, as in MetaIO
+    "ElementSpacing": ("ElementSpacing", "ElementSize"),
+    "TransformMatrix": ("TransformMatrix", "Rotation", "Orientation"),
+    "Offset": ("ImagePosition", "Origin", "Offset", "Position"),
+}
 META_TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -190,7 +195,7 @@ def read_metaimage(path: Path) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(_numbers(header, "TransformMatrix", 9, path), (3, 3)).T * spacing
     affine[:3, 3] = _numbers(header, "Offset", 3, path)
-    placed = affine if {"TransformMatrix", "Offset"} <= set(header) else None
+    placed = affine if _told(header, "TransformMatrix") and _told(header, "Offset") else None
     return _checked(Volume(voxels.astype(stored.newbyteorder("=")), spacing, placed), path)
 
 
@@ -325,9 +330,15 @@ def _meta_header(path: Path) -> dict[str, str]:
     return header
 
 
+def _told(header: dict[str, str], key: str) -> str | None:
+    """Under which name a MetaImage header tells something, if it does."""
+    return next((name for name in META_NAMES.get(key, (key,)) if name in header), None)
+
+
 def _numbers(header: dict[str, str], key: str, count: int, path: Path) -> tuple[float, ...]:
     """The numbers in one line of a MetaImage header, or the usual ones if it is not there."""
-    text = header[key] if key in header else META_USUAL[key]
+    name = _told(header, key)
+    text = META_USUAL[key] if name is None else header[name]
     read, kind = (int, "whole numbers above 0") if key == "DimSize" else (float, "numbers")
     try:
         found = tuple(read(number) for number in text.split())
@@ -335,7 +346,7 @@ def _numbers(header: dict[str, str], key: str, count: int, path: Path) -> tuple[
         found = ()
     sound = all(math.isfinite(n) and (n > 0 or read is float) for n in found)
     if len(found) != count or not sound:
-        raise ValueError(f"{path} must hold {count} {kind} as {key}, got {text!r}.")
+        raise ValueError(f"{path} must hold {count} {kind} as {name or key}, got {text!r}.")
     return found
 
 
