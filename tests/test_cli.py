@@ -237,7 +237,10 @@ def test_theory_advises_on_a_step_size(tmp_path, capsys):
     assert run("--model", "mlp", *QUICK, "--out", tmp_path / "run") == 0
     weights = str(tmp_path / "run" / "model.safetensors")
     assert main([*words, "--weights", weights]) == 0
-    assert "times the guarantee" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "times the guarantee" in told
+    assert main([*words, "--weights", str(tmp_path / "run")]) == 0
+    assert told.endswith(capsys.readouterr().out)
     assert main(["theory", "--data", "digits", "--model", "conv_net", "--weights", weights]) == 2
     assert "does not hold the parameters of this" in capsys.readouterr().err
     assert main([*words, "--weights", "nowhere.safetensors"]) == 2

@@ -100,7 +100,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     theory.add_argument("--out", type=Path, help="folder for theory.json and the figures")
     theory.add_argument("--seed", type=int, default=0, help="of every random draw")
-    theory.add_argument("--weights", type=Path, help="model.safetensors of a run, to advise on")
+    theory.add_argument(
+        "--weights", type=Path, help="a run, or its model.safetensors, to advise on"
+    )
     theory.set_defaults(command=_theory)
 
     listing = commands.add_parser("list", help="show what can be chosen", allow_abbrev=False)
@@ -266,7 +268,10 @@ def _theory(options: argparse.Namespace, rest: list[str]) -> int:
         from l2b.experiment import Run, step_size_advice
 
         run = parse(Run, [*rest, f"--seed={options.seed}"])
-        print(step_size_advice(run, options.weights))
+        weights = options.weights
+        if weights is not None and weights.is_dir():
+            weights = weights / "model.safetensors"
+        print(step_size_advice(run, weights))
         return 0
     from l2b.theory import run as check
 
