@@ -337,3 +337,14 @@ def test_shortened_settings_of_another_noise_are_replaced_too():
     assert (found.noise, found.seed) == (PairFlip(rate=0.2), 4)
     with pytest.raises(ValueError, match=r"--noise\.rate is required"):
         parse(Run, ["--noise", "pair_flip"], text)
+
+
+def test_a_reader_who_leaves_is_no_mistake():
+    words = [sys.executable, "-m", "l2b", "run", "--help"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as found:
+        assert found.stdout is not None and found.stderr is not None
+        found.stdout.close()
+        assert found.stderr.read() == ""
+    assert found.returncode == 141

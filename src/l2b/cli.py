@@ -13,6 +13,7 @@ from typing import Any
 from l2b.cli_evidence import add_commands
 
 DEFAULT_OUT = Path("runs")
+UNREAD = 141  # status of a process whose output nobody reads on
 # What is shown beside the figure that a run is judged by.
 BESIDE = {
     "accuracy": ("balanced over classes", "balanced_accuracy"),
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 done, 1 a claim failed, 2 refused, 75 saved and stopped on SIGTERM,
-        130 interrupted from the keyboard.
+        130 interrupted from the keyboard, 141 nobody reads on (``l2b … | head``).
     """
     words = sys.argv[1:] if argv is None else list(argv)
     options, rest = _parser(words).parse_known_args(words)
@@ -41,7 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         with plain_notices(sys.stderr):
-            return options.command(options, rest)
+            status = options.command(options, rest)
+            sys.stdout.flush()  # here, where a closed pipe is no mistake
+            return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return UNREAD
     except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
         if options.debug:
             raise

@@ -15,7 +15,8 @@ class Existing(Noise):
     """Real wrong labels that come with the data: crowd workers, rules, a second annotator.
 
     Attributes:
-        annotation: name of the label set, e.g. ``worst`` for CIFAR-10N.
+        annotation: name of the label set, such as worst for CIFAR-10N; any other word lists those
+            that the data has.
     """
 
     annotation: str
