@@ -456,6 +456,33 @@ def test_custom_functions_go_to_a_second_pass():
     assert torch.equal(model.norm.running_mean, before.norm.running_mean)
 
 
+@pytest.mark.parametrize("place", ["inside", "last"])
+def test_scripted_functions_go_to_a_second_pass(place):
+    swish = torch.jit.script(scripted)
+
+    class Scripted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(6, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            h = self.one(x)
+            return swish(self.two(h)) if place == "last" else self.two(swish(h))
+
+    torch.manual_seed(0)
+    model, inputs = Scripted().double(), flat()
+    direction = some_direction(model)
+    expected = by_difference_of_double_backward(model, inputs, direction)
+    for _ in range(4):  # torch specialises a scripted function after its first calls
+        z, dz = with_tangents(model, inputs, direction)
+        close(dz, expected)
+        assert z.requires_grad and not dz.requires_grad
+
+
+def scripted(x: torch.Tensor) -> torch.Tensor:
+    return x * torch.sigmoid(x)
+
+
 class RandomLeak(nn.Module):
     def __init__(self):
         super().__init__()

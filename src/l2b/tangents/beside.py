@@ -135,7 +135,8 @@ def _opaque(module: nn.Module, z: Tensor) -> bool:
         node = left.pop()
         if node is None or node in seen:
             continue
-        if isinstance(node, BackwardCFunction):
+        # A scripted function runs as one node, below which it is given detached inputs.
+        if isinstance(node, BackwardCFunction) or "DifferentiableGraph" in node.name():
             return True
         seen.add(node)
         left.extend(parent for parent, _ in node.next_functions)
