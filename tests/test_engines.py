@@ -128,6 +128,31 @@ def test_finite_difference_is_close(name, dtype, bound):
     assert relative(found.double(), exact) < bound
 
 
+class HalfInside(nn.Module):
+    """Computes in bfloat16 and returns float32, as a model prepared for mixed precision."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = self.body(x)
+        return (found["logits"] if isinstance(found, dict) else found).float()
+
+
+@pytest.mark.parametrize("name", ["mlp", "attention_evaluation", "with_logits"])
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+def test_finite_difference_steps_by_the_precision_inside(name, pick):
+    exact = weighed(Problem(name), Forward()).scores
+    problem = Problem(name, dtype=torch.float32)
+    problem.model = HalfInside(problem.model)
+    found = pick(problem.model, *problem.batches(), engine=FiniteDifference())
+    scores = (found if pick is l2b.weigh else found[1]).scores.double()
+    assert torch.cosine_similarity(scores.flatten(), exact.flatten(), dim=0) > 0.97
+    assert not any(part._forward_hooks for part in problem.model.modules())
+
+
 def test_finite_difference_of_nothing_is_nothing():
     probe = FiniteDifference()(
         lambda p, x: x * p["w"], {"w": torch.ones(1)}, torch.ones(2, 3), {"w": torch.zeros(1)}

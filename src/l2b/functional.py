@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2b.types import Apply, Inputs, Params
+
+_noted: ContextVar[set[torch.dtype] | None] = ContextVar("noted", default=None)
 
 
 class Functional(NamedTuple):
@@ -96,11 +99,12 @@ def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> T
         state: parameters and buffers to use instead of its own, by name.
     """
     args, kwargs = _call(inputs)
-    if state is None:
-        return logits(module(*args, **kwargs))
-    # Names of one place twice (a layer that is used under two names) would not be restored.
-    everywhere = _in_every_place(module, state)
-    return logits(functional_call(module, everywhere, args, kwargs, tie_weights=False))
+    with _noting(module):
+        if state is None:
+            return logits(module(*args, **kwargs))
+        # Names of one place twice (a layer that is used under two names) would not be restored.
+        everywhere = _in_every_place(module, state)
+        return logits(functional_call(module, everywhere, args, kwargs, tie_weights=False))
 
 
 def _in_every_place(module: nn.Module, state: Params) -> Params:
@@ -123,6 +127,47 @@ def _in_every_place(module: nn.Module, state: Params) -> Params:
             value = state[first].clone() if place in shortened else state[first]
             found |= dict.fromkeys(names, value)
     return found
+
+
+@contextmanager
+def noted_precisions() -> Iterator[set[torch.dtype]]:
+    """Note in which floating types the modules of every `forward` inside give their results.
+
+    A model may compute in half precision and return float32, as one under autocast often does.
+    Of compiled code, only what it returns is seen.
+
+    Yields:
+        The types so far.
+    """
+    seen: set[torch.dtype] = set()
+    token = _noted.set(seen)
+    try:
+        yield seen
+    finally:
+        _noted.reset(token)
+
+
+@contextmanager
+def _noting(module: nn.Module) -> Iterator[None]:
+    seen = _noted.get()
+    with ExitStack() as stack:
+        if seen is not None:
+
+            def note(_part: nn.Module, _inputs: object, output: object) -> None:
+                seen.update(_floating_types(output))
+
+            for part in module.modules():
+                stack.callback(part.register_forward_hook(note).remove)
+        yield
+
+
+def _floating_types(output: object) -> set[torch.dtype]:
+    if isinstance(output, Tensor):
+        return {output.dtype} if output.is_floating_point() else set()
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    parts = output if isinstance(output, tuple | list) else ()
+    return set().union(*map(_floating_types, parts))
 
 
 def full_precision(z: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from l2b.engines.base import Engine
-from l2b.functional import forward, functional
+from l2b.functional import forward, functional, noted_precisions
 from l2b.types import Apply, Inputs, Params, Probe
 
 LENGTHS = {torch.float64: 1e-6, torch.float32: 3e-4}  # where kinks and rounding balance
@@ -17,8 +17,9 @@ class FiniteDifference(Engine):
     """ż ≈ (z(θ + εv) − z(θ)) / ε: about 1 % off in float32, cheaper than forward mode.
 
     Attributes:
-        length: length ε‖v‖ of the step in parameter space; None picks it by the precision
-            of the logits: 3e-4 in float32, 1e-6 in float64, 0.1 in half precision.
+        length: length ε‖v‖ of the step in parameter space; None picks it by the lowest
+            precision that a module of the model computes in, whatever the logits are cast to:
+            3e-4 in float32, 1e-6 in float64, 0.1 in half precision.
     """
 
     length: float | None = None
@@ -33,33 +34,44 @@ class FiniteDifference(Engine):
 
     def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:
         """Two passes with the same random draws, one of them a short step away."""
-        with torch.no_grad():
+        # Noting goes on in the second pass: torch has another kernel where modules have no hooks.
+        with torch.no_grad(), noted_precisions() as seen:
             random_state = _random_state(params)
             z = apply(params, inputs)
             _restore(random_state)  # the same dropout masks, or the difference is noise
-            return Probe(z, self._difference(z, apply, params, inputs, direction))
+            step = self._step(direction, {z.dtype, *seen})
+            return Probe(z, _difference(z, apply, params, inputs, direction, step))
 
     def beside(self, module: nn.Module, inputs: Inputs, direction: Params) -> Probe:
         """One more pass, a short step away; the training pass is the other end."""
         net = functional(module, frozenset(direction))
         random_state = _random_state(net.params)
-        z = forward(module, inputs)
-        after = _random_state(net.params)
-        _restore(random_state)
-        with torch.no_grad():
-            dz = self._difference(z.detach(), net.apply, net.params, inputs, direction)
+        with noted_precisions() as seen:
+            z = forward(module, inputs)
+            after = _random_state(net.params)
+            _restore(random_state)
+            step = self._step(direction, {z.dtype, *seen})
+            with torch.no_grad():
+                dz = _difference(z.detach(), net.apply, net.params, inputs, direction, step)
         _restore(after)
         return Probe(z, dz)
 
-    def _difference(
-        self, z: Tensor, apply: Apply, params: Params, inputs: Inputs, direction: Params
-    ) -> Tensor:
+    def _step(self, direction: Params, precisions: set[torch.dtype]) -> float:
+        """ε, 0 where the direction goes nowhere."""
         norm = torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
         if norm == 0:
-            return torch.zeros_like(z)
-        step = ((self.length or LENGTHS.get(z.dtype, 1e-1)) / norm).item()
-        ahead = {name: value + step * direction[name] for name, value in params.items()}
-        return (apply(ahead, inputs) - z) / step
+            return 0.0
+        length = self.length or max(LENGTHS.get(dtype, 1e-1) for dtype in precisions)
+        return (length / norm).item()
+
+
+def _difference(
+    z: Tensor, apply: Apply, params: Params, inputs: Inputs, direction: Params, step: float
+) -> Tensor:
+    if step == 0:
+        return torch.zeros_like(z)
+    ahead = {name: value + step * direction[name] for name, value in params.items()}
+    return (apply(ahead, inputs) - z) / step
 
 
 def _random_state(params: Params) -> tuple[Tensor, Tensor | None, torch.device]:
