@@ -415,3 +415,67 @@ def test_one_logit_a_sample_is_refused():
     model, x, y = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), torch.randn(6, 4), torch.zeros(6)
     with pytest.raises(ValueError, match="two classes take two outputs"):
         l2b.weigh(model, x, y.long(), x, y.long())
+
+
+class Scaling(nn.Module):
+    """Scales its inputs, in place or not, and may hold what tangents beside do not see."""
+
+    def __init__(self, problem, *, inplace, opaque=False):
+        super().__init__()
+        self.body, self.inplace, self.opaque = problem.model, inplace, opaque
+
+    def forward(self, x):
+        x = x.sub_(0.5).div_(0.25) if self.inplace else (x - 0.5) / 0.25
+        z = self.body(x)
+        return Same.apply(z) if self.opaque else z
+
+
+class Same(torch.autograd.Function):
+    """The identity, which sends tangents into a second pass."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z):
+        return z.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        return gradients[0]
+
+    @staticmethod
+    def jvp(ctx, *tangents):
+        return tangents[0].clone()
+
+
+@pytest.mark.parametrize("opaque", [False, True], ids=["plain", "opaque"])
+@pytest.mark.parametrize("kind", [None, tuple, dict], ids=["tensor", "tuple", "dict"])
+@pytest.mark.parametrize("name", names(Engine))
+def test_models_that_write_into_their_inputs_write_once(name, kind, opaque):
+    problem, engine = Problem("conv_dropout"), find(Engine, name)()
+    model = Scaling(problem, inplace=True, opaque=opaque)
+    plain = Scaling(Problem("conv_dropout"), inplace=False)
+
+    def run(module, pick):
+        x, y, clean_x, clean_y = problem.batches()
+        if kind is not None:
+            x, clean_x = (kind([v]) if kind is tuple else {"x": v} for v in (x, clean_x))
+        with same_draws(SEED):
+            return pick(module, x, y, clean_x, clean_y, engine=engine)
+
+    before = [x.clone() for x in problem.batches()]
+    z, found = run(model, l2b.weighed_pass)
+    expected_z, expected = run(plain, l2b.weighed_pass)
+    assert torch.equal(z, expected_z)
+    assert relative(found.scores, expected.scores) < 1e-12
+    scores = run(model, l2b.weigh).scores
+    assert relative(scores, run(plain, l2b.weigh).scores) < 1e-12
+    assert all(torch.equal(x, y) for x, y in zip(problem.batches(), before, strict=True))
+    l2b.bootstrapped_loss(z, problem.observed, found).backward()
+    l2b.bootstrapped_loss(expected_z, problem.observed, expected).backward()
+    for p, q in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-12)

@@ -182,6 +182,22 @@ def test_a_pass_in_pieces_is_that_of_the_pieces(problem):
         assert torch.allclose(parts, whole, 1e-12, 1e-12)
 
 
+def test_a_model_that_writes_into_its_inputs_writes_once_on_the_way_back_too():
+    class Scaling(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x.sub_(0.5).div_(0.25))
+
+    model, inputs = Scaling(3, 2).double(), torch.rand(7, 3, dtype=torch.double)
+    before = inputs.clone()
+    z = logits_in_pieces(model, inputs, 3, contextlib.nullcontext)
+    z.square().sum().backward()
+    expected = torch.nn.functional.linear((before - 0.5) / 0.25, model.weight, model.bias)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), model.weight)
+    torch.testing.assert_close(z, expected)
+    torch.testing.assert_close(model.weight.grad, gradient)
+    assert torch.equal(inputs, before)
+
+
 def test_inputs_of_every_kind_are_cut_alike():
     x = torch.arange(14).view(7, 2)
     sizes = [3, 2, 2]

@@ -95,7 +95,8 @@ def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> T
 
     Args:
         module: any module that returns logits.
-        inputs: what it is called with.
+        inputs: what it is called with; a copy, since some models scale their inputs in place, and
+            the next pass over the same batch would scale them again.
         state: parameters and buffers to use instead of its own, by name.
     """
     args, kwargs = _call(inputs)
@@ -225,8 +226,14 @@ def _eager() -> AbstractContextManager[Any]:
 
 
 def _call(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Positional and named arguments: copies, which a model may write into."""
     if isinstance(inputs, Mapping):
-        return (), dict(inputs)
+        return (), {name: _copied(value) for name, value in inputs.items()}
     if isinstance(inputs, tuple):
-        return inputs, {}
-    return (inputs,), {}
+        return tuple(_copied(value) for value in inputs), {}
+    return (_copied(inputs),), {}
+
+
+def _copied(value: Tensor) -> Tensor:
+    # Mappings for language models hold switches too.
+    return value.clone() if isinstance(value, Tensor) else value
