@@ -479,3 +479,49 @@ def test_models_that_write_into_their_inputs_write_once(name, kind, opaque):
     l2b.bootstrapped_loss(expected_z, problem.observed, expected).backward()
     for p, q in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-9, atol=1e-12)
+
+
+class Words(nn.Module):
+    """Classifies words; the output layer may share the table of the embedding."""
+
+    def __init__(self, tied=False, kind=nn.Embedding, **settings):
+        super().__init__()
+        self.table, self.mix = kind(10, 8, **settings), nn.Linear(8, 8)
+        self.head = nn.Linear(8, 10, bias=False)
+        if tied:
+            self.head.weight = self.table.weight
+
+    def forward(self, words):
+        h = self.table(words)
+        return self.head(torch.tanh(self.mix(h if h.ndim == 2 else h.mean(1))))
+
+
+def of_words(**settings):
+    problem = Problem("mlp")
+    torch.manual_seed(0)
+    problem.model = Words(**settings).double()
+    problem.inputs, problem.clean_inputs = torch.randint(10, (7, 9)), torch.randint(10, (9, 9))
+    problem.inputs[:, 3:], problem.clean_inputs[:, 5:] = 2, 2
+    return problem
+
+
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+@pytest.mark.parametrize("name", [name for name in names(Engine) if name != "last_layer"])
+def test_padding_of_a_tied_embedding_stands_still(name, pick):
+    problem = of_words(tied=True, padding_idx=2)
+    found = pick(problem.model, *problem.batches(), engine=find(Engine, name)())
+    scores = (found if pick is l2b.weigh else found[1]).scores
+    bound = 1e-5 if name == "finite_difference" else 1e-9
+    assert relative(scores, unrolled(problem, plain_step(1.0))) < bound
+    assert not any(part._forward_hooks for part in problem.model.modules())
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_an_embedding_that_divides_by_counts_is_refused(kind):
+    problem = of_words(kind=kind, scale_grad_by_freq=True)
+    for pick in (l2b.weigh, l2b.weighed_pass):
+        with pytest.raises(ValueError, match="scale_grad_by_freq=False, got True in 'table'"):
+            pick(problem.model, *problem.batches(), engine=FiniteDifference())
+    assert weighed(problem, LastLayer()).scores.isfinite().all()
+    problem.model.table.requires_grad_(False)
+    assert weighed(problem, FiniteDifference()).scores.isfinite().all()

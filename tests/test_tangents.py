@@ -483,6 +483,42 @@ def scripted(x: torch.Tensor) -> torch.Tensor:
     return x * torch.sigmoid(x)
 
 
+class Padded(nn.Module):
+    """An embedding with a row for padding, whose table is that of the output layer too."""
+
+    def __init__(self, scale=1, opaque=False):
+        super().__init__()
+        kind = nn.Embedding if scale == 1 else Scaled
+        self.words, self.mix = kind(11, 6, padding_idx=2), nn.Linear(6, 6)
+        self.opaque = opaque
+
+    def forward(self, x):
+        h = torch.tanh(self.mix(self.words(x).mean(1)))
+        z = F.linear(h, self.words.weight)
+        return StraightThrough.apply(z) if self.opaque else z
+
+
+class Scaled(nn.Embedding):
+    def forward(self, input):
+        return super().forward(input) * 3
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_what_is_looked_up_for_padding_stands_still(scale):
+    torch.manual_seed(0)
+    model = Padded(scale).double()
+    opaque = copy.deepcopy(model)
+    opaque.opaque = True
+    inputs = words()
+    inputs[:, 2:] = 2
+    direction = some_direction(model)
+    expected = by_difference_of_double_backward(model, inputs, direction)
+    close(with_tangents(model, inputs, direction).dz, expected)
+    close(reference(model, inputs, direction).dz, expected)
+    close(with_tangents(opaque, inputs, direction).dz, 3 * expected)
+    assert not any(part._forward_hooks for part in model.modules())
+
+
 class RandomLeak(nn.Module):
     def __init__(self):
         super().__init__()

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from l2b.types import Apply, Inputs, Params
 
 _noted: ContextVar[set[torch.dtype] | None] = ContextVar("noted", default=None)
+_moved_from: ContextVar[Params | None] = ContextVar("moved_from", default=None)
 
 
 class Functional(NamedTuple):
@@ -44,7 +46,7 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
         The function and its parameters.
 
     Raises:
-        ValueError: if no parameter is trainable.
+        ValueError: if no parameter is trainable, or an embedding divides its gradient by counts.
     """
     params = {
         name: parameter.detach()
@@ -57,6 +59,7 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
             "requires_grad=False, so there is no gradient to learn weights from. Unfreeze at "
             "least the last layer."
         )
+    _refuse_counting(module, params)
     # Detached, so that autograd and forward-mode AD record nothing for what is not taken out.
     fixed = {
         name: parameter.detach()
@@ -100,7 +103,7 @@ def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> T
         state: parameters and buffers to use instead of its own, by name.
     """
     args, kwargs = _call(inputs)
-    with _noting(module):
+    with _noting(module), _still_padding(module, state or {}):
         if state is None:
             return logits(module(*args, **kwargs))
         # Names of one place twice (a layer that is used under two names) would not be restored.
@@ -162,6 +165,68 @@ def _noting(module: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def still_padding(start: Params) -> Iterator[None]:
+    """Let what embeddings give for padding stand still in every `forward` inside.
+
+    Autograd gives the row for padding no gradient. But where the output layer shares the table,
+    that row moves, and the embedding must not read it there.
+
+    Args:
+        start: the parameters that a pass inside has moved by a step, where they were; none for
+            dual numbers, which say it themselves.
+    """
+    token = _moved_from.set(start)
+    try:
+        yield
+    finally:
+        _moved_from.reset(token)
+
+
+@contextmanager
+def _still_padding(module: nn.Module, state: Params) -> Iterator[None]:
+    start = _moved_from.get()
+    with ExitStack() as stack:
+        if start is not None:
+            before = {id(state[name]): value for name, value in start.items() if name in state}
+            stop = partial(_padding_stopped, before)
+            for part in module.modules():
+                if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+                    hook = part.register_forward_hook(stop, with_kwargs=True)
+                    stack.callback(hook.remove)
+        yield
+
+
+def _padding_stopped(
+    before: Mapping[int, Tensor],
+    part: nn.Module,
+    args: tuple[Tensor, ...],
+    kwargs: Mapping[str, Tensor],
+    rows: Tensor,
+) -> Tensor:
+    """A hook: what an embedding gives, for padding as it was before the step."""
+    if not isinstance(part, nn.Embedding) or part.padding_idx is None:
+        return rows
+    still, table = rows.detach(), before.get(id(part.weight))
+    if table is not None and type(part) is nn.Embedding:  # a subclass may make more of a row
+        still = table[part.padding_idx]
+    words = args[0] if args else kwargs["input"]
+    return torch.where((words == part.padding_idx).unsqueeze(-1), still, rows)
+
+
+def _refuse_counting(module: nn.Module, params: Params) -> None:
+    moving = {id(p) for name, p in module.named_parameters() if name in params}
+    for name, part in module.named_modules():
+        counts = isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.scale_grad_by_freq
+        if counts and id(part.weight) in moving:
+            raise ValueError(
+                f"Embeddings must have scale_grad_by_freq=False, got True in {name!r}: a gradient "
+                "divided by how often a word stands in the batch is not a sum over samples, so no "
+                "sample has a score. Set it to False, freeze the embedding, or use the last_layer "
+                "engine."
+            )
+
+
 def _floating_types(output: object) -> set[torch.dtype]:
     if isinstance(output, Tensor):
         return {output.dtype} if output.is_floating_point() else set()
@@ -204,7 +269,7 @@ def forward_mode() -> Iterator[None]:
         NotImplementedError: if an operation has no forward-mode derivative.
     """
     try:
-        with forward_ad.dual_level(), differentiable_kernels():
+        with forward_ad.dual_level(), differentiable_kernels(), still_padding({}):
             yield
     except RuntimeError as error:  # of which NotImplementedError is one
         line = str(error).strip().partition("\n")[0]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from l2b.engines.base import Engine
-from l2b.functional import forward, functional, noted_precisions
+from l2b.functional import forward, functional, noted_precisions, still_padding
 from l2b.types import Apply, Inputs, Params, Probe
 
 LENGTHS = {torch.float64: 1e-6, torch.float32: 3e-4}  # where kinks and rounding balance
@@ -71,7 +71,8 @@ def _difference(
     if step == 0:
         return torch.zeros_like(z)
     ahead = {name: value + step * direction[name] for name, value in params.items()}
-    return (apply(ahead, inputs) - z) / step
+    with still_padding(params):
+        return (apply(ahead, inputs) - z) / step
 
 
 def _random_state(params: Params) -> tuple[Tensor, Tensor | None, torch.device]:

@@ -130,8 +130,11 @@ def divided(call: Call) -> Tensor | None:
 
 
 def embedded(call: Call) -> Tensor | None:
-    """Rows of the table's tangent."""
-    return aten.embedding(call.dots[0], call.args[1])
+    """Rows of the table's tangent; the row for padding stands still, as it has no gradient."""
+    table, words = call.dots[0], call.args[1]
+    rows = aten.embedding(table, words)
+    padding = call.args[2] if len(call.args) > 2 else call.kwargs.get("padding_idx", -1)
+    return rows if padding < 0 else rows.masked_fill_((words == padding).unsqueeze(-1), 0)
 
 
 def pooled(call: Call) -> Tensor | None:
