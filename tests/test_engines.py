@@ -525,3 +525,14 @@ def test_an_embedding_that_divides_by_counts_is_refused(kind):
     assert weighed(problem, LastLayer()).scores.isfinite().all()
     problem.model.table.requires_grad_(False)
     assert weighed(problem, FiniteDifference()).scores.isfinite().all()
+
+
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+@pytest.mark.parametrize("name", names(Engine))
+def test_an_embedding_with_sparse_gradients_is_weighed_as_a_dense_one(name, pick):
+    found = []
+    for sparse in (True, False):
+        problem = of_words(sparse=sparse)
+        given = pick(problem.model, *problem.batches(), engine=find(Engine, name)())
+        found.append((given if pick is l2b.weigh else given[1]).scores)
+    assert relative(*found) < 1e-12

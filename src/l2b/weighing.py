@@ -273,7 +273,9 @@ def clean_direction(
         check_labels(z, clean_labels, "clean_labels")
         loss = cross_entropy(z, clean_labels).mean() + overlap(z, clean_labels)
         gradient = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-    return {name: ahead.rates[name] * g for name, g in zip(leaves, gradient, strict=True)}
+    # An embedding with sparse=True has a sparse gradient, which few operations take.
+    dense = (g.to_dense() if g.is_sparse else g for g in gradient)
+    return {name: ahead.rates[name] * g for name, g in zip(leaves, dense, strict=True)}
 
 
 def _direction(
