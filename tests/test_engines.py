@@ -536,3 +536,43 @@ def test_an_embedding_with_sparse_gradients_is_weighed_as_a_dense_one(name, pick
         given = pick(problem.model, *problem.batches(), engine=find(Engine, name)())
         found.append((given if pick is l2b.weigh else given[1]).scores)
     assert relative(*found) < 1e-12
+
+
+class Waves(nn.Module):
+    """Complex parameters, of which the logits see real numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.waves = nn.Parameter(0.3 * torch.randn(36, 8, dtype=torch.complex128))
+        self.head = nn.Linear(8, 5).double()
+
+    def forward(self, x):
+        h = x.flatten(1).to(self.waves.dtype) @ self.waves
+        return self.head(h.real.tanh() * h.imag + h.abs())
+
+
+def by_central_differences(problem, step):
+    """The definition (Eq. 15): how one weight of ±step changes the clean loss after a real step."""
+    inputs, observed, clean_inputs, clean_labels = problem.batches()
+    scores = torch.zeros(len(observed), dtype=torch.float64)
+    for i in range(len(observed)):
+        reached = []
+        for weight in (step, -step):
+            moved = copy.deepcopy(problem.model)
+            loss = nn.functional.cross_entropy(moved(inputs), observed, reduction="none")[i]
+            (weight * loss).backward()
+            SGD(moved.parameters(), lr=1.0).step()
+            reached.append(nn.functional.cross_entropy(moved(clean_inputs), clean_labels))
+        scores[i] = -(reached[0] - reached[1]).item() / (2 * step)
+    return scores
+
+
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+@pytest.mark.parametrize("name", [name for name in names(Engine) if name != "last_layer"])
+def test_complex_parameters_are_weighed_by_the_definition(name, pick):
+    problem = Problem("mlp")
+    torch.manual_seed(0)
+    problem.model = Waves()
+    found = pick(problem.model, *problem.batches(), engine=find(Engine, name)())
+    scores = (found if pick is l2b.weigh else found[1]).scores[0]
+    assert relative(scores, by_central_differences(problem, 1e-4)) < 1e-5

@@ -17,7 +17,8 @@ class DoubleBackward(Engine):
         """Unroll one step on weighted logits, then differentiate by the weights.
 
         With u the weight of every logit, the virtual step is θ̂(u) = θ + ∇Σ u·z, and
-        ∂⟨v, θ̂⟩/∂u at u = 0 is the derivative of z along v.
+        ∂⟨v, θ̂⟩/∂u at u = 0 is the derivative of z along v. Of complex parameters, ⟨·, ·⟩ is the
+        real part: the sum over their real and imaginary parts.
         """
         with torch.enable_grad(), differentiable_kernels():
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
@@ -26,6 +27,8 @@ class DoubleBackward(Engine):
             step = torch.autograd.grad(
                 z, list(leaves.values()), u, create_graph=True, materialize_grads=True
             )
-            parts = [(s * direction[n]).sum() for n, s in zip(leaves, step, strict=True)]
+            parts = [
+                (s.conj() * direction[n]).sum().real for n, s in zip(leaves, step, strict=True)
+            ]
             (dz,) = torch.autograd.grad(torch.stack(parts).sum(), u, materialize_grads=True)
         return Probe(z.detach(), dz)
