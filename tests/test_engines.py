@@ -400,9 +400,13 @@ def test_an_embedding_that_shortens_its_rows_keeps_them(pick):
         torch.testing.assert_close(z, short(words))
 
 
-def test_what_has_no_forward_mode_names_another_engine():
-    model = nn.Sequential(nn.EmbeddingBag(10, 3))
-    x, clean = torch.randint(10, (2, 8, 4))
+@pytest.mark.parametrize("kind", ["bag", "norm of a whole weight"])
+def test_what_has_no_forward_mode_names_another_engine(kind):
+    if kind == "bag":
+        model, (x, clean) = nn.Sequential(nn.EmbeddingBag(10, 3)), torch.randint(10, (2, 8, 4))
+    else:
+        model = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3), dim=None)
+        x, clean = torch.randn(2, 8, 4)
     y, labels = torch.randint(3, (2, 8))
     for call in (l2b.weigh, l2b.weighed_pass):
         with pytest.raises(NotImplementedError, match=r"l2b\.engines\.finite_difference"):
