@@ -260,13 +260,29 @@ class Columns(Encoding):
 
     def encode(self, rows: Sequence[tuple[str, ...]], start: int = 0) -> np.ndarray:
         """A missing number is the median of its column; a category that is not known, none."""
-        values = self._with_gaps(rows, start)
-        place = 0
-        for column in self.columns:
-            if not column.categories:
-                values[np.isnan(values[:, place]), place] = column.median
-            place += column.width
+        values = np.empty((len(rows), self.width), dtype=self.dtype)
+        for position, row in enumerate(rows):
+            cells = zip(self.columns, row, strict=True)
+            values[position] = [x for c, cell in cells for x in c.encode(cell, start + position)]
+        return self.filled(values)
+
+    def filled(self, values: np.ndarray) -> np.ndarray:
+        """The same features, [rows, width], with the medians in the place of NaN."""
+        for place, column in self._numbers():
+            values[np.isnan(values[:, place]), place] = column.median
         return values
+
+    def with_medians(self, values: np.ndarray) -> "Columns":
+        """The same with the medians of these features, in which NaN stands for missing numbers."""
+        medians = {c.name: float(np.nanmedian(values[:, place])) for place, c in self._numbers()}
+        found = [replace(c, median=medians.get(c.name, c.median)) for c in self.columns]
+        return Columns(columns=tuple(found))
+
+    def _numbers(self) -> Iterator[tuple[int, Column]]:
+        """The columns of numbers, and the place of each among the features."""
+        places = itertools.accumulate((column.width for column in self.columns), initial=0)
+        pairs = zip(places, self.columns, strict=False)
+        return ((place, column) for place, column in pairs if not column.categories)
 
     def unseen(self, row: tuple[str, ...]) -> list[str]:
         """Columns of categories that hold another one."""
@@ -276,30 +292,6 @@ class Columns(Encoding):
     def plain(self) -> dict[str, Any]:
         """One mapping a column."""
         return {"columns": [asdict(column) for column in self.columns]}
-
-    def with_medians(self, rows: Iterable[tuple[str, ...]], total: int) -> "Columns":
-        """The same, with the medians of these rows."""
-        place, numbers = 0, {}
-        for column in self.columns:
-            if not column.categories:
-                numbers[column.name] = place, np.empty(total, dtype=np.float32)
-            place += column.width
-        done = 0
-        for chunk in chunks(rows):
-            values = self._with_gaps(chunk, done)
-            for at, kept in numbers.values():
-                kept[done : done + len(chunk)] = values[:, at]
-            done += len(chunk)
-        medians = {name: float(np.nanmedian(kept)) for name, (_, kept) in numbers.items()}
-        found = [replace(c, median=medians.get(c.name, c.median)) for c in self.columns]
-        return Columns(columns=tuple(found))
-
-    def _with_gaps(self, rows: Sequence[tuple[str, ...]], start: int) -> np.ndarray:
-        values = np.empty((len(rows), self.width), dtype=self.dtype)
-        for position, row in enumerate(rows):
-            cells = zip(self.columns, row, strict=True)
-            values[position] = [x for c, cell in cells for x in c.encode(cell, start + position)]
-        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,10 +360,11 @@ def column_features(
     def cells() -> Iterator[tuple[str, ...]]:
         return (tuple(row[k] for k in used) for row in rows())
 
-    encoding = encoding.with_medians(cells(), total)
+    values = encoding.encode_all(cells(), total)
+    encoding = encoding.with_medians(values)
     return Found(
         encoding=encoding,
-        values=encoding.encode_all(cells(), total),
+        values=encoding.filled(values),
         used=encoding.names,
         ignored=tuple(name for k, name in enumerate(names) if k not in used),
         commas=tuple(column.name for column in encoding.columns if column.commas),
@@ -415,7 +408,8 @@ class _Kind:
     def column(self, name: str) -> Column:
         if not self.number:
             return Column(name=name, categories=tuple(self.values))
-        return Column(name=name, gaps=self.gaps, commas=self.commas)
+        # Without a median yet, so that gaps stay NaN.
+        return Column(name=name, gaps=self.gaps, commas=self.commas, median=math.nan)
 
 
 def _number(cell: str) -> float:
