@@ -13,8 +13,9 @@ from provenance import RESULTS, provenance
 from torch import nn
 
 from l2b.augment import CropFlip
-from l2b.data import Feed, prepare
+from l2b.data import prepare
 from l2b.datasets import Source, Split
+from l2b.feed import Feed
 from l2b.files import write_json
 from l2b.losses import bootstrapped_loss
 from l2b.models.conv_net import ConvNet

@@ -16,12 +16,13 @@ from l2b.augment import Identity
 from l2b.best_epoch import BestEpoch
 from l2b.class_weights import drawn_again, sample_weights
 from l2b.cli import main
-from l2b.data import Feed, prepare
+from l2b.data import prepare
 from l2b.datasets import Source, Split
 from l2b.datasets.digits import Digits
 from l2b.estimation.chosen import Chosen
 from l2b.evaluate import evaluate, measure
 from l2b.experiment import Run, step_size_advice
+from l2b.feed import Feed
 from l2b.ledger import Ledger, StepRecord
 from l2b.loop import chosen_epoch
 from l2b.methods import Task

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from l2b.augment import Identity
 from l2b.clean_split import _quota
-from l2b.data import Feed, prepare
+from l2b.data import prepare
 from l2b.datasets import Source, Split
 from l2b.datasets.digits import Digits
+from l2b.feed import Feed
 from l2b.long_tail import long_tail
 from l2b.noise.existing import Existing
 from l2b.noise.instance_dependent import InstanceDependent

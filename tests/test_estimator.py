@@ -25,11 +25,12 @@ from l2b import L2BClassifier, estimator
 from l2b.catalog import name_of
 from l2b.estimation import committee, selection
 from l2b.estimation.committee import Committee, elected, temperature, tempered
+from l2b.estimation.comparison import WITHOUT, Comparison
 from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import CPU, Plan, learn, logits, raw_logits
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
-from l2b.estimation.selection import WITHOUT, Comparison, Contest, _affordable, candidates, vote
+from l2b.estimation.selection import Contest, _affordable, candidates, vote
 from l2b.estimation.task import Given
 from l2b.estimation.trusted import stand_in
 from l2b.methods.elr import Elr

@@ -30,6 +30,7 @@ from l2b.experiment import Run
 from l2b.folder import RunFolder
 from l2b.loop import Loop
 from l2b.mask_figure import _seen, data_of, masks_figure
+from l2b.metaimage import read_metaimage
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.methods.l2rw import L2RW
@@ -44,7 +45,7 @@ from l2b.pseudo.views import Views
 from l2b.recipes import promise12_recipe
 from l2b.train import Training
 from l2b.types import Cases
-from l2b.volumes import Volume, cut, read_metaimage, read_nifti, write_nifti
+from l2b.volumes import Volume, cut, read_nifti, write_nifti
 
 nibabel = pytest.importorskip("nibabel")
 Image = pytest.importorskip("PIL.Image")

@@ -19,11 +19,12 @@ from l2b.audit.masks import audit_masks, judge_masks
 from l2b.augment import CropFlip
 from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import find, names
-from l2b.data import Feed, prepare
+from l2b.data import prepare
 from l2b.datasets.decathlon import Decathlon
 from l2b.engines import LastLayer
 from l2b.evaluate import evaluate
 from l2b.experiment import Run, volume_scores
+from l2b.feed import Feed
 from l2b.files import read_tree
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished

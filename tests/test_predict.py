@@ -120,7 +120,7 @@ def test_long_tables_go_a_chunk_at_a_time(texts, epoch, tmp_path, monkeypatch):
     path = write(tmp_path / "new.csv", [["title"], *rows])
     args = ["predict", str(folder), str(path), "--epoch", epoch, "--quiet", "--out"]
     assert main([*args, str(tmp_path / "whole.csv")]) == 0
-    monkeypatch.setattr("l2b.features.CHUNK", 5)
+    monkeypatch.setattr("l2b.features.base.CHUNK", 5)
     assert main([*args, str(tmp_path / "parts.csv")]) == 0
     assert (tmp_path / "whole.csv").read_text() == (tmp_path / "parts.csv").read_text()
     model = l2b.load_model(folder, epoch)

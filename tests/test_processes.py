@@ -21,10 +21,11 @@ from l2b.amortise import Amortisation
 from l2b.augment import CropFlip, Identity
 from l2b.candidates import Triple
 from l2b.cli import main
-from l2b.data import Feed, prepare
+from l2b.data import prepare
 from l2b.datasets.base import Source, Split
 from l2b.engines import LastLayer
 from l2b.experiment import Run
+from l2b.feed import Feed
 from l2b.files import read_tree, write_tree
 from l2b.folder import RunFolder
 from l2b.launch import launch

@@ -1,8 +1,8 @@
 """Find extensions by name: the file name is the registration.
 
-Families kept in a folder (engines, noise, datasets, models, methods, pseudo) have one public
-class a file, named by the file. Families kept in one module (normalisers, look-ahead
-points) name their classes in snake case.
+Families kept in a folder (engines, noise, normalisers, methods and others) have one public class
+a file, named by the file. Families kept in one module (look-ahead points, candidate labels) name
+their classes in snake case.
 """
 
 import dataclasses

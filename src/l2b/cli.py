@@ -14,11 +14,6 @@ from l2b.cli_evidence import add_commands
 
 DEFAULT_OUT = Path("runs")
 UNREAD = 141  # status of a process whose output nobody reads on
-# What is shown beside the figure that a run is judged by.
-BESIDE = {
-    "accuracy": ("balanced over classes", "balanced_accuracy"),
-    "balanced_accuracy": ("balanced over classes; plain accuracy", "accuracy"),
-}
 # Read when torch is loaded: threads that spin while they wait starve each other when
 # another program takes one of the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -218,9 +213,10 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
         out, resume=options.resume, overwrite=options.overwrite, progress=_progress(options)
     )
     from l2b import collectives
+    from l2b.shown import print_record
 
     if collectives.rank() == 0:
-        _print_record(result.record, out)
+        print_record(result.record, out)
     collectives.stop()
     return 0
 
@@ -291,47 +287,16 @@ def _list(options: argparse.Namespace, rest: list[str]) -> int:
     from rich.table import Table
 
     from l2b.catalog import names, summary
+    from l2b.families import families
 
     console = Console()
-    for title, base in _families().items():
+    for title, base in families().items():
         table = Table(title=title, title_justify="left", box=None, show_header=False)
         table.add_column(style="bold", no_wrap=True)
         for name in names(base):
             table.add_row(name, summary(base, name))
         console.print(table, "")
     return 0
-
-
-def _families() -> dict[str, type]:
-    from l2b.augment import Augmentation
-    from l2b.candidates import Candidates
-    from l2b.datasets import Dataset
-    from l2b.engines import Engine
-    from l2b.figures import Figure
-    from l2b.lookahead import LookAhead
-    from l2b.methods import Method
-    from l2b.models import Model
-    from l2b.noise import Noise
-    from l2b.normalise import Normaliser
-    from l2b.optimise import Schedule
-    from l2b.overlap import Overlap
-    from l2b.pseudo import PseudoLabels
-
-    return {
-        "Methods (--method)": Method,
-        "Data sets (--data)": Dataset,
-        "Noise models (--noise)": Noise,
-        "Models (--model)": Model,
-        "Engines (--engine)": Engine,
-        "Normalisers (--normalise)": Normaliser,
-        "Pseudo-labels (--pseudo)": PseudoLabels,
-        "Candidate labels (--candidates)": Candidates,
-        "Look-ahead points (--lookahead)": LookAhead,
-        "Augmentations (--augment)": Augmentation,
-        "Overlap losses (--overlap)": Overlap,
-        "Schedules (--schedule)": Schedule,
-        "Figures and tables (l2b figure, l2b table)": Figure,
-    }
 
 
 def _usual_folder(run: object) -> Path:
@@ -342,53 +307,6 @@ def _usual_folder(run: object) -> Path:
         raise TypeError(f"Expected a Run, got {type(run).__name__}.")
     parts = (name_of(run.data), name_of(run.noise), name_of(run.method), f"seed{run.seed}")
     return DEFAULT_OUT / "-".join(parts)
-
-
-def _print_record(record: dict, out: Path) -> None:
-    noise, kind = record["noise_rate"], "pixels" if "noise_dice" in record else "labels"
-    print(f"{record['method']} on {record['data']}: seed {record['seed']}, ", end="")
-    print("noise unknown" if noise is None else f"{noise:.1%} of the {kind} wrong")
-    measure = record["judged_by"]
-    if record.get("noise_dice") is not None:
-        print(f"  masks fit the true ones with a Dice of {record['noise_dice']:.1%}")
-    if record["remark"]:
-        print(f"  {record['remark']}")
-    if record["plain_throughout"]:
-        print(
-            "  no weights were learned: the warm-up, which is plain training, took all epochs. "
-            "Train longer, or set --warmup to fewer epochs"
-        )
-    if record[f"last_{measure}"] is None:
-        _print_without_test(record)
-        print(f"  {record['seconds']:.1f} s; everything is in {out}")
-        return
-    for key in ("last", "chosen", "best"):
-        value = record[f"{key}_{measure}"]
-        aside = key == "chosen" and not record["validation_samples"]
-        why = "  (no clean sample was kept aside to choose by)" if aside else ""
-        shown = f"–{why}" if value is None else f"{value:.2%}"
-        if value is not None and measure in BESIDE:
-            said, other = BESIDE[measure]
-            shown += f"  ({said} {record[f'{key}_{other}']:.2%})"
-        print(f"  {key + ' epoch':<14}{shown}")
-    if record.get("last_hausdorff_95") is not None:
-        left_out = record["hausdorff_left_out"]
-        but = f"; {left_out} left out, where one mask lacks the class" if left_out else ""
-        print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch{but})")
-    print(f"  {record['seconds']:.1f} s; everything is in {out}")
-
-
-def _print_without_test(record: dict) -> None:
-    """What can be said where no test set judges: how the chosen epoch did on samples kept aside."""
-    found, samples = record["chosen_validation"], record["validation_samples"]
-    if found is None:
-        print("  no test set, and no clean sample kept aside: nothing tells how good the model is")
-        return
-    measure = record["judged_by"].replace("_", " ")
-    print(
-        f"  no test set; epoch {record['chosen_epoch']} is the best on the {samples} clean samples "
-        f"that were kept aside: {measure} {found:.2%}"
-    )
 
 
 def _read(path: Path) -> str:

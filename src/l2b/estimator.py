@@ -15,6 +15,7 @@ from torch import nn
 
 from l2b.catalog import default
 from l2b.estimation.defaults import chosen_model, sized_training
+from l2b.estimation.labels import as_labels, as_numpy, joined, some
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits, usual_device
 from l2b.estimation.parameters import check_parameters, class_weights
 from l2b.estimation.rows import Features, SparseRows
@@ -166,7 +167,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, clean: Any) -> Self:
         check_parameters(self)
-        X, y = validate_data(self, _numpy(X), _labels(y, "y"), accept_sparse="csr", allow_nd=True)
+        X, y = validate_data(
+            self, as_numpy(X), as_labels(y, "y"), accept_sparse="csr", allow_nd=True
+        )
         self._shape = X.shape[1:]
         checked = self._checked(X_clean, y_clean)
         observed, y_clean = self._encode(y, None if checked is None else checked[1])
@@ -186,7 +189,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class, in the order of ``classes_``, [n_samples, n_classes]."""
         check_is_fitted(self)
-        X = validate_data(self, _numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
+        X = validate_data(self, as_numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
         self._refuse_other_shapes("X", X)
         device = usual_device(cpu=self.device == "cpu")
         with cpu_threads(_threads(self.n_jobs)):
@@ -210,7 +213,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 "their labels."
             )
         x, y = validate_data(
-            self, _numpy(X_clean), _labels(y_clean, "y_clean"),
+            self, as_numpy(X_clean), as_labels(y_clean, "y_clean"),
             accept_sparse="csr", allow_nd=True, reset=False,
         )  # fmt: skip
         self._refuse_other_shapes("X_clean", x)
@@ -224,7 +227,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     def _encode(self, y: Any, y_clean: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Labels as class indices; sets the classes."""
-        every = y if y_clean is None else _joined(y, y_clean)
+        every = y if y_clean is None else joined(y, y_clean)
         check_classification_targets(every)
         self.classes_ = np.unique(every)
         if len(self.classes_) < 2:
@@ -234,8 +237,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             )
         if y_clean is not None and not np.isin(y_clean, y).any():
             raise ValueError(
-                f"No label of y_clean is in y, which holds {_some(np.unique(y))}, got "
-                f"{_some(np.unique(y_clean))}: are they written alike?"
+                f"No label of y_clean is in y, which holds {some(np.unique(y))}, got "
+                f"{some(np.unique(y_clean))}: are they written alike?"
             )
         found = np.searchsorted(self.classes_, y)
         return found, None if y_clean is None else np.searchsorted(self.classes_, y_clean)
@@ -276,7 +279,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         absent = np.setdiff1d(np.arange(len(self.classes_)), y_clean)
         if len(absent):
             notice(
-                f"No checked sample is labelled {_some(self.classes_[absent])}: what is never "
+                f"No checked sample is labelled {some(self.classes_[absent])}: what is never "
                 "shown as trusted cannot be told from noise, and may never be predicted. Check at "
                 "least one sample of every class."
             )
@@ -359,68 +362,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             Console().print(f"L2BClassifier: {text}", markup=False, highlight=False)
 
 
-def _numpy(values: Any) -> Any:
-    """Tensors as arrays; scikit-learn knows everything else."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else values
-
-
-def _labels(values: Any, name: str) -> Any:
-    """Labels as arrays; those of Python objects are all there, and of one kind.
-
-    Raises:
-        ValueError: if one is missing, or some are strings and some are not.
-    """
-    values = _numpy(values)
-    kind = object if isinstance(values, list | tuple) else None  # or 1 would become "1"
-    found = np.asarray(values, dtype=kind)
-    if found.dtype.kind != "O" or found.ndim == 0:
-        return values
-    missing = next((row for row, label in enumerate(found.flat) if _is_missing(label)), None)
-    if missing is not None:
-        raise ValueError(
-            f"{name} has no label in row {missing} ({found.flat[missing]!r}): leave out rows "
-            "without one."
-        )
-    textual = {isinstance(label, str) for label in found.flat}
-    if len(textual) > 1:
-        raise ValueError(
-            f"{name} must hold labels of one kind, got strings and others: a number never equals "
-            "a string."
-        )
-    return values if True in textual else np.array(found.tolist())
-
-
-def _is_missing(label: object) -> bool:
-    """None, NaN, NaT, or the NA of pandas, which is neither equal to itself nor not."""
-    try:
-        return label is None or bool(label != label)
-    except TypeError:
-        return True
-
-
 def _features(x: torch.Tensor | SparseRows) -> Features:
     return x.matrix if isinstance(x, SparseRows) else x.numpy()
-
-
-def _some(labels: np.ndarray) -> str:
-    """The first few of them, for a message."""
-    more = f" and {len(labels) - 5} others" if len(labels) > 5 else ""
-    return ", ".join(repr(str(label)) for label in labels[:5]) + more
-
-
-def _joined(y: np.ndarray, y_clean: np.ndarray) -> np.ndarray:
-    """All labels, which must be of one kind to be compared.
-
-    Raises:
-        ValueError: if one holds strings and the other numbers.
-    """
-    textual = [labels.dtype.kind in "OUS" for labels in (y, y_clean)]
-    if textual[0] != textual[1]:
-        raise ValueError(
-            f"y and y_clean must hold labels of one kind, got {y.dtype} and {y_clean.dtype}: a "
-            "number never equals a string."
-        )
-    return np.concatenate([y, y_clean])
 
 
 def _spread(samples: int, rows: np.ndarray) -> Callable[[torch.Tensor, Any], np.ndarray]:

@@ -3,20 +3,19 @@
 import itertools
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from l2b import collectives
 from l2b.augment import Identity
 from l2b.catalog import name_of
 from l2b.checkpoint import Place
-from l2b.data import Data, Feed, Pool
+from l2b.data import Data, Pool
+from l2b.device import accelerator_for, autocast
 from l2b.evaluate import evaluate, measure
+from l2b.feed import Feed
 from l2b.folder import RunFolder
 from l2b.guards import LOOK_EVERY
 from l2b.layout import lay_channels_last
@@ -49,7 +48,7 @@ class Loop:
     ) -> None:
         """Make everything; nothing is read or written yet. Arguments as for `fit`."""
         self.began, self.before = time.perf_counter(), 0.0
-        self.tracker = _accelerator(training, folder)
+        self.tracker = accelerator_for(training, folder)
         self.data = data.to(self.tracker.device)
         self.training, self.seed, self.folder, self.asked = training, seed, folder, asked
         self.feed = Feed(
@@ -326,7 +325,7 @@ class Loop:
                 clip=training.clip,
                 overlap=training.overlap,
                 backward=accelerator.backward,
-                autocast=_autocast(training.precision, accelerator.device),
+                autocast=autocast(training.precision, accelerator.device),
                 guard=self.watch.gradient,
                 pieces=training.accumulate,
             )
@@ -381,34 +380,6 @@ def _rises(losses: list[float]) -> dict[str, float]:
     changes = [after - before for before, after in itertools.pairwise(losses)]
     share = sum(change > 0 for change in changes) / len(changes)
     return {"clean_loss_rose": share, "largest_rise": max(0.0, *changes)}
-
-
-def _accelerator(training: Training, folder: RunFolder | None) -> Accelerator:
-    _forget_other_device(cpu=training.device == "cpu")
-    if not training.tensorboard:
-        return Accelerator(cpu=training.device == "cpu")
-    if folder is None:
-        raise ValueError("training.tensorboard needs a run folder to write to: set --out.")
-    tracker = Accelerator(
-        cpu=training.device == "cpu", log_with="tensorboard", project_dir=folder.path
-    )
-    tracker.init_trackers("tensorboard")
-    return tracker
-
-
-def _forget_other_device(*, cpu: bool) -> None:
-    """Let a run choose its device, which accelerate otherwise settles once for the process."""
-    if not PartialState._shared_state or torch.distributed.is_initialized():
-        return
-    on_cpu = torch.device(PartialState().device or "cpu").type == "cpu"
-    if on_cpu != cpu and (cpu or torch.cuda.is_available()):
-        AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def _autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
-    if precision == "float32":
-        return nullcontext
-    return lambda: torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def trains_on_clean(method: Method, training: Training) -> bool:

@@ -1,6 +1,6 @@
 """Images in three dimensions and their masks: files to slices of one size.
 
-Files: NIfTI (through nibabel) and MetaImage (.mhd beside .raw).
+Files: NIfTI (through nibabel); MetaImage is read by `l2b.metaimage`.
 """
 
 import gzip
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from l2b.files import read_text
 from l2b.notices import notice
 from l2b.types import Cases
 
@@ -24,22 +23,6 @@ MULTIPLE = 16  # pixels; networks halve slices four times
 CLIP = (0.005, 0.995)  # quantiles of a volume's intensities that are kept
 SPACING_TOLERANCE = 1e-3
 MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
-META_USUAL = {"ElementSpacing": "1 1 1", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0"}
-META_NAMES = {  # under which a header may tell them; the first that is there counts, as in MetaIO
-    "ElementSpacing": ("ElementSpacing", "ElementSize"),
-    "TransformMatrix": ("TransformMatrix", "Rotation", "Orientation"),
-    "Offset": ("ImagePosition", "Origin", "Offset", "Position"),
-}
-META_TYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
 
 
 class Volume(NamedTuple):
@@ -90,7 +73,7 @@ def read_nifti(path: Path) -> Volume:
         raise ImportError(
             "Reading NIfTI needs nibabel, which is not installed: pip install 'l2b[seg]'."
         ) from error
-    _check_there(path)
+    check_there(path)
     damaged = (ImageFileError, HeaderDataError, OrientationError)
     try:
         image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
@@ -106,7 +89,7 @@ def read_nifti(path: Path) -> Volume:
         ) from e
     if refused:
         raise ValueError(refused)
-    return _checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
+    return checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
 
 
 def _no_scan(image: Any, path: Path) -> str | None:
@@ -161,42 +144,6 @@ def _unpacked(path: Path, most: int) -> int:
         while found < most and (piece := file.read(min(2**20, most - found))):
             found += len(piece)
     return found
-
-
-def read_metaimage(path: Path) -> Volume:
-    """Read a .mhd header and the raw voxels it names (uncompressed, as PROMISE12 has them).
-
-    Raises:
-        FileNotFoundError: if the header or its voxels are missing.
-        ValueError: if it is damaged, cut off, or of a kind that is not read.
-    """
-    _check_there(path)
-    header = _meta_header(path)
-    size = tuple(map(int, _numbers(header, "DimSize", 3, path)))
-    kind = META_TYPES.get(header["ElementType"])
-    if kind is None or header.get("CompressedData", "False").lower() == "true":
-        raise ValueError(
-            f"{path} must describe uncompressed voxels of type {', '.join(META_TYPES)}, got "
-            f"{header['ElementType']}, compressed {header.get('CompressedData', 'False')}: save "
-            "it without compression."
-        )
-    big = header.get("ElementByteOrderMSB", header.get("BinaryDataByteOrderMSB", "False"))
-    stored = np.dtype(kind).newbyteorder(">" if big.lower() == "true" else "<")
-    raw = path.parent / header["ElementDataFile"]
-    _check_there(raw)
-    expected = math.prod(size) * stored.itemsize
-    if raw.stat().st_size != expected:
-        raise ValueError(
-            f"{raw} must hold {expected} bytes for {' × '.join(map(str, size))} voxels, got "
-            f"{raw.stat().st_size}: it is cut off or of another volume."
-        )
-    voxels = np.fromfile(raw, dtype=stored).reshape(size[::-1]).T
-    spacing = _numbers(header, "ElementSpacing", 3, path)
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(_numbers(header, "TransformMatrix", 9, path), (3, 3)).T * spacing
-    affine[:3, 3] = _numbers(header, "Offset", 3, path)
-    placed = affine if _told(header, "TransformMatrix") and _told(header, "Offset") else None
-    return _checked(Volume(voxels.astype(stored.newbyteorder("=")), spacing, placed), path)
 
 
 def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None:
@@ -318,39 +265,12 @@ def write_nifti(path: Path, mask: Tensor, spacing: Sequence[float]) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _meta_header(path: Path) -> dict[str, str]:
-    lines = read_text(path).splitlines()
-    pairs = (line.partition("=") for line in lines if "=" in line)
-    header = {name.strip(): value.strip() for name, _, value in pairs}
-    missing = {"DimSize", "ElementType", "ElementDataFile"} - set(header)
-    if missing:
-        raise ValueError(
-            f"{path} is no whole MetaImage header: it lacks {', '.join(sorted(missing))}."
-        )
-    return header
+def checked(volume: Volume, path: Path) -> Volume:
+    """The volume itself.
 
-
-def _told(header: dict[str, str], key: str) -> str | None:
-    """Under which name a MetaImage header tells something, if it does."""
-    return next((name for name in META_NAMES.get(key, (key,)) if name in header), None)
-
-
-def _numbers(header: dict[str, str], key: str, count: int, path: Path) -> tuple[float, ...]:
-    """The numbers in one line of a MetaImage header, or the usual ones if it is not there."""
-    name = _told(header, key)
-    text = META_USUAL[key] if name is None else header[name]
-    read, kind = (int, "whole numbers above 0") if key == "DimSize" else (float, "numbers")
-    try:
-        found = tuple(read(number) for number in text.split())
-    except ValueError:
-        found = ()
-    sound = all(math.isfinite(n) and (n > 0 or read is float) for n in found)
-    if len(found) != count or not sound:
-        raise ValueError(f"{path} must hold {count} {kind} as {name or key}, got {text!r}.")
-    return found
-
-
-def _checked(volume: Volume, path: Path) -> Volume:
+    Raises:
+        ValueError: if it has not three dimensions, a spacing and finite voxels.
+    """
     if volume.voxels.ndim != 3 or len(volume.spacing) != 3:
         raise ValueError(
             f"{path} must hold one volume of three dimensions, got the shape "
@@ -375,7 +295,12 @@ def _apart(image: Volume, mask: Volume) -> float:
     return float(np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max())
 
 
-def _check_there(path: Path) -> None:
+def check_there(path: Path) -> None:
+    """Refuse a file that is missing.
+
+    Raises:
+        FileNotFoundError: if it is.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: its pair or its list names it.")
 

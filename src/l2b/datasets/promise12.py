@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root, mask_source
-from l2b.volumes import check_pair, cut, read_metaimage
+from l2b.metaimage import read_metaimage
+from l2b.volumes import check_pair, cut
 
 SUFFIX = "_segmentation"
 

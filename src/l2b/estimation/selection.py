@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from l2b.class_weights import sample_weights
 from l2b.estimation.committee import Committee, elected, temperature, tempered
+from l2b.estimation.comparison import FOLDS, WITHOUT, Comparison
 from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import Learned, Plan, learn, probabilities
 from l2b.estimation.task import Given
@@ -26,8 +27,6 @@ from l2b.methods.l2b import L2B
 from l2b.methods.mixup import Mixup
 from l2b.methods.pooled import Pooled
 
-FOLDS = 3
-WITHOUT = "clean_only"
 FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 ENOUGH = 30  # judged samples; of fewer, several methods often get all right by chance
 
@@ -48,79 +47,6 @@ def candidates() -> dict[str, Method]:
         "mixup": Mixup(),
         "pooled": Pooled(),
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """How well each method did on checked samples that it had not seen.
-
-    Attributes:
-        correct: for each method, whether each judged sample was right, [judged].
-        worth: how much each judged sample counts, with mean 1, [judged].
-        members: weights of the methods that vote in the final model, the heaviest first.
-        temperatures: at which each of them votes.
-        seconds: that the comparison took.
-        folds: rounds that fitted into the time budget.
-        left_out: methods for which there was no time, or none after the first round.
-    """
-
-    correct: dict[str, Tensor]
-    worth: Tensor
-    members: dict[str, float]
-    temperatures: dict[str, float]
-    seconds: float
-    folds: int
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def chosen(self) -> str:
-        """The method with the most weight."""
-        return next(iter(self.members))
-
-    @property
-    def accuracy(self) -> dict[str, float]:
-        """Share of right predictions, by method; classes count as in training."""
-        return {name: (self.worth * right).mean().item() for name, right in self.correct.items()}
-
-    @property
-    def noisy_labels_help(self) -> bool:
-        """Whether the best use of the noisy labels beats doing without by two standard errors.
-
-        Two, since it is the best of several, which flatters it.
-        """
-        gain, error = self.gain
-        return gain > 2 * error
-
-    @property
-    def gain(self) -> tuple[float, float]:
-        """Accuracy that the best use of the noisy labels adds, and its standard error."""
-        others = [name for name in self.correct if name != WITHOUT]
-        best = max(others, key=self.accuracy.__getitem__)
-        change = self.worth * (self.correct[best].float() - self.correct[WITHOUT].float())
-        error = change.std().item() / math.sqrt(len(change)) if len(change) > 1 else math.inf
-        return change.mean().item(), error
-
-    def summary(self) -> str:
-        """What was found, for a person."""
-        ranked = sorted(self.accuracy.items(), key=lambda item: -item[1])
-        table = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ranked)
-        gain, error = self.gain
-        verdict = (
-            f"The noisy labels help: {gain:+.1%} ± {error:.1%}."
-            if self.noisy_labels_help
-            else f"The noisy labels do not help beyond doubt: {gain:+.1%} ± {error:.1%} against "
-            "the checked samples alone. More checked samples would tell, or do more."
-        )
-        members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
-        judged = len(self.worth)
-        measure = "Accuracy" if bool((self.worth == 1).all()) else "Class-weighted accuracy"
-        hurried = (
-            f" No time for {', '.join(self.left_out)}: raise time_budget." if self.left_out else ""
-        )
-        return (
-            f"{verdict} {measure} on {judged} checked samples, held out in {self.folds} of "
-            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{hurried}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
