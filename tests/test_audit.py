@@ -30,7 +30,7 @@ from l2b.datasets.table import Table
 from l2b.decisions import read_decisions
 from l2b.engines import LastLayer
 from l2b.experiment import Run
-from l2b.features import column_features, text_encoding
+from l2b.features import column_features, encoding_from, text_encoding
 from l2b.files import read_tree
 from l2b.folder import RunFolder
 from l2b.methods.as_published import AsPublished
@@ -686,6 +686,24 @@ def test_tfidf_is_that_of_scikit_learn():
     assert np.abs(np.sort(found, axis=1) - usual).max() < 1e-3
     with pytest.raises(ValueError, match="no words"):
         text_encoding("t", lambda: iter(["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("documents", "characters"),
+    [
+        (["今天的足球比赛很精彩", "足球队赢了比赛", "法院今天宣判", "法院审理案件"], True),
+        (["今天 的 足球 比赛 很 精彩", "足球 队 赢 了 比赛"], False),
+        (["ผู้เล่นฟุตบอล", "ทีมฟุตบอลชนะ"], True),
+        (["the match in 東京", "the court ruled"], False),
+    ],
+)
+def test_texts_without_spaces_are_read_by_characters(documents, characters):
+    words, found = text_encoding("t", lambda: iter(documents))
+    assert words.characters is characters
+    kept = encoding_from(json.loads(json.dumps(words.plain())))
+    assert kept == words and np.array_equal(kept.encode([(t,) for t in documents]), found)
+    if characters:  # texts of one subject have something in common
+        assert (found[0] * found[1]).sum() > 0
 
 
 def test_a_long_file_is_read_in_little_memory(tmp_path):

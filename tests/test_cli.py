@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -201,6 +202,13 @@ def test_help_comes_at_once():
     assert " torch" not in done.stderr
     assert " numpy" not in done.stderr
     assert time.perf_counter() - start < 5
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["--version"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out == f"l2b {version('l2b')}\n"
 
 
 def test_run_help_shows_the_settings_of_what_was_chosen(capsys):

@@ -3,6 +3,7 @@
 import builtins
 import dataclasses
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from l2b.datasets.array_folder import ArrayFolder
 from l2b.datasets.base import data_root, moments
 from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.fashion_mnist import read_idx
-from l2b.datasets.isic import Isic
+from l2b.datasets.isic import METADATA, Isic
 from l2b.datasets.table import Table
 from l2b.datasets.trec import Trec
 from l2b.datasets.yoruba import Yoruba
@@ -906,6 +907,31 @@ def test_isic_names_missing_files(tmp_path):
         Isic(root=tmp_path).load()
     with pytest.raises(ValueError, match="size >= 1, got 0"):
         Isic(size=0)
+
+
+def test_isic_without_lists_is_split_by_lesion(tmp_path):
+    names = [f"ISIC_{i:07d}" for i in range(16)]
+    write_isic(tmp_path)
+    for part in ("train", "val", "test"):
+        (tmp_path / f"{part}.lst").unlink()
+    alone = Isic(root=tmp_path, size=8).load()
+    assert 0 < len(alone.test.labels) < len(alone.train.labels)
+    assert len(alone.test.labels) + len(alone.train.labels) == 16
+    assert "a fifth of the images was drawn" in alone.remark
+
+    # Names of lesions decide, and nothing else: here all but the last are one lesion.
+    lesions = ["L1"] * 15 + ["L10"]
+    rows = [f"{name},{lesion}" for name, lesion in zip(names, lesions, strict=True)]
+    (tmp_path / METADATA).write_text("\n".join(["image,lesion_id", *rows]))
+    drawn = {lesion: int(hashlib.sha256(lesion.encode()).hexdigest(), 16) * 5 < 2**256
+             for lesion in ("L1", "L10")}  # fmt: skip
+    assert drawn == {"L1": False, "L10": True}
+    together = Isic(root=tmp_path, size=8).load()
+    assert together.test.labels.tolist() == [15 % 8]
+
+    (tmp_path / METADATA).write_text("image,lesion\n")
+    with pytest.raises(ValueError, match="must have the columns image and lesion_id"):
+        Isic(root=tmp_path).load()
 
 
 @needs_data

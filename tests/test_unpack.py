@@ -7,6 +7,7 @@ from pyarrow import parquet
 
 from l2b import unpack
 from l2b.cli import main
+from l2b.datasets.array_folder import ArrayFolder
 from l2b.unpack import Columns, unpack_parquet
 
 COLUMNS = Columns(features=("a", "b"), label="y", checked="ok")
@@ -55,6 +56,17 @@ def test_a_column_of_lists_is_a_matrix(kind, tmp_path):
     assert found["y_train"].tolist() == [1, 0, 1, 2] and "clean_index" not in found
 
 
+def test_whole_numbers_that_do_not_count_from_0_keep_their_names(tmp_path):
+    path = stored(
+        tmp_path / "t.parquet", {"a": [1.0, 2, 3, 4], "y": [5, 1, 3, 5], "ok": [1, 0, 0, 1]}
+    )
+    columns = Columns(features=("a",), label="y", checked="ok")
+    unpack_parquet(path, tmp_path / "out", columns, progress=False)
+    source = ArrayFolder(root=tmp_path / "out").load()
+    assert source.classes == ("1", "3", "5") and source.train.labels.tolist() == [2, 0, 1, 2]
+    assert source.trusted.tolist() == [0, 3]
+
+
 def test_unpacked_rows_are_trained_on(tmp_path, capsys):
     path = stored(tmp_path / "t.parquet", table(300))
     out = tmp_path / "arrays"
@@ -72,7 +84,8 @@ BAD = {
     "huge": ({"a": [1.0, 1e300]}, "one beyond float32"),
     "no label": ({"y": ["cat", None]}, "column 'y' has missing labels"),
     "never checked": ({"ok": [False, False]}, "Column 'ok' is true nowhere"),
-    "checked how": ({"ok": [1, 0]}, "column 'ok' must hold truth values, got int64"),
+    "checked how": ({"ok": [1, 2]}, "column 'ok' must hold truth values, or 1 and 0, got 2"),
+    "checked in words": ({"ok": ["yes", "no"]}, "must hold truth values, or 1 and 0, got string"),
     "two lists": ({"a": [[1.0], [2.0]]}, "has to be the only column of features, got a, b"),
 }
 

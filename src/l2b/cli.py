@@ -67,6 +67,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         description="Train good models from badly labelled data.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     parser.set_defaults(again="")  # how to go on after a stop, where a command can
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -116,6 +117,19 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         command.add_argument("--debug", action="store_true", help="full traceback on errors")
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for, so that other commands start at once."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **rest: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **rest)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"l2b {version('l2b')}")
+        parser.exit()
 
 
 def _predict_parser(commands: Any) -> argparse.ArgumentParser:

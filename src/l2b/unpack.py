@@ -57,6 +57,9 @@ def unpack_parquet(
 ) -> int:
     """Write ``x_train.npy``, ``y_train.npy`` and, if labels were checked, ``clean_index.npy``.
 
+    Labels that are integers, but not those from 0 without a gap, are counted from 0, and
+    ``classes.npy`` holds what they were.
+
     Memory holds 65,536 rows at a time and the labels. Features become float32. Nothing is left
     behind if it fails; what a killed process leaves, the next one to the same folder removes.
 
@@ -135,7 +138,7 @@ def _write(files: list[Path], rows: int, part: Path, columns: Columns, *, progre
                 first += len(batch)
                 bar.update(len(batch))
     x.flush()
-    np.save(part / "y_train.npy", np.concatenate(labels), allow_pickle=False)
+    _write_labels(np.concatenate(labels), part)
     if columns.checked:
         index = np.concatenate(checked)
         if not len(index):
@@ -144,6 +147,15 @@ def _write(files: list[Path], rows: int, part: Path, columns: Columns, *, progre
                 "labels were checked."
             )
         np.save(part / "clean_index.npy", index.astype(np.int64), allow_pickle=False)
+
+
+def _write_labels(labels: np.ndarray, part: Path) -> None:
+    if labels.dtype.kind == "i":
+        seen, numbered = np.unique(labels, return_inverse=True)
+        if not np.array_equal(seen, np.arange(len(seen))):
+            labels = numbered.astype(np.int64)
+            np.save(part / "classes.npy", seen.astype(str), allow_pickle=False)
+    np.save(part / "y_train.npy", labels, allow_pickle=False)
 
 
 def _features(batch: Any, names: Sequence[str], where: str) -> np.ndarray:
@@ -219,9 +231,16 @@ def _labels(column: Any, name: str, where: str) -> np.ndarray:
 def _truth(column: Any, name: str, where: str) -> np.ndarray:
     import pyarrow as arrow
 
-    if not arrow.types.is_boolean(column.type):
+    number = arrow.types.is_integer(column.type)
+    if not (number or arrow.types.is_boolean(column.type)):
         raise ValueError(
-            f"{where}: column {name!r} must hold truth values, got {column.type}: it says which "
-            "labels were checked."
+            f"{where}: column {name!r} must hold truth values, or 1 and 0, got {column.type}: it "
+            "says which labels were checked."
         )
-    return np.asarray(column.fill_null(False).to_numpy(zero_copy_only=False))
+    found = np.asarray(column.fill_null(0 if number else False).to_numpy(zero_copy_only=False))
+    if number and not np.isin(found, (0, 1)).all():
+        raise ValueError(
+            f"{where}: column {name!r} must hold truth values, or 1 and 0, got "
+            f"{found[~np.isin(found, (0, 1))][0]}: it says which labels were checked."
+        )
+    return found.astype(bool)

@@ -1,6 +1,7 @@
 """ISIC 2019: skin lesions by dermoscopy (Tschandl et al. 2018; Combalia et al. 2019)."""
 
 import csv
+import hashlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +23,25 @@ from l2b.files import named_if_not_utf8, read_text
 
 TRUTH = "ISIC_2019_Training_GroundTruth.csv"
 IMAGES = "ISIC_2019_Training_Input"
+METADATA = "ISIC_2019_Training_Metadata.csv"  # says which images show one lesion
+LISTS = ("train.lst", "val.lst", "test.lst")
+FIFTH = 2**256 // 5  # of all SHA-256 digests
 SOURCE = "https://challenge.isic-archive.com/data/#2019"
 CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 UNKNOWN = "UNK"  # a column that no training image belongs to
+DRAWN = "There are no lists, so a fifth of the images was drawn for testing."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Isic(Dataset):
     """ISIC 2019: 25,331 images of skin lesions, 8 diagnoses, two thirds of them one class.
 
-    Reads the challenge's ground truth, its image folder, and train.lst, val.lst and test.lst
-    with one image name per line. Images of val.lst follow those of train.lst: clean and
-    validation samples are drawn from both. Classes are far from balanced, so look at the
-    balanced accuracy too.
+    Reads the challenge's ground truth and its image folder. Who has lists of an experiment puts
+    train.lst, val.lst and test.lst beside them, with one image name per line; images of val.lst
+    follow those of train.lst, and clean and validation samples are drawn from both. Without
+    lists a fifth of the images is for testing, always the same, and images of one lesion stay
+    together where the challenge's metadata is there. Classes are far from balanced, so look at
+    the balanced accuracy too.
 
     Attributes:
         root: folder of the files; by default $L2B_DATA/isic, else ./data/isic.
@@ -55,12 +62,11 @@ class Isic(Dataset):
         check_limit("Isic", self.limit)
 
     def load(self) -> Source:
-        """Decode the images of all three lists; channels are scaled by training moments."""
+        """Decode the images; channels are scaled by training moments."""
         root = data_root(self.root, "isic")
         truth = _truth(root / TRUTH)
-        train = _names(root / "train.lst", truth) + _names(root / "val.lst", truth)
-        test = _names(root / "test.lst", truth)
-        _refuse_overlap(train, test, root)
+        listed = any((root / name).is_file() for name in LISTS)
+        train, test = _listed(root, truth) if listed else _drawn(root, truth)
         samples = self._split(train[: self.limit], truth, root)
         mean, std = moments(samples.inputs)
         return Source(
@@ -69,6 +75,7 @@ class Isic(Dataset):
             classes=CLASSES,
             mean=mean,
             std=std,
+            remark="" if listed else DRAWN,
         )
 
     def _split(self, names: list[str], truth: dict[str, int], root: Path) -> Split:
@@ -112,6 +119,44 @@ def _truth(path: Path) -> dict[str, int]:
                     "has one."
                 )
     return truth
+
+
+def _listed(root: Path, truth: dict[str, int]) -> tuple[list[str], list[str]]:
+    """Names of training and test images by the lists."""
+    first, second, test = (_names(root / name, truth) for name in LISTS)
+    train = first + second
+    _refuse_overlap(train, test, root)
+    return train, test
+
+
+def _drawn(root: Path, truth: dict[str, int]) -> tuple[list[str], list[str]]:
+    """Names of training and test images where there are no lists; the same on every machine."""
+    lesion = _lesions(root / METADATA)
+    parts: tuple[list[str], list[str]] = [], []
+    for name in truth:
+        digest = hashlib.sha256((lesion.get(name) or name).encode()).digest()
+        parts[int.from_bytes(digest) < FIFTH].append(name)
+    for kind, names in zip(("training", "test"), parts, strict=True):
+        if not names:
+            raise ValueError(
+                f"{root / TRUTH} names too few images, {len(truth)}, to draw a fifth of them for "
+                f"testing: none is left for {kind}. Add {', '.join(LISTS)}."
+            )
+    return parts
+
+
+def _lesions(path: Path) -> dict[str, str]:
+    """The lesion that each image shows, as far as the metadata tells."""
+    if not path.is_file():
+        return {}
+    with named_if_not_utf8(path), path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "lesion_id"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{path} must have the columns image and lesion_id, got "
+                f"{', '.join(reader.fieldnames or ()) or 'none'}: fetch it again."
+            )
+        return {row["image"]: row["lesion_id"] or "" for row in reader}
 
 
 def _names(path: Path, truth: dict[str, int]) -> list[str]:

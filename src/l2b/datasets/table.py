@@ -19,6 +19,7 @@ from l2b.tables import TableFile
 
 MOST_CLASSES = 1000
 YES, NO = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
+UNSPACED = "The texts have no spaces between words: characters and pairs of them are counted."
 FLAGS = (("true", "false"), ("yes", "no"), ("1", "0"))  # the first that are no classes are advised
 
 
@@ -210,7 +211,8 @@ class Table(Dataset):
             )
             # Not centred, so that absent words stay zero.
             scale = torch.tensor(scale_of(words))
-            return torch.from_numpy(words), torch.tensor(0.0), scale, encoding, ""
+            remark = UNSPACED if encoding.characters else ""
+            return torch.from_numpy(words), torch.tensor(0.0), scale, encoding, remark
         names = list(self._features())
         columns = column_features(
             names, lambda: self._kept(names, rows), decimal_commas=self._file.delimiter == ";"

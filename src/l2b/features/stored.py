@@ -11,7 +11,11 @@ from l2b.features.words import Words
 def encoding_from(plain: Mapping[str, Any]) -> Encoding:
     """The encoding that `Encoding.plain` described."""
     if "words" in plain:
-        words, idf = tuple(plain["words"]), tuple(plain["idf"])
-        return Words(column=plain["column"], words=words, idf=idf)
+        return Words(
+            column=plain["column"],
+            words=tuple(plain["words"]),
+            idf=tuple(plain["idf"]),
+            characters=plain.get("characters", False),
+        )
     found = [Column(**{**c, "categories": tuple(c["categories"])}) for c in plain["columns"]]
     return Columns(columns=tuple(found))

@@ -1,5 +1,7 @@
 """Texts to numbers: TF-IDF with memory that does not grow with their length."""
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,12 @@ from l2b.features.base import BUDGET, CHUNK, Encoding
 
 FEWEST, MOST = 256, 4096  # words that TF-IDF keeps
 CANDIDATES = 200_000  # words counted at a time
+LOOKED_AT = 1000  # texts that tell whether words have spaces between them
+# Kana and Chinese characters, Thai and Lao, Burmese, Khmer: written without spaces between words.
+UNSPACED = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"
+)
+FEW_SPACES = 0.1  # of all characters; more where somebody put spaces between words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +31,13 @@ class Words(Encoding):
         column: of the texts.
         words: that are counted, in the order of the features.
         idf: inverse document frequency of each.
+        characters: whether its words are single characters and pairs of them.
     """
 
     column: str
     words: tuple[str, ...]
     idf: tuple[float, ...]
+    characters: bool = False
     dtype = np.float16
 
     @property
@@ -53,19 +63,26 @@ class Words(Encoding):
 
     def plain(self) -> dict[str, Any]:
         """Column, words, frequencies."""
-        return {"column": self.column, "words": list(self.words), "idf": list(self.idf)}
+        return {
+            "column": self.column,
+            "words": list(self.words),
+            "idf": list(self.idf),
+            "characters": self.characters,
+        }
 
     @cached_property
     def _vectoriser(self) -> TfidfVectorizer:
-        made = TfidfVectorizer(
-            vocabulary={word: k for k, word in enumerate(self.words)}, sublinear_tf=True
-        )
+        known = {word: k for k, word in enumerate(self.words)}
+        made = _vectoriser(characters=self.characters, vocabulary=known)
         made.idf_ = np.array(self.idf)
         return made
 
 
 def text_encoding(name: str, documents: Callable[[], Iterable[str]]) -> tuple[Words, np.ndarray]:
     """TF-IDF of words; two passes, a chunk of documents at a time.
+
+    Where words have no spaces between them, as in Chinese, Japanese and Thai, characters and pairs
+    of neighbouring ones are counted instead.
 
     Args:
         name: of the column of texts.
@@ -78,7 +95,8 @@ def text_encoding(name: str, documents: Callable[[], Iterable[str]]) -> tuple[Wo
     Raises:
         ValueError: if there are too many documents for that, or no words at all.
     """
-    counts, total = _document_frequencies(documents())
+    characters = _is_unspaced(documents())
+    counts, total = _document_frequencies(documents(), characters=characters)
     width = min(MOST, BUDGET // (2 * max(total, 1)))
     if width < FEWEST:
         raise ValueError(
@@ -93,6 +111,7 @@ def text_encoding(name: str, documents: Callable[[], Iterable[str]]) -> tuple[Wo
         column=name,
         words=tuple(word for word, _ in ranked),
         idf=tuple((np.log((1 + total) / (1 + frequency)) + 1).tolist()),
+        characters=characters,
     )
     return words, words.encode_all(((text,) for text in documents()), total)
 
@@ -106,9 +125,24 @@ def scale_of(words: np.ndarray) -> float:
     return (squares / entries) ** 0.5 if entries else 1.0
 
 
-def _document_frequencies(documents: Iterable[str]) -> tuple[Counter[str], int]:
+def _vectoriser(*, characters: bool, **settings: Any) -> TfidfVectorizer:
+    unit: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 2)} if characters else {}
+    return TfidfVectorizer(sublinear_tf=True, **unit, **settings)
+
+
+def _is_unspaced(documents: Iterable[str]) -> bool:
+    """Whether most of what the first documents say is written without spaces between words."""
+    text = "".join(itertools.islice(documents, LOOKED_AT))
+    spaces = sum(map(str.isspace, text))
+    letters = len(text) - spaces
+    return 2 * len(UNSPACED.findall(text)) > letters and spaces < FEW_SPACES * len(text)
+
+
+def _document_frequencies(
+    documents: Iterable[str], *, characters: bool
+) -> tuple[Counter[str], int]:
     """How many documents hold each word, and how many documents there are."""
-    analyse = TfidfVectorizer().build_analyzer()
+    analyse = _vectoriser(characters=characters).build_analyzer()
     counts: Counter[str] = Counter()
     total = 0
     for document in documents:

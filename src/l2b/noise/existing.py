@@ -35,8 +35,9 @@ class Existing(Noise):
         if not annotations:
             raise ValueError(
                 f"Existing needs a data set with the annotation {self.annotation!r}, but this "
-                "one carries none: add its label file (see the data set's documentation), or "
-                "draw noise with another model."
+                "one carries none: add its label file (CIFAR-10_human.pt or CIFAR-100_human.pt, "
+                "from http://noisylabels.com, beside the images; a folder masks_<name> beside "
+                "masks), or draw noise with another model."
             )
         if self.annotation not in annotations:
             raise ValueError(unknown("annotation", self.annotation, sorted(annotations)))
