@@ -125,6 +125,16 @@ def test_patients_stay_on_one_side_of_every_split(data):
     assert data.masks
 
 
+def test_cases_go_to_another_device_as_a_whole(data):
+    """What asks them for the patients of samples indexes one of their tensors by another."""
+    slabs = data.clean.cases._replace(lengths=torch.ones(PATIENTS, dtype=torch.int64))
+    moved = replace(data, clean=replace(data.clean, cases=slabs)).to(torch.device("meta"))
+    cases = moved.clean.cases
+    assert {v.device.type for v in cases if isinstance(v, torch.Tensor)} == {"meta"}
+    assert cases.names == slabs.names
+    assert cases.patient[cases.of].shape == slabs.of.shape
+
+
 def test_splits_of_masks_refuse_what_cannot_be(run):
     source = run.data.load()
 

@@ -81,7 +81,7 @@ class Cases(NamedTuple):
         number = torch.arange(depth, device=self.of.device) + depth * self.places().unsqueeze(1)
         if self.lengths is None:
             return torch.ones_like(number, dtype=torch.bool)
-        return number < self.lengths.to(self.of.device)[self.of].unsqueeze(1)
+        return number < self.lengths[self.of].unsqueeze(1)
 
     def real(self, values: Tensor) -> Tensor:
         """Values of slabs as those of the slices that there are; others as they are.
@@ -101,8 +101,13 @@ class Cases(NamedTuple):
         return self._replace(of=self.of[rows])
 
     def to(self, device: torch.device) -> "Cases":
-        """The same cases, their numbers on another device."""
-        return self._replace(of=self.of.to(device))
+        """The same cases on another device: all of their numbers, which index each other."""
+        moved = {
+            name: value.to(device)
+            for name, value in self._asdict().items()
+            if isinstance(value, Tensor)
+        }
+        return self._replace(**moved)
 
 
 @dataclass(frozen=True, kw_only=True)
