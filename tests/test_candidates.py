@@ -125,8 +125,13 @@ def test_folding_changes_neither_loss_nor_gradient(seed, count, pixels):
         torch.testing.assert_close(made.pseudo.sum(dim=1), torch.ones_like(made.beta))
 
 
+PROPORTIONAL = [find(Normaliser, name)() for name in names(Normaliser)]
+PROPORTIONAL = [normalise for normalise in PROPORTIONAL if normalise.proportional]
+
+
+@pytest.mark.parametrize("normalise", PROPORTIONAL, ids=lambda n: type(n).__name__)
 @given(seed=st.integers(0, 999))
-def test_a_hard_pseudo_label_makes_all_classes_a_pair(seed):
+def test_a_hard_pseudo_label_makes_all_classes_a_pair(normalise, seed):
     z, dz = drawn(8, 4, seed=seed), drawn(8, 4, seed=seed + 1)
     draw = torch.Generator().manual_seed(seed)
     observed, predicted = torch.randint(4, (2, 8), generator=draw)
@@ -135,11 +140,26 @@ def test_a_hard_pseudo_label_makes_all_classes_a_pair(seed):
         field = candidates(z, observed, predicted)
         raw = candidate_scores(z, dz, [candidate.target for candidate in field])
         scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
-        found[candidates] = folded(field, PositiveShare()(scores), scores, 4)
+        weights = normalise.of_labels(scores, observed, predicted)
+        found[candidates] = folded(field, weights, scores, 4)
     pair, every = found[Pair()], found[AllClasses()]
     torch.testing.assert_close(every.alpha, pair.alpha)
     torch.testing.assert_close(every.beta, pair.beta)
     assert torch.equal(every.pseudo.argmax(dim=1), pair.pseudo)
+
+
+@pytest.mark.parametrize("normalise", PROPORTIONAL, ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize("trust", [0.0, 1.0])
+def test_impossible_classes_get_no_weight_where_nothing_helps(normalise, trust):
+    z, observed = drawn(6, 4), torch.zeros(6, dtype=torch.int64)
+    possible = torch.tensor([0.0, 0.7, 0.3, 0.0]).double().expand(6, 4)
+    field = AllClasses(trust=trust)(z, observed, possible)
+    scores = torch.stack([candidate.weighted(-torch.ones(6).double()) for candidate in field])
+    weights = normalise.of_labels(scores, observed, observed)
+    assert weights.isfinite().all() and weights[[1, 4]].sum() == 0
+    assert (weights[0].sum() > 0) == (trust > 0 and weights.sum() > 0)
+    made = folded(field, weights, scores, 4)
+    assert (made.pseudo[:, [0, 3]] == 0).all()
 
 
 def test_implausible_classes_get_no_weight():

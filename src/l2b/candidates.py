@@ -32,8 +32,19 @@ class Candidate(NamedTuple):
     prior: Tensor | None = None
 
     def weighted(self, scores: Tensor) -> Tensor:
-        """Scores of this candidate times its prior, [n, *pixels]."""
-        return scores if self.prior is None else scores * self.prior.to(scores)
+        """Scores of this candidate times its prior, −inf where that is 0, [n, *pixels].
+
+        What is impossible is shut out, and not a label that neither helps nor hurts: a normaliser
+        may give weight to one of those where nothing helps.
+        """
+        if self.prior is None:
+            return scores
+        prior = self.prior.to(scores)
+        return torch.where(prior == 0, -torch.inf, scores * prior)
+
+    def share(self, like: Tensor) -> Tensor:
+        """Its prior, in the shape and type of a tensor, [n, *pixels]."""
+        return torch.ones_like(like) if self.prior is None else self.prior.to(like)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +78,8 @@ class Candidates(ABC):
         if self.with_priors and not normalise.proportional:
             raise ValueError(
                 f"{type(self).__name__} multiplies scores by how plausible each class is, and "
-                f"{type(normalise).__name__} would give weight to classes of score 0: it pulls "
-                "every sample towards all classes alike. Choose --normalise positive_share, "
+                f"{type(normalise).__name__} would give weight to classes of score about 0: it "
+                "pulls every sample towards all classes alike. Choose --normalise positive_share, "
                 "per_class, shrinking or per_sample at temperature 0, or --candidates pair."
             )
 
@@ -102,7 +113,7 @@ class AllClasses(Candidates):
 
     Attributes:
         trust: prior of the observed label, at least 0; at 0 it competes as one class among
-            the others.
+            the others. A class of prior 0 has no weight.
     """
 
     trust: float = 1.0
@@ -149,7 +160,7 @@ def folded(field: Sequence[Candidate], weights: Tensor, scores: Tensor, classes:
     if len(others) == 1:
         return Weights(alpha=alpha, beta=rest[0], pseudo=others[0].target, scores=scores)
     beta = rest.sum(dim=0)
-    priors = torch.stack([c.weighted(torch.ones_like(beta)) for c in others])
+    priors = torch.stack([c.share(beta) for c in others])
     shares = torch.where(beta > 0, rest, priors)
     shares = shares / shares.sum(dim=0, keepdim=True)
     mixture = torch.zeros_like(shares[0]).unsqueeze(1)
