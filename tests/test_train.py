@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -159,6 +160,36 @@ def test_clean_gradients_are_taken_when_due_and_averaged():
         Amortisation(gradient_every=0)
     with pytest.raises(ValueError, match=r"gradient_memory must lie in \[0, 1\), got 1"):
         Amortisation(gradient_memory=1.0)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_broken_clean_gradient_spoils_its_own_step_alone(bad):
+    def directions(settings, *values):
+        gradient, given = CleanGradient(Amortisation(**settings)), iter(values)
+        parts = range(len(values) * gradient.settings.gradient_every)
+        seen = [
+            gradient(lambda: {"w": torch.tensor([next(given), 1.0]), "b": torch.tensor(1.0)})
+            for _ in parts
+        ]
+        return [direction["w"][0].item() for direction in seen]
+
+    mixed = directions({"gradient_memory": 0.5}, 1.0, bad, 3.0, 4.0)
+    assert not math.isfinite(mixed[1])  # the step is broken, and known to be
+    assert [mixed[k] for k in (0, 2, 3)] == [1, 2, 3]
+    reused = directions({"gradient_every": 3}, 1.0, bad, 3.0)
+    assert not math.isfinite(reused[3])
+    assert [*reused[:3], *reused[4:]] == [1, 1, 1, 1, 1, 3, 3, 3]
+    first = directions({"gradient_every": 2, "gradient_memory": 0.5}, bad, 2.0, 4.0)
+    assert first[1:] == [0, 1, 1, 2.5, 2.5]
+
+
+def test_broken_weights_are_not_remembered():
+    memory, index = WeightMemory(4), torch.tensor([2, 0])
+    memory.keep(index, torch.tensor([0.0, 0.5]), torch.tensor([1.5, 0.0]))
+    memory.keep(torch.tensor([0, 3]), torch.tensor([torch.nan, 1.0]), torch.zeros(2))
+    again = memory.recall(torch.tensor([0, 2]), index)
+    assert again.alpha.tolist() == [0.25, 0.0]
+    assert memory.recall(torch.arange(4), torch.arange(4)).alpha.isfinite().all()
 
 
 def test_remembered_weights_are_those_last_given():

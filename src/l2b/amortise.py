@@ -23,6 +23,8 @@ class Amortisation:
             every epoch.
         weights_every: steps from one weighing to the next; in between every sample keeps
             the weights that it was last given (trust in its label before that).
+
+    What is not finite counts in its own step alone: it is neither mixed in nor kept.
     """
 
     gradient_every: int = 1
@@ -61,26 +63,45 @@ class CleanGradient:
 
         Args:
             take: takes a new one; called only when it is due.
+
+        Returns:
+            One that stands in, or a new one with what is remembered. A new one that is not finite
+            comes back as it is, so that its step is known to be broken; what was kept stays.
         """
         if self.direction and self.age < self.settings.gradient_every:
             self.age += 1
             return self.direction
         new, keep = take(), self.settings.gradient_memory
+        if not self._keeps:
+            return new
         if self.direction and keep:
             new = {n: torch.lerp(v, self.direction[n], keep) for n, v in new.items()}
-        self.direction, self.age = new, 1
+        self.direction, self.age = self._sound(new), 1
         return new
 
     def state_dict(self) -> dict[str, Any]:
         """The gradient that stands in, where there is one to stand in, and its age."""
-        kept = self.settings.gradient_every > 1 or self.settings.gradient_memory > 0
-        return {"direction": self.direction if kept else {}, "age": self.age}
+        return {"direction": self.direction, "age": self.age}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Restore what `state_dict` returned, on the device of the model."""
         direction: dict[str, Tensor] = state["direction"]
         self.direction = {name: value.to(device) for name, value in direction.items()}
         self.age = state["age"]
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether any later step uses a gradient."""
+        return self.settings.gradient_every > 1 or self.settings.gradient_memory > 0
+
+    def _sound(self, new: Params) -> Params:
+        """A new gradient if all of it is finite; else the former one, or zeros if there is none.
+
+        The choice is made where the gradient is: to look at it would make a GPU wait.
+        """
+        whole = torch.stack([value.isfinite().all() for value in new.values()]).all()
+        former = self.direction or {name: torch.zeros_like(v) for name, v in new.items()}
+        return {name: torch.where(whole, v, former[name]) for name, v in new.items()}
 
 
 class WeightMemory:
@@ -92,12 +113,12 @@ class WeightMemory:
         self.table[[0, 2]] = 1.0
 
     def keep(self, index: Tensor, alpha: Tensor, beta: Tensor) -> None:
-        """Remember the weights of a batch; ``alpha`` and ``beta`` are times n, [n]."""
+        """Remember the weights of a batch, if all are finite; they are times n, [n]."""
         weights = collectives.gathered(torch.stack([alpha, beta]).detach(), dim=1).cpu()
         total = weights.sum() / weights.shape[1]
         table = torch.cat([weights, total.expand(1, weights.shape[1])])
-        self.table = self.table.to(table.dtype)
-        self.table[:, collectives.gathered(index).cpu()] = table
+        self.table, rows = self.table.to(table.dtype), collectives.gathered(index).cpu()
+        self.table[:, rows] = torch.where(total.isfinite(), table, self.table[:, rows])
 
     def recall(self, index: Tensor, pseudo: Tensor) -> Weights:
         """Remembered weights of a batch, whose sum is the mean of those that they were part of.
