@@ -60,7 +60,6 @@ def network(module: nn.Module, guard: GradientGuard) -> Network:
         schedule=Constant(),
         epochs=1,
         clip=1.0,
-        backward=lambda loss: loss.backward(),
         autocast=nullcontext,
         guard=guard,
     )

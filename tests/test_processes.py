@@ -420,6 +420,11 @@ def test_what_cannot_be_launched_is_refused_in_one_line(tmp_path, capsys, monkey
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main([*words, "--launch", "2"]) == 2
     assert "a launcher has started this one already" in capsys.readouterr().err
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert main(words) == 2
-    assert "Sharded parameters (FSDP) are not supported" in capsys.readouterr().err
+    for name in ("FSDP", "DeepSpeed"):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"ACCELERATE_USE_{name.upper()}", "true")
+            for processes in ("1", "2"):
+                patch.setenv("WORLD_SIZE", processes)
+                assert main(words) == 2
+                assert f"Sharded parameters ({name}) are not" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

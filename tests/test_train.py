@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from conftest import stop_after, weighing
@@ -104,6 +105,18 @@ def test_every_method_learns_and_leaves_global_state_alone(name, data):
     assert result.outcome.ledger.alpha.shape == (8, len(data.train))
     if name.startswith("l2b_") and name != "l2b_masks":
         assert result.outcome.history[-1]["effective_samples"] < 1
+
+
+def test_what_a_launcher_says_of_precision_changes_nothing(data, monkeypatch):
+    run = replace(SHORT, method=weighing(), training=replace(SHORT.training, epochs=2))
+    expected = run.execute(progress=False, data=data).outcome.history
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        assert run.execute(progress=False, data=data).outcome.history == expected
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_a_folder_holds_everything(data, tmp_path):

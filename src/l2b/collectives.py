@@ -20,6 +20,7 @@ from l2b.types import Params
 MEETING = "L2B_MEETING"  # path of the file through which processes of one machine meet
 LONGEST_WAIT = timedelta(minutes=30)  # while the first process judges or writes
 BUCKET = 2**24  # numbers sent at a time
+SHARDING = {"FSDP": "ACCELERATE_USE_FSDP", "DeepSpeed": "ACCELERATE_USE_DEEPSPEED"}
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -33,14 +34,9 @@ def start(*, cpu: bool) -> None:
     Raises:
         ValueError: if the launcher asks for what is not supported.
     """
+    _refuse_sharding()
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
-    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
-        raise ValueError(
-            "Sharded parameters (FSDP) are not supported: the clean gradient needs every "
-            "parameter whole. Launch with plain data parallelism (accelerate launch --multi_gpu, "
-            "torchrun, or l2b run --launch N)."
-        )
     # This module keeps the group that it finds when it is first imported, as a default of its
     # functions. Kept beyond `stop`, the group's threads outlive the interpreter, and a process
     # that did everything well may abort at its end: so it is imported while there is no group.
@@ -56,6 +52,16 @@ def start(*, cpu: bool) -> None:
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=LONGEST_WAIT,
     )
+
+
+def _refuse_sharding() -> None:
+    for name, variable in SHARDING.items():
+        if os.environ.get(variable, "false").lower() == "true":
+            raise ValueError(
+                f"Sharded parameters ({name}) are not supported: the clean gradient needs every "
+                "parameter whole. Launch with plain data parallelism (accelerate launch "
+                "--multi_gpu, torchrun, or l2b run --launch N)."
+            )
 
 
 def stop() -> None:

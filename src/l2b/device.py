@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState, PartialState, is_initialized
 
 from l2b.folder import RunFolder
 from l2b.training import Training
@@ -15,6 +15,9 @@ from l2b.training import Training
 def accelerator_for(training: Training, folder: RunFolder | None) -> Accelerator:
     """The device of a run, and where its figures are tracked.
 
+    Precision is `autocast`'s alone: what a launcher says of it in the environment (accelerate's
+    ``ACCELERATE_MIXED_PRECISION``) would else scale losses that nothing scales back.
+
     Args:
         training: what was asked for.
         folder: of the run; trackers write there.
@@ -22,13 +25,16 @@ def accelerator_for(training: Training, folder: RunFolder | None) -> Accelerator
     Raises:
         ValueError: if something is tracked without a folder.
     """
-    _forget_other_device(cpu=training.device == "cpu")
+    cpu = training.device == "cpu"
+    _forget_other_device(cpu=cpu)
+    # Accelerate settles it once for the process, and refuses another than it has settled.
+    precision = None if is_initialized() else "no"
     if not training.tensorboard:
-        return Accelerator(cpu=training.device == "cpu")
+        return Accelerator(cpu=cpu, mixed_precision=precision)
     if folder is None:
         raise ValueError("training.tensorboard needs a run folder to write to: set --out.")
     tracker = Accelerator(
-        cpu=training.device == "cpu", log_with="tensorboard", project_dir=folder.path
+        cpu=cpu, mixed_precision=precision, log_with="tensorboard", project_dir=folder.path
     )
     tracker.init_trackers("tensorboard")
     return tracker

@@ -308,14 +308,14 @@ class Loop:
 
     def _network_maker(self, model: Model) -> Callable[[str], Network]:
         shape = tuple(self.data.train.inputs.shape[1:])
-        training, accelerator = self.training, self.tracker
+        training, device = self.training, self.tracker.device
         model = model.suited(masks=self.data.masks)
 
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
-            module = model.build(shape, len(self.data.classes)).to(accelerator.device)
+            module = model.build(shape, len(self.data.classes)).to(device)
             if model.channels_last:
-                lay_channels_last(module, accelerator.device)
+                lay_channels_last(module, device)
             _refuse_synchronised_norms(module)
             return Network(
                 module=module,
@@ -324,8 +324,7 @@ class Loop:
                 epochs=training.epochs,
                 clip=training.clip,
                 overlap=training.overlap,
-                backward=accelerator.backward,
-                autocast=autocast(training.precision, accelerator.device),
+                autocast=autocast(training.precision, device),
                 guard=self.watch.gradient,
                 pieces=training.accumulate,
             )

@@ -26,7 +26,6 @@ class Network:
         schedule: of the learning rate.
         epochs: length of the run.
         clip: largest allowed norm of the whole gradient; None for no limit.
-        backward: what runs the backward pass (accelerate's, so that scaling is handled).
         autocast: makes a context of the run's precision.
         guard: makes gradients that are not finite harmless.
         overlap: what a loss adds to cross-entropy for the overlap of whole masks.
@@ -38,7 +37,6 @@ class Network:
     schedule: Schedule
     epochs: int
     clip: float | None
-    backward: Callable[[Tensor], None]
     autocast: Callable[[], AbstractContextManager[Any]]
     guard: GradientGuard = field(default_factory=GradientGuard)
     overlap: Overlap = field(default_factory=Ignored)
@@ -86,7 +84,7 @@ class Network:
         is not finite counts as zero.
         """
         self.optimiser.zero_grad(set_to_none=True)
-        self.backward(loss)
+        loss.backward()
         parameters = list(self.module.parameters())
         collectives.average_gradients(parameters)
         self.guard(parameters, self._clipped_norm(parameters))
