@@ -420,6 +420,17 @@ def test_what_cannot_be_launched_is_refused_in_one_line(tmp_path, capsys, monkey
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main([*words, "--launch", "2"]) == 2
     assert "a launcher has started this one already" in capsys.readouterr().err
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "RANK must be the number of this process, from 0, where WORLD_SIZE is set, got " in said
+    with monkeypatch.context() as patch:
+        patch.setenv("RANK", "0")
+        patch.setenv("LOCAL_WORLD_SIZE", "2")
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: 1)
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert "must be at most its GPUs, 1, got 2" in said and "--device cpu" in said
     for name in ("FSDP", "DeepSpeed"):
         with monkeypatch.context() as patch:
             patch.setenv(f"ACCELERATE_USE_{name.upper()}", "true")

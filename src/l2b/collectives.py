@@ -32,23 +32,23 @@ def start(*, cpu: bool) -> None:
         cpu: compute on CPUs even where there are GPUs.
 
     Raises:
-        ValueError: if the launcher asks for what is not supported.
+        ValueError: if the launcher asks for what is not supported, or has left out what it takes.
     """
     _refuse_sharding()
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         return
+    rank, on_gpu = _number(), torch.cuda.is_available() and not cpu
+    if on_gpu:
+        _take_gpu()
     # This module keeps the group that it finds when it is first imported, as a default of its
     # functions. Kept beyond `stop`, the group's threads outlive the interpreter, and a process
     # that did everything well may abort at its end: so it is imported while there is no group.
     importlib.import_module("torch.distributed.nn.functional")
-    on_gpu = torch.cuda.is_available() and not cpu
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     meeting = os.environ.get(MEETING)
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
         init_method=f"file://{meeting}" if meeting else "env://",
-        rank=int(os.environ["RANK"]),
+        rank=rank,
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=LONGEST_WAIT,
     )
@@ -62,6 +62,29 @@ def _refuse_sharding() -> None:
                 "parameter whole. Launch with plain data parallelism (accelerate launch "
                 "--multi_gpu, torchrun, or l2b run --launch N)."
             )
+
+
+def _number() -> int:
+    """Of this process among all, as its launcher says."""
+    number = os.environ.get("RANK")
+    if number is None:
+        raise ValueError(
+            "RANK must be the number of this process, from 0, where WORLD_SIZE is set, got none: "
+            "start with l2b run --launch N or torchrun, which set both, or unset WORLD_SIZE."
+        )
+    return int(number)
+
+
+def _take_gpu() -> None:
+    """Compute on the GPU that is this process's, or say, in all of them, that some have none."""
+    local, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    processes = max(local + 1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if processes > there:
+        raise ValueError(
+            f"The processes of a machine must be at most its GPUs, {there}, got {processes}: each "
+            f"computes on one of its own. Launch at most {there}, or set --device cpu."
+        )
+    torch.cuda.set_device(local)
 
 
 def stop() -> None:
