@@ -43,7 +43,7 @@ from l2b.noise.mask import Mask
 from l2b.normalise import PerClass, PerRegion, PerSample, Softmax
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice
-from l2b.pseudo import SelfLabels, Temporal
+from l2b.pseudo import MovingAverage, SelfLabels, Temporal
 from l2b.train import Training, check, fit
 from l2b.types import Cases
 
@@ -185,6 +185,7 @@ from l2b import collectives
 collectives.start(cpu=True)
 if collectives.ranks() == 2:
     test_processes.check_the_drop_in()
+    test_processes.check_the_teacher()
 for name in sys.argv[3:]:
     test_processes.trained(name, Path(sys.argv[1]) / name, sys.argv[2])
 collectives.stop()
@@ -217,6 +218,24 @@ def check_the_drop_in():
     collectives.average_gradients([used, unused])
     assert used.grad.tolist() == [0.5] * 3
     assert unused.grad is None
+
+
+def check_the_teacher():
+    """In one of two processes: running statistics of the average are those of the first."""
+    inputs = drop_in_problem()[1].float()
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    teacher, own = (MovingAverage().build(module) for _ in range(2))
+    for step in range(3):
+        z = module(inputs + step + 5 * collectives.rank())
+        teacher.update(module, z, None)
+        with collectives.alone():
+            own.update(module, z, None)
+    one, other = (torch.cat([b.flatten() for b in t.average.buffers()]) for t in (teacher, own))
+    first, second = collectives.gathered(one).tensor_split(2)
+    assert torch.equal(first, second)
+    assert torch.equal(one, other) == (collectives.rank() == 0)
 
 
 def compare(count, names, dtype, limit, tmp_path):
@@ -275,9 +294,10 @@ def drop_in_problem():
 WORDS = ["run", "--model", "mlp", "--batch", "64", "--clean_batch", "40", "--quiet"]
 
 
-def launched(out, *more):
+def launched(out, *more, model="mlp"):
     """A program of two processes, under way."""
-    words = [*WORDS, "--epochs", "12", "--out", str(out), "--launch", "2", *more]
+    words = [model if word == "mlp" else word for word in WORDS]
+    words += ["--epochs", "12", "--out", str(out), "--launch", "2", *more]
     return subprocess.Popen(
         [sys.executable, "-m", "l2b", *words],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -326,12 +346,13 @@ def test_two_stop_and_one_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_stopped_and_resumed_are_as_if_never_stopped(tmp_path):
+@pytest.mark.parametrize("model", ["mlp", "conv_net"])
+def test_two_stopped_and_resumed_are_as_if_never_stopped(model, tmp_path):
     for name in ("whole", "parts"):
-        process = launched(tmp_path / name)
+        process = launched(tmp_path / name, "--warmup", "1", model=model)
         if name == "parts":
             stop_under_way(process, tmp_path / name)
-            process = launched(tmp_path / name, "--resume")
+            process = launched(tmp_path / name, "--warmup", "1", "--resume", model=model)
         said = process.communicate(timeout=200)[1]
         assert process.returncode == 0, said
     for name in ("model.safetensors", "ledger.safetensors", "metrics.jsonl"):

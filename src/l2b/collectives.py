@@ -231,9 +231,14 @@ def copy_from_first(values: Iterable[Tensor]) -> None:
     """Overwrite tensors by those of the first process, such as running statistics."""
     if ranks() == 1:
         return
-    with _lost_processes(), torch.no_grad():
-        for value in values:
-            dist.broadcast(value, 0)
+    for bucket in _buckets(sorted(values, key=lambda value: str(value.dtype))):
+        flat = torch.cat([value.detach().reshape(-1) for value in bucket])
+        with _lost_processes():
+            dist.broadcast(flat, 0)
+        parts = flat.split([value.numel() for value in bucket])
+        with torch.no_grad():
+            for value, part in zip(bucket, parts, strict=True):
+                value.copy_(part.view(value.shape))
 
 
 def _summed(values: list[Tensor]) -> list[Tensor]:

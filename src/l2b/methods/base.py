@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l2b import collectives
 from l2b.catalog import name_of
 from l2b.data import Data
 from l2b.ledger import StepRecord
@@ -267,6 +268,7 @@ def clean_step(
         The record, and the logits of the noisy batch after the step.
     """
     descend_clean(network, clean, share)
+    collectives.copy_from_first(network.module.buffers())  # wherever a sample lies, the same
     network.module.eval()  # looking must not move running statistics
     with torch.no_grad():
         z = network.logits(batch.inputs)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
+from l2b import collectives
 from l2b.functional import forward
 from l2b.pseudo.base import PseudoLabels, Source
 from l2b.types import Inputs
@@ -36,7 +37,11 @@ class MovingAverage(PseudoLabels):
 
 
 class Teacher(Source):
-    """An averaged copy of the model, in evaluation mode; its running statistics too."""
+    """An averaged copy of the model, in evaluation mode; its running statistics too.
+
+    With several processes these are the averages of the first one's, in all of them: what a
+    sample is called must not depend on where it lies, nor on a stop in between.
+    """
 
     def __init__(self, module: nn.Module, decay: float, *, soft: bool) -> None:
         """Copy the model as it is now."""
@@ -58,6 +63,7 @@ class Teacher(Source):
         """Move the average towards the model."""
         del z, index
         self.average.update_parameters(module)
+        collectives.copy_from_first(b for b in self.average.buffers() if b.is_floating_point())
 
     def state_dict(self) -> dict[str, Any]:
         """The averaged parameters and buffers, and how many steps they hold."""
