@@ -157,6 +157,18 @@ def test_scores_in_their_own_units_by_hand():
     torch.testing.assert_close(PerSample(temperature=0.5)(scores), e / e.sum(dim=0) / 2)
 
 
+@given(SCORES)
+def test_what_is_shut_out_does_not_change_the_units_of_the_rest(values):
+    scores = table(values)
+    for alone, shut in ((0, ObservedOnly), (1, PseudoOnly)):
+        for then in (Standardised(), Standardised(then=Sigmoid())):
+            weights = shut(then=then)(scores)
+            torch.testing.assert_close(weights[alone], then(scores[alone : alone + 1])[0])
+    mixed = torch.cat([scores, torch.full_like(scores[:1], -torch.inf)])
+    softly = PerSample(temperature=0.5)
+    torch.testing.assert_close(softly(mixed)[:2], softly(scores))
+
+
 def test_normalisers_refuse_what_has_no_meaning():
     with pytest.raises(ValueError, match=r"temperature > 0, got 0"):
         Softmax(temperature=0)

@@ -105,11 +105,13 @@ class Changed(Around):
 
 
 def in_own_units(scores: Tensor) -> Tensor:
-    """Scores over their root mean square; candidates that are shut out stay so."""
-    finite = torch.where(scores.isneginf(), 0.0, scores)
+    """Scores over their root mean square, of which candidates that are shut out are no part."""
+    shut_out = scores.isneginf()
+    left = torch.where(shut_out, 0.0, scores)
     # Scaled by the largest first, so that squares of tiny scores do not vanish.
-    largest = one_if_zero(finite.abs().amax())
-    size = one_if_zero((finite / largest).square().mean().sqrt())
+    largest = one_if_zero(left.abs().amax())
+    count = (~shut_out).sum().clamp_min(1)
+    size = one_if_zero(((left / largest).square().sum() / count).sqrt())
     return scores / largest / size
 
 
