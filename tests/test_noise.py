@@ -106,10 +106,14 @@ def test_the_seed_decides_and_the_global_state_does_not(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_it_takes_masks_and_no_labels_at_all(name):
+def test_it_takes_masks_or_says_what_does_and_no_labels_at_all(name):
     mask = LABELS[:600].view(6, 10, 10)
     annotations = {"worst": mask.flip(0)}
-    assert draw(example(name), mask, annotations=annotations).shape == mask.shape
+    if name == "instance_dependent":
+        with pytest.raises(ValueError, match=r"one label per sample, got masks .* --noise mask"):
+            draw(example(name), mask)
+    else:
+        assert draw(example(name), mask, annotations=annotations).shape == mask.shape
     none = LABELS[:0]
     assert draw(example(name), none, annotations={"worst": none}).shape == (0,)
 

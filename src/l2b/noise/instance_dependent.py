@@ -22,7 +22,8 @@ class InstanceDependent(Noise):
     [0, 1]; as what, is drawn from the softmax over the other classes of x_iᵀ W_y, where W_y is
     a matrix of standard normal numbers per class. The paper leaves the scale of x open: here
     every feature is centred over the split and all are divided by one standard deviation, so
-    that samples differ in their confusions and not by a common mean.
+    that samples differ in their confusions and not by a common mean. Not for masks, whose pixels
+    do not go wrong one by one.
 
     Attributes:
         rate: about the share of wrong labels, in (0, 1): the mean of the rates before they
@@ -64,6 +65,12 @@ class InstanceDependent(Noise):
         del annotations
         check_labels(labels, classes, "True labels")
         check_inputs(inputs, labels)
+        if labels.ndim > 1:
+            raise ValueError(
+                "InstanceDependent noise must have one label per sample, got masks "
+                f"{tuple(labels.shape[1:])} large, whose pixels do not go wrong one by one: choose "
+                "--noise mask, or --noise none for masks as they are."
+            )
         if classes < 2:
             raise ValueError(f"InstanceDependent needs at least 2 classes, got {classes}.")
         wrong = self._rates(labels.shape, generator)
@@ -74,15 +81,14 @@ class InstanceDependent(Noise):
         for k in range(classes):
             # Drawn for absent classes too, which thus change nothing for the others.
             projection = torch.randn(features, classes, generator=generator)
-            places = (labels == k).nonzero()
-            for part in places.split(_piece(features)):
-                at = tuple(part.T)
-                x = (inputs[part[:, 0]].float() - centre).flatten(1) / scale
+            rows = (labels == k).nonzero().squeeze(1)
+            for part in rows.split(_piece(features)):
+                x = (inputs[part].float() - centre).flatten(1) / scale
                 logits = (x @ projection).double()
                 logits[:, k] = -torch.inf
-                p = wrong[at].unsqueeze(1) * torch.softmax(logits, dim=1)
-                p[:, k] = 1 - wrong[at]
-                observed[at] = _drawn(p, uniform[at])
+                p = wrong[part].unsqueeze(1) * torch.softmax(logits, dim=1)
+                p[:, k] = 1 - wrong[part]
+                observed[part] = _drawn(p, uniform[part])
         return observed
 
     def _rates(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
