@@ -36,6 +36,7 @@ from l2b.methods.fine_tune import FineTune
 from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
+from l2b.methods.mw_net import MwNet
 from l2b.models.conv_net import ConvNet
 from l2b.models.mlp import Mlp
 from l2b.noise.matrix import Matrix
@@ -358,6 +359,12 @@ TABLE = {
     ),
     "warm-up": (lambda _: L2B(warmup=-1), "got -1", "0 or more", "0 weighs them from the start"),
     "weights' warm-up": (lambda _: L2RW(warmup=-1), "got -1", "0 or more", "0 weighs them"),
+    "automatic warm-up": (lambda _: L2B(warmup="automatic"), "'automatic'", "or auto", "0 weighs"),
+    "taught warm-up": (lambda _: MwNet(warmup="auto"), "got 'auto'", "0 or more", "0 weighs them"),
+    "precision": (fit(precision="float16"), "'float16'", "float32 or bfloat16", "as fast without"),
+    "device": (fit(device="cuda"), "got 'cuda'", "auto or cpu", "auto takes a GPU"),
+    "monitor": (fit(monitor="x"), "got 'x'", "none or descent", "raised the clean loss"),
+    "guard": (lambda _: Guards(non_finite="raise"), "'raise'", "skip or stop", "stop ends the run"),
     "old warm-up": (lambda _: AsPublished(warmup=-1), "got -1", "0 or more", "0 weighs them"),
     "decay": (lambda _: pseudo.MovingAverage(decay=1), "got 1", "decay < 1", "share of the old"),
     "soft self-labels": (

@@ -33,7 +33,12 @@ class Guards:
     patience: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse a patience that has no meaning."""
+        """Refuse a word and a patience that have no meaning."""
+        if self.non_finite not in ("skip", "stop"):
+            raise ValueError(
+                f"training.guards.non_finite must be skip or stop, got {self.non_finite!r}: skip "
+                "leaves broken steps out, stop ends the run at the first."
+            )
         if self.patience < 1:
             raise ValueError(
                 f"training.guards.patience must be at least 1 step, got {self.patience}: it is "

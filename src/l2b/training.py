@@ -64,7 +64,8 @@ class Training:
     checkpoint_every: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse lengths and limits that have no meaning."""
+        """Refuse words, lengths and limits that have no meaning."""
+        self._refuse_words()
         if self.epochs < 1:
             raise ValueError(
                 f"training.epochs must be at least 1, got {self.epochs}: it is how often the noisy "
@@ -94,4 +95,21 @@ class Training:
             raise ValueError(
                 f"training.clip must be positive or none, got {self.clip}: it is the largest "
                 "norm that a gradient may have."
+            )
+
+    def _refuse_words(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"training.precision must be float32 or bfloat16, got {self.precision!r}: float16 "
+                "would need its losses scaled, and bfloat16 is as fast without."
+            )
+        if self.device not in ("auto", "cpu"):
+            raise ValueError(
+                f"training.device must be auto or cpu, got {self.device!r}: auto takes a GPU if "
+                "there is one; which of several, CUDA_VISIBLE_DEVICES says."
+            )
+        if self.monitor not in ("none", "descent"):
+            raise ValueError(
+                f"training.monitor must be none or descent, got {self.monitor!r}: descent also "
+                "records how often a step raised the clean loss."
             )

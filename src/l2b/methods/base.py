@@ -228,6 +228,22 @@ def anew(epoch: int, first: int, end: int, epochs: int) -> int:
     return (epoch - first) * epochs // max(1, end - first)
 
 
+def check_warm_up(warmup: int | str, *, or_auto: bool = False) -> None:
+    """Refuse a warm-up that is no number of epochs.
+
+    Args:
+        warmup: epochs of plain training that come first.
+        or_auto: whether it may be "auto" instead.
+    """
+    if or_auto and warmup == "auto":
+        return
+    if isinstance(warmup, str) or warmup < 0:
+        raise ValueError(
+            f"warmup must be 0 or more epochs{' or auto' if or_auto else ''}, got {warmup!r}: in "
+            "these, labels are learned as they are; 0 weighs them from the start."
+        )
+
+
 def told_warm_up(warmup: int | str, epochs: int) -> None:
     """Say that a run is all warm-up, if it is; of one or two epochs nobody expects more.
 

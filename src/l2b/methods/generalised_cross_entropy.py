@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l2b.methods.base import Learner, NoisyOnly, Plain, Task, told_warm_up
+from l2b.methods.base import Learner, NoisyOnly, Plain, Task, check_warm_up, told_warm_up
 from l2b.types import Batch
 
 
@@ -33,8 +33,7 @@ class GeneralisedCrossEntropy(NoisyOnly):
                 f"GeneralisedCrossEntropy needs 0 < q <= 1, got {self.q}: at 0 it is "
                 "cross_entropy, above 1 it is no longer robust."
             )
-        if self.warmup < 0:
-            raise ValueError(f"warmup must be 0 or more epochs, got {self.warmup}.")
+        check_warm_up(self.warmup)
 
     def build(self, task: Task) -> Learner:
         """A learner with that loss."""

@@ -21,6 +21,7 @@ from l2b.methods.base import (
     Learner,
     Method,
     Task,
+    check_warm_up,
     clean_step,
     mean_loss,
     plain_record,
@@ -89,11 +90,7 @@ class L2B(Method):
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning, alone or together."""
-        if self.warmup != "auto" and self.warmup < 0:
-            raise ValueError(
-                f"warmup must be 0 or more epochs or auto, got {self.warmup}: in these, labels are "
-                "learned as they are; 0 weighs them from the start."
-            )
+        check_warm_up(self.warmup, or_auto=True)
         if self.warmup_patience < 1:
             raise ValueError(
                 f"warmup_patience must be at least 1 epoch, got {self.warmup_patience}: so many in "

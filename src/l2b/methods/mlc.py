@@ -17,6 +17,7 @@ from l2b.methods.base import (
     Learner,
     Method,
     Task,
+    check_warm_up,
     plain_step,
     posterior_record,
     told_warm_up,
@@ -52,10 +53,11 @@ class Mlc(Method):
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that have no meaning."""
-        if self.hidden < 1 or not self.lr > 0 or self.warmup < 0:
+        check_warm_up(self.warmup)
+        if self.hidden < 1 or not self.lr > 0:
             raise ValueError(
-                "Mlc needs hidden >= 1, lr > 0 and warmup >= 0, got "
-                f"{self.hidden}, {self.lr} and {self.warmup}."
+                f"Mlc needs hidden >= 1 and lr > 0, got {self.hidden} and {self.lr}: they are of "
+                "the network that corrects labels."
             )
 
     @property

@@ -11,7 +11,15 @@ from l2b.engines import Engine, Forward
 from l2b.functional import full_precision
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, plain_record, plain_step, told_warm_up
+from l2b.methods.base import (
+    Learner,
+    Method,
+    Task,
+    check_warm_up,
+    plain_record,
+    plain_step,
+    told_warm_up,
+)
 from l2b.scores import candidate_score
 from l2b.types import Batch
 
@@ -42,10 +50,12 @@ class MwNet(Method):
 
     def __post_init__(self) -> None:
         """Refuse sizes and rates that have no meaning."""
-        if self.hidden < 1 or not self.lr > 0 or not self.weight_decay >= 0 or self.warmup < 0:
+        check_warm_up(self.warmup)
+        if self.hidden < 1 or not self.lr > 0 or not self.weight_decay >= 0:
             raise ValueError(
-                "MwNet needs hidden >= 1, lr > 0, weight_decay >= 0 and warmup >= 0, got "
-                f"{self.hidden}, {self.lr}, {self.weight_decay} and {self.warmup}."
+                "MwNet needs hidden >= 1, lr > 0 and weight_decay >= 0, got "
+                f"{self.hidden}, {self.lr} and {self.weight_decay}: they are of the network that "
+                "weighs."
             )
 
     @property
