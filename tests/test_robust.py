@@ -1,6 +1,8 @@
 """Stops, kills, damage, full disks, broken numbers: nothing is lost and nothing surprises."""
 
 import itertools
+import json
+import math
 import os
 import random
 import resource
@@ -511,6 +513,24 @@ def test_broken_batches_stop_a_run_that_says_so(data, tmp_path):
     position = data.train.index[5].item()
     with pytest.raises(FloatingPointError, match=rf"sample {position} \(positions in the data set"):
         run.execute(tmp_path / "run", progress=False, data=spoiled(data, [5]))
+
+
+def test_a_loss_that_is_infinite_ends_nothing(data, tmp_path, monkeypatch):
+    run = replace(SHORT, method=CrossEntropy(), training=replace(SHORT.training, epochs=2))
+    far = spoiled(replace(data, train=data.test), range(60)).train
+    bad = replace(data, test=far)
+    with pytest.warns(Notice, match=r"Epoch [12]: the test loss is infinite.* look there"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            stop_after(patch, 1)
+            run.execute(tmp_path / "run", progress=False, data=bad)
+        found = run.execute(tmp_path / "run", progress=False, data=bad, resume=True).outcome
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["test_loss"] for line in lines] == [None, None]
+    assert [row["test_loss"] for row in found.history] == [math.inf, math.inf]
+    sound = run.execute(progress=False, data=data).outcome.history
+    for row, same in zip(found.history, sound, strict=True):
+        assert row["test_accuracy"] == pytest.approx(same["test_accuracy"], abs=60 / len(far))
+        assert row["train_loss"] == same["train_loss"]
 
 
 def test_patience_ends(data):

@@ -26,10 +26,10 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
 
     Returns:
         ``accuracy`` and ``balanced_accuracy`` as fractions (of pixels, for masks), ``loss`` in
-        nats. Class weights weigh the loss; if they are not just "balanced",
-        ``weighted_accuracy`` is the accuracy under them. For masks also ``dice`` on whole
-        volumes: the mean over classes of the mean over the volumes that show the class, and
-        one ``dice_<class>`` for each.
+        nats, infinite where outputs are not finite. Class weights weigh the loss; if they are
+        not just "balanced", ``weighted_accuracy`` is the accuracy under them. For masks also
+        ``dice`` on whole volumes: the mean over classes of the mean over the volumes that show
+        the class, and one ``dice_<class>`` for each.
     """
     predicted = predict_pool(predict, pool, data)
     classes, z, labels = len(data.classes), predicted, pool.labels
@@ -47,7 +47,8 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         if data.class_weights != "balanced":
             right = z.argmax(dim=1) == labels
             found["weighted_accuracy"] = (worth * right).mean().item()
-    found["loss"] = losses.mean().item()
+    # Of outputs that are not finite it is the worst that there is: NaN could not be compared.
+    found["loss"] = losses.mean().nan_to_num(nan=math.inf, posinf=math.inf).item()
     return found if pool.cases is None else {**_dice(predicted.argmax(dim=1), pool, data), **found}
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,8 @@ class RunFolder:
         return path.read_text(encoding="utf-8") if path.exists() else None
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """Write ``metrics.jsonl``: one row per epoch."""
-        rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in history)
+        """Write ``metrics.jsonl``: one row per epoch, null for a number that is not finite."""
+        rows = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in history)
         write_text(self.path / "metrics.jsonl", rows)
 
     @property
@@ -165,6 +166,14 @@ class RunFolder:
         """The content of ``result.json``, or None if the run has not ended."""
         path = self.path / "result.json"
         return read_json(path) if path.exists() else None
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of metrics as strict readers of JSON accept it."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
 
 
 def set_aside(folder: Path) -> Path:

@@ -131,6 +131,16 @@ def silent_weights(epoch: int, silent: int, weighed: int) -> str:
     )
 
 
+def endless_losses(epoch: int, names: Sequence[str]) -> str:
+    """The message about pools whose loss is infinite after an epoch, from 0."""
+    return (
+        f"Epoch {epoch + 1}: the {' and the '.join(names)} loss is infinite, for the model's "
+        "outputs are huge or not finite for some of those samples: look there for values far "
+        "beyond those of the training samples, lower training.optimiser.lr or set a smaller "
+        "training.clip. Training goes on, and metrics.jsonl holds null for it."
+    )
+
+
 def told_positions(positions: Sequence[int]) -> str:
     """Positions of samples in words, not too many."""
     if not positions:

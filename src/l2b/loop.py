@@ -203,7 +203,7 @@ class Loop:
         clean = self._judged(self.data.clean) if self.apart else {}
         row |= {f"clean_{key}": clean[key] for key in (measure(self.data), "loss") if clean}
         remarks = self.watch.remarks(
-            epoch, log, silent, lambda: clean or self._judged(self.data.clean)
+            epoch, log, row, silent, lambda: clean or self._judged(self.data.clean)
         )
         return row | _rises(log.clean_losses) | remarks
 

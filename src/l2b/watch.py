@@ -1,6 +1,7 @@
 """What goes wrong in a run, noticed while it goes on."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from l2b.guards import (
     GradientGuard,
     Guards,
     broken_run,
+    endless_losses,
     first_broken,
     silent_weights,
     skipped_steps,
@@ -99,6 +101,7 @@ class Watch:
         self,
         epoch: int,
         log: EpochLog,
+        row: Mapping[str, Any],
         silent: float | None,
         judged: Callable[[], dict[str, float]],
     ) -> dict[str, Any]:
@@ -107,11 +110,15 @@ class Watch:
         Args:
             epoch: that has ended, from 0.
             log: of its steps.
+            row: its metrics, the losses of the pools that were judged among them.
             silent: share of its batches in which all weights were zero; None if no weights
                 were learned.
             judged: what `evaluate` says of the clean set.
         """
         told, found = [], {}
+        losses = {key.removesuffix("_loss"): row[key] for key in row if key.endswith("_loss")}
+        endless = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        told += [endless_losses(epoch, endless)] if endless else []
         skipped = log.sound.count(False)
         if skipped:
             positions = self._positions(log.broken_samples())
