@@ -41,7 +41,7 @@ class Scale:
         return torch.from_numpy(np.clip(scaled, -LARGEST, LARGEST).astype(np.float32))
 
     def _scaled(self, x: Features) -> Features:
-        matrix: Features = sparse.csr_matrix(x, dtype=np.float64)
+        matrix: Features = sparse.csr_matrix(x, dtype=np.float64, copy=True)
         matrix.data /= np.broadcast_to(self.std, matrix.shape[1])[matrix.indices]
         np.clip(matrix.data, -LARGEST, LARGEST, out=matrix.data)
         return matrix.astype(np.float32)
