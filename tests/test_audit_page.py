@@ -161,6 +161,25 @@ def test_review_with_keys_and_export(browser, small, downloads, tmp_path):
     assert browser.texts("#count") == ["4 of 60 labels"]
 
 
+def test_undo_takes_back_the_latest_decision_and_brings_back_the_one_before(browser, small):
+    def said():
+        return [row[6] for row in browser.rows()[:3]]
+
+    browser.press("a", "k", "s")
+    browser.click("#rows .row")  # the first one, decided again
+    browser.press("s")
+    assert said() == ["skipped", "kept", "skipped"]
+    browser.call("POST", f"{browser.session}/refresh", {})
+    wait_for(lambda: browser.texts("#reviewed") == ["3"])
+    browser.press("u")
+    assert said() == ["corrected", "kept", "skipped"]
+    browser.press("u")
+    assert said() == ["corrected", "kept", ""]
+    browser.press("u", "u", "u")  # once more than there are
+    assert said() == ["", "", ""]
+    assert browser.texts("#reviewed") == ["0"] and browser.log() == []
+
+
 def test_reviewed_labels_leave_the_open_ones(browser, small):
     browser.choose("status", "open")
     before = browser.rows()

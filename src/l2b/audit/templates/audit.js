@@ -8,6 +8,7 @@ const ROW = 44;
 const SVG = "http://www.w3.org/2000/svg";
 const byId = (id) => document.getElementById(id);
 const decisions = new Map(); // row -> { word, label }
+const journal = []; // [row, decision], in the order in which they were made
 const state = { sort: "quality", down: false, view: [], at: 0, threshold: data.threshold };
 const percent = (x, digits = 0) => `${(100 * x).toFixed(digits)} %`;
 const width = (x) => `${100 * x}%`;
@@ -41,30 +42,32 @@ const STORE = `l2b-audit-${data.key}`;
 function restore() {
   try {
     for (const [row, found] of JSON.parse(localStorage.getItem(STORE) || "[]")) {
-      if (row < total) decisions.set(row, found);
+      if (row < total) enter(row, found);
     }
   } catch { /* no storage: decisions live until the page is closed */ }
 }
 
+function enter(row, found) {
+  journal.push([row, found]);
+  decisions.set(row, found);
+}
+
 function remember() {
   try {
-    localStorage.setItem(STORE, JSON.stringify([...decisions]));
+    localStorage.setItem(STORE, JSON.stringify(journal));
   } catch { /* as above */ }
 }
 
 function decide(word, label) {
   const row = state.view[state.at];
   if (row === undefined) return;
-  if (word === null) decisions.delete(row);
-  else {
-    const given = { keep: columns.observed[row], accept: columns.suggested[row], skip: -1 }[word];
-    decisions.set(row, { word, label: label ?? given });
-  }
+  const given = { keep: columns.observed[row], accept: columns.suggested[row], skip: -1 }[word];
+  enter(row, { word, label: label ?? given });
   remember();
-  if (byId("status").value === "open" && word !== null) {
+  if (byId("status").value === "open") {
     refilter(); // the row has left the view; the next one has moved up
     select(Math.min(state.at, state.view.length - 1));
-  } else select(word === null ? state.at : Math.min(state.at + 1, state.view.length - 1));
+  } else select(Math.min(state.at + 1, state.view.length - 1));
   showReviewed();
 }
 
@@ -479,9 +482,11 @@ const ACTIONS = {
 };
 
 function undo() {
-  const last = [...decisions.keys()].at(-1); // of all decisions, the latest one
-  if (last === undefined) return;
-  decisions.delete(last);
+  if (!journal.length) return;
+  const [last] = journal.pop();
+  const before = journal.findLast(([row]) => row === last);
+  if (before) decisions.set(...before);
+  else decisions.delete(last);
   remember();
   refilter();
   const place = state.view.indexOf(last);
