@@ -219,6 +219,21 @@ def test_content_is_shown_and_never_run(browser, tmp_path, downloads):
     file.unlink()
 
 
+def test_quotes_before_a_formula_survive_the_export(browser, tmp_path, downloads):
+    names = ("'=law", "''-x", "'quoted'", "-1")
+    made = table(40, classes=names)
+    browser.open(page(tmp_path, made, ["text"] * 40))
+    browser.choose("status", "all")
+    browser.press(*["k"] * 40)
+    browser.press("e")
+    file = downloads / "decisions.csv"
+    wait_for(file.exists)
+    wait_for(lambda: file.read_text(encoding="utf-8-sig").count("\n") == 41)
+    found = {int(d.index): (d.label, d.observed) for d in read_decisions(file)}
+    file.unlink()
+    assert found == {k: (names[c], names[c]) for k, c in enumerate(made.observed)}
+
+
 def test_a_hundred_thousand_rows_stay_usable(browser, tmp_path):
     made = table(100_000, ids=True)
     path = page(tmp_path, made, [f"text of sample {k} " * 5 for k in range(100_000)])

@@ -82,7 +82,8 @@ function showReviewed() {
 // ---- export
 
 function cell(text) {
-  const isFormula = /^[=+\-@\t\r]/.test(text) && (text.trim() === "" || isNaN(Number(text)));
+  // Also behind quotes, as armed and defused of tables.py have it.
+  const isFormula = /^'*[=+\-@\t\r]/.test(text) && (text.trim() === "" || isNaN(Number(text)));
   const safe = isFormula ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
