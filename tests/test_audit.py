@@ -465,6 +465,25 @@ def test_without_checked_labels_others_stand_in(tmp_path, capsys):
     assert len(suspect & wrong) > 0.8 * len(wrong)
 
 
+def test_a_run_that_is_stopped_before_its_audit_still_knows_its_stand_ins(
+    tmp_path, monkeypatch, capsys
+):
+    texts(tmp_path / "news.csv", clean=0)
+    table = Table(path=str(tmp_path / "news.csv"), label="topic", text="text")
+    execute = Run.execute
+
+    def stopped(*words, **options):
+        execute(*words, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Run, "execute", stopped)
+        audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    assert main(["audit", str(tmp_path / "run")]) == 0
+    assert "No label was checked" in capsys.readouterr().out
+    assert "clean_accuracy" not in RunFolder(tmp_path / "run").read_ledger()
+
+
 def test_tables_and_images_train_too(tmp_path):
     draw = np.random.default_rng(0)
     kinds = draw.integers(2, size=120)

@@ -101,6 +101,7 @@ class Data:
         encoding: what rows of a table become, where the samples are such.
         remark: what a reader must know of these bytes.
         class_weights: how much classes count, in training and where an epoch is chosen.
+        stand_ins: how many of the clean samples nobody checked; they are among ``train`` too.
     """
 
     train: Pool
@@ -116,6 +117,7 @@ class Data:
     encoding: Encoding | None = None
     remark: str = ""
     class_weights: ClassWeights = "none"
+    stand_ins: int = 0
 
     @property
     def masks(self) -> bool:

@@ -316,12 +316,15 @@ def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
     """The ledger with what is needed to read it.
 
     These are index, observed and true labels, and how well each epoch knew the checked samples
-    that were not trained on: the clean ones or, if it learned from these, those kept aside.
+    that were not trained on: the clean ones or, if it learned from these, those kept aside. Where
+    nobody checked any, there is the number of stand-ins instead, which judge nothing.
     """
     pool = data.train
     true = {} if pool.true is None else {"true": pool.true}
     known, judges = judged_by_checked(outcome.history, data)
-    if judges and not data.masks:
+    if data.stand_ins:
+        true |= {"stand_ins": data.stand_ins}
+    elif judges and not data.masks:
         true |= {"clean_accuracy": torch.tensor(known), "clean_samples": judges}
     return {
         **outcome.ledger.state_dict(),

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from l2b.audit.run import Audit, audit_run
-from l2b.audit.subject import STAND_INS
 from l2b.class_weights import ClassWeights
 from l2b.config import parse
 from l2b.data import Data, prepare
@@ -16,8 +15,8 @@ from l2b.datasets import Source
 from l2b.datasets.table import Table
 from l2b.estimation.defaults import sized_training
 from l2b.estimation.trusted import stand_in
-from l2b.experiment import Run, ledger_state
-from l2b.folder import AUDIT, RunFolder
+from l2b.experiment import Run
+from l2b.folder import AUDIT
 from l2b.noise.none import NoNoise
 from l2b.tables import TableFile
 
@@ -63,15 +62,9 @@ def audit_own(
     _refuse_removed(table, Path(out))
     source = table.load()
     asked = parse(Run, [*_model_words(table, settings), *settings])
-    data, stand_ins = _prepared(source, asked.seed, asked.class_weight)
+    data = _prepared(source, asked.seed, asked.class_weight)
     run = _run(table, data, settings)
-    result = run.execute(
-        Path(out), overwrite=overwrite, resume=resume, progress=progress, data=data
-    )
-    if stand_ins:
-        state = ledger_state(data, result.outcome) | {STAND_INS: stand_ins}
-        state.pop("clean_accuracy", None)  # stand-ins are trained on
-        RunFolder(Path(out)).write_ledger(state)
+    run.execute(Path(out), overwrite=overwrite, resume=resume, progress=progress, data=data)
     return audit_run(out, source=source)
 
 
@@ -104,11 +97,11 @@ def image_column(path: Path, folder: Path) -> str:
     )
 
 
-def _prepared(source: Source, seed: int, weights: ClassWeights) -> tuple[Data, int]:
-    """Everything the run learns from, and how many samples stand in for checked ones."""
+def _prepared(source: Source, seed: int, weights: ClassWeights) -> Data:
+    """Everything the run learns from; samples stand in for checked ones if there are none."""
     prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, class_weights=weights)
     if source.trusted is not None:
-        return prepared(source, clean=len(source.trusted)), 0
+        return prepared(source, clean=len(source.trusted))
     inputs = ((source.train.inputs.float() - source.mean) / source.std).flatten(1)
     rows = torch.from_numpy(stand_in(inputs.numpy(), source.train.labels.numpy(), seed))
     marked = replace(source, trusted=rows)
@@ -120,7 +113,7 @@ def _prepared(source: Source, seed: int, weights: ClassWeights) -> tuple[Data, i
         labels=source.train.labels,
         index=torch.arange(len(source.train.labels)),
     )
-    return replace(data, train=everything), len(rows)
+    return replace(data, train=everything, stand_ins=len(rows))
 
 
 def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
