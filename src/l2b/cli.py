@@ -267,12 +267,14 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _unpack(options: argparse.Namespace, rest: list[str]) -> int:
     _refuse(rest)
+    from l2b.provenance import typed
     from l2b.unpack import Columns, unpack_parquet
 
     names = tuple(name.strip() for name in options.features.split(",") if name.strip())
     columns = Columns(features=names, label=options.label, checked=options.checked)
     rows = unpack_parquet(options.source, options.out, columns, progress=_progress(options))
-    print(f"{rows:,} rows in {options.out}: l2b run --data array_folder --root {options.out} …")
+    command = typed(["run", "--data", "array_folder", "--root", str(options.out)])
+    print(f"{rows:,} rows in {options.out}: {command} …")
     return 0
 
 

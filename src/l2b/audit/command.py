@@ -12,6 +12,7 @@ from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
 from l2b.datasets.table import Table
+from l2b.provenance import typed
 from l2b.tables import TableFile
 
 SUGGESTIONS = "suggestions"  # in the place of a file of decisions
@@ -40,10 +41,8 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     if options.next is None:
         return str(found)
     path = write_next(found.folder, found.table, next_to_check(found.table, options.next))
-    return (
-        f"{found}\n  Fill in the column label of {path}, then: l2b audit "
-        f"{found.folder.parent} --clean {path} --out NEW"
-    )
+    again = typed(["audit", str(found.folder.parent), "--clean", str(path), "--out", "NEW"])
+    return f"{found}\n  Fill in the column label of {path}, then: {again}"
 
 
 def _only_masks(options: argparse.Namespace) -> Path:

@@ -8,6 +8,7 @@ from l2b.audit.page import Exhibit
 from l2b.audit.subject import Subject
 from l2b.audit.table import AuditTable
 from l2b.audit.thumbnails import is_image, thumbnails
+from l2b.provenance import typed
 
 FEATURES = 8  # shown of a sample that is neither text nor image
 SPAN_SAMPLES = 256  # looked at to find the darkest and the brightest value
@@ -21,7 +22,7 @@ def exhibit(subject: Subject, table: AuditTable) -> Exhibit:
         previews=_previews(subject, table),
         thumbnails=_pictures(subject, table),
         notes=subject.notes,
-        apply_command=f"l2b audit {subject.path} --apply decisions.csv",
+        apply_command=typed(["audit", str(subject.path), "--apply", "decisions.csv"]),
     )
 
 

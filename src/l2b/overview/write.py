@@ -1,7 +1,6 @@
 """From folders of runs to the page."""
 
 import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from l2b.grid.results import judged_by
 from l2b.overview.collect import Batch, Entry, collect
 from l2b.overview.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Plot, plot
 from l2b.page import rendered
+from l2b.provenance import typed
 
 COLOURS = 12  # that the style sheet has
 CURVES = {
@@ -207,7 +207,7 @@ def _run(entry: Entry, home: Path) -> dict[str, Any]:
         "seconds": f"{record['seconds']:.1f}" if "seconds" in record else "–",
         "device": record.get("device") or "–",
         "remark": record.get("remark") or "",
-        "command": f"l2b run --config {shlex.quote(f'{where}/run.yaml')} --out NEW",
+        "command": typed(["run", "--config", f"{where}/run.yaml", "--out", "NEW"]),
         "settings": entry.settings,
         "error": entry.error,
         "traceback": entry.traceback,
