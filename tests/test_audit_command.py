@@ -1,11 +1,11 @@
-"""The words of ``l2b audit``: commands that can be pasted back."""
+"""The words of ``l2b audit``: where the run may stand, and commands that can be pasted back."""
 
 import shlex
 
 import pytest
 
 from l2b.audit import audit_own
-from l2b.cli import main
+from l2b.cli import _folder_place, main
 from l2b.datasets.table import Table
 
 
@@ -29,3 +29,30 @@ def test_commands_can_be_pasted_whatever_the_folder_is_called(audited, capsys):
     page = (run / "audit" / "audit.html").read_text(encoding="utf-8")
     shown = page.partition("<code>")[2].partition("</code>")[0].replace("&#39;", "'")
     assert shlex.split(shown) == ["l2b", "audit", str(run), "--apply", "decisions.csv"]
+
+
+def test_settings_may_come_before_the_run(audited, capsys):
+    decided = audited / "decided.csv"
+    decided.write_text("index,label\n25,1\n26,0\n")
+    out = audited / "again"
+    words = ["--epochs", "2", audited / "first run", "--clean", decided, "--out", out, "--quiet"]
+    assert main(["audit", *map(str, words)]) == 0
+    assert "18 labels audited" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("", None),
+        ("runs/first", 0),
+        ("runs/first --epochs 3", 0),
+        ("--epochs 3", None),
+        ("--epochs 3 runs/first", 2),
+        ("--epochs=3 runs/first", 1),
+        ("--lr -1 runs/first --seed 2", 2),
+        ("--nesterov --seed 2 runs/first", 3),
+        ("--seed 2 --nesterov", None),
+    ],
+)
+def test_no_value_of_a_setting_is_taken_for_a_run(words, place):
+    assert _folder_place(words.split()) == place

@@ -257,12 +257,22 @@ def _demo(options: argparse.Namespace, rest: list[str]) -> int:
 def _audit(options: argparse.Namespace, rest: list[str]) -> int:
     from l2b.audit.command import audit
 
-    # Not a positional of the parser, which would take the value of a setting for it.
-    named = bool(rest) and not rest[0].startswith("-")
-    options.run = Path(rest.pop(0)) if named else None
+    place = _folder_place(rest[:1] if options.csv else rest)
+    options.run = None if place is None else Path(rest.pop(place))
     options.again = "; go on with --resume" if options.csv or options.clean else ""
     print(audit(options, rest, progress=_progress(options)))
     return 0
+
+
+def _folder_place(words: list[str]) -> int | None:
+    """Which word names a run: the first that is neither a setting nor a setting's value.
+
+    A positional of the parser would take the value of a setting for it.
+    """
+    bare = [word.startswith("--") and "=" not in word for word in words]
+    values = [False, *bare]
+    free = (k for k, word in enumerate(words) if not (values[k] or word.startswith("-")))
+    return next(free, None)
 
 
 def _unpack(options: argparse.Namespace, rest: list[str]) -> int:
