@@ -1,5 +1,7 @@
 """The second opinion: what checked samples say of labels that a run was taken in by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 from l2b.audit import opinion, views
 from l2b.audit.opinion import Opinion, _exponents, second_opinion
+from l2b.audit.summary import wrong_probability
 from l2b.audit.table import AuditTable
 from l2b.data import Data, Pool
 from l2b.streams import stream
@@ -157,6 +160,37 @@ def _nothing(wrong):
         "validation": None, "test": None, "classes": ("a", "b"), "mean": torch.tensor(0.0),
         "std": torch.tensor(1.0), "noise_rate": None, "noise_hash": "",
     }  # fmt: skip
+
+
+def of_classes(believed, observed):
+    """A table of these labels, each with a right quality of 0.01, and one opinion of them."""
+    n = len(observed)
+    data = Data(**{**_nothing(observed > 0), "classes": tuple(map(str, range(believed.shape[1])))})
+    table = replace(judged(data, np.full(n, 0.5)), observed=observed, suggested=observed)
+    right = np.full(n, 0.01)
+    return table, Opinion(held_out=np.zeros((1, 2)), believed=believed, right=right)
+
+
+def test_the_confidence_of_a_suggestion_is_its_share_among_the_other_classes():
+    draw = np.random.default_rng(0)
+    believed = draw.dirichlet(np.ones(4), size=50)
+    observed = draw.integers(4, size=50)
+    table, said = of_classes(believed, observed)
+    exponents = np.array([1.0, 0.5])
+    found = opinion._mixed(table, [said, said], exponents, 0.0)
+    m = np.maximum(believed, opinion.SURE) ** exponents.sum()
+    m[np.arange(50), observed] = 0
+    expected = wrong_probability(said.right) * m.max(axis=1) / m.sum(axis=1)
+    np.testing.assert_allclose(found.confidence, expected)
+    assert (found.suggested == m.argmax(axis=1)).all()
+
+
+def test_confidence_does_not_fall_with_the_number_of_classes():
+    """One of nine other classes stands out, in each of three opinions that count much."""
+    believed = np.array([[0.60, 0.32, *[0.01] * 8]])
+    table, said = of_classes(believed, np.array([0]))
+    found = opinion._mixed(table, [said] * 3, np.array([3.0, 3.0, 3.0]), 0.0)
+    assert found.suggested.tolist() == [1] and found.confidence[0] > 0.99
 
 
 def test_exponents_follow_the_opinion_that_is_right_and_do_not_jump():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -131,9 +132,9 @@ def _mixed(
         share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
     )
     quality = 1 / (1 + np.exp(-at_least(mixed, rate)))
-    others = np.exp(_product([opinion.believed for opinion in opinions], exponents))
-    others[np.arange(len(table)), table.observed] = 0.0
-    likely = others.max(axis=1) / np.maximum(others.sum(axis=1), SURE)
+    others = _product([opinion.believed for opinion in opinions], exponents)
+    others[np.arange(len(table)), table.observed] = -np.inf
+    likely = softmax(others, axis=1).max(axis=1)
     suspect, wrong = quality < 0.5, wrong_probability(quality)
     return replace(
         table,
