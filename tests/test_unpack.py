@@ -1,5 +1,7 @@
 """Parquet into arrays: the same numbers, in pieces, and one line for what cannot be unpacked."""
 
+import shlex
+
 import numpy as np
 import pyarrow as arrow
 import pytest
@@ -69,12 +71,15 @@ def test_whole_numbers_that_do_not_count_from_0_keep_their_names(tmp_path):
 
 def test_unpacked_rows_are_trained_on(tmp_path, capsys):
     path = stored(tmp_path / "t.parquet", table(300))
-    out = tmp_path / "arrays"
+    out = tmp_path / "my arrays"
     words = ["--features", "a,b", "--label", "y", "--checked", "ok", "--out", str(out), "--quiet"]
     assert main(["unpack", str(path), *words]) == 0
-    assert "300 rows in" in capsys.readouterr().out
-    words = f"run --data array_folder --root {out} --noise none --model mlp --clean 40 --quiet"
-    assert main([*words.split(), "--epochs", "1", "--out", str(tmp_path / "run")]) == 0
+    said, _, command = capsys.readouterr().out.partition(": ")
+    assert "300 rows in" in said
+    l2b, *shown, more = shlex.split(command)  # to be pasted, with more settings
+    assert (l2b, more) == ("l2b", "…")
+    words = "--noise none --model mlp --clean 40 --quiet --epochs 1 --out"
+    assert main([*shown, *words.split(), str(tmp_path / "run")]) == 0
 
 
 BAD = {
