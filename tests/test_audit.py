@@ -395,6 +395,30 @@ def test_a_table_that_was_edited_since_is_not_corrected(tmp_path, capsys):
     assert "the data set has changed since the run" in capsys.readouterr().err
 
 
+def test_rows_that_change_places_within_a_class_are_noticed(tmp_path, capsys):
+    """A file sorted by label, then by text: the labels are where they were, the texts are not."""
+    texts(tmp_path / "news.csv", samples=60, clean=0, ids=False)
+    rows = sorted(rows_of(tmp_path / "news.csv"), key=lambda row: row["topic"])
+
+    def write(rows):
+        with (tmp_path / "t.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "topic"])
+            writer.writerows([row["text"], row["topic"]] for row in rows)
+
+    write(rows)
+    table = Table(path=str(tmp_path / "t.csv"), label="topic", text="text")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 0
+    write(sorted(rows, key=lambda row: (row["topic"], row["text"])))
+    capsys.readouterr()
+    assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 2
+    assert "the data set has changed since the run" in capsys.readouterr().err
+    older = RunFolder(tmp_path / "run")
+    older.write_ledger({k: v for k, v in older.read_ledger().items() if k != "inputs_sha256"})
+    assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 0
+
+
 def test_a_folder_of_images_that_was_not_named_stays_that_of_the_file(tmp_path):
     table = Table(path=tmp_path / "t.csv", label="y", image="file")
     assert load(Run, dump(Run(data=table))).data == table

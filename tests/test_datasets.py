@@ -22,7 +22,7 @@ from PIL import Image
 from l2b.catalog import find, names, summary
 from l2b.datasets import Arrays, Cifar10, Cifar100, Dataset, FashionMnist, ImageFolder
 from l2b.datasets.array_folder import ArrayFolder
-from l2b.datasets.base import data_root, moments
+from l2b.datasets.base import data_root, digest, moments
 from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.fashion_mnist import read_idx
 from l2b.datasets.isic import METADATA, Isic
@@ -31,6 +31,7 @@ from l2b.datasets.trec import Trec
 from l2b.datasets.yoruba import Yoruba
 from l2b.decode import decode_images
 from l2b.noise import Existing
+from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
 
 OF_MASKS = {"chase_db1", "decathlon", "hippocampus", "mask_folder", "promise12"}  # a suite apart
@@ -319,6 +320,21 @@ def test_moments_are_those_of_numpy(shape, n, seed):
     expected = inputs.double().numpy().std(axis=axes, keepdims=True)[0]
     np.testing.assert_allclose(mean, inputs.double().numpy().mean(axes, keepdims=True)[0], 1e-5)
     np.testing.assert_allclose(std, np.where(expected > 0, expected, 1), rtol=1e-5)
+
+
+def test_a_digest_is_of_samples_in_their_order_wherever_they_lie(tmp_path, monkeypatch):
+    x = RNG.normal(size=(12, 3)).astype("f4")
+    np.save(tmp_path / "x.npy", x)
+    rows = torch.tensor([7, 2, 5])
+    in_memory, on_disk = torch.from_numpy(x), RowsOnDisk(tmp_path / "x.npy")
+    assert digest(in_memory) == digest(on_disk) != digest(in_memory.flip(0))
+    assert digest(in_memory[rows]) == digest(on_disk[rows]) != digest(in_memory[:3])
+    assert digest(in_memory.reshape(3, 12)) != digest(in_memory) != digest(in_memory.double())
+    whole = digest(in_memory)
+    monkeypatch.setattr("l2b.datasets.base.PIECE", 5)
+    assert digest(in_memory) == digest(on_disk) == whole
+    images = torch.rand(4, 3, 5, 5)
+    assert digest(images.to(memory_format=torch.channels_last)) == digest(images)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.7, 1 / 3, -99.9])

@@ -17,6 +17,7 @@ from l2b.catalog import name_of
 from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
+from l2b.datasets.base import digest
 from l2b.datasets.digits import Digits
 from l2b.evaluate import measure, predict_pool
 from l2b.folder import RunFolder, read_module
@@ -317,7 +318,8 @@ def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
 
     These are index, observed and true labels, and how well each epoch knew the checked samples
     that were not trained on: the clean ones or, if it learned from these, those kept aside. Where
-    nobody checked any, there is the number of stand-ins instead, which judge nothing.
+    nobody checked any, there is the number of stand-ins instead, which judge nothing. A digest of
+    the samples tells later whether a data set still holds them, each in its place.
     """
     pool = data.train
     true = {} if pool.true is None else {"true": pool.true}
@@ -330,6 +332,7 @@ def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
         **outcome.ledger.state_dict(),
         "index": pool.index,
         "observed": pool.labels,
+        "inputs_sha256": digest(pool.inputs),
         **true,
         "classes": list(data.classes),
     }

@@ -13,6 +13,7 @@ from l2b.audit.table import AuditTable, audit_table
 from l2b.config import load
 from l2b.data import Data
 from l2b.datasets import Source
+from l2b.datasets.base import digest
 from l2b.datasets.table import Table, TableLabels
 from l2b.experiment import Run
 from l2b.folder import RunFolder, read_module
@@ -153,7 +154,10 @@ def _load(run: Run, ledger: dict[str, Any]) -> tuple[Source | None, list[str]]:
 
 
 def _same(run: Run, source: Source, ledger: dict[str, Any]) -> bool:
-    """Whether the run can have learned from this data set."""
+    """Whether the run learned from this data set, as far as its ledger tells.
+
+    Labels alone do not: rows that change places among those of one class leave them as they were.
+    """
     index = ledger["index"]
     if len(index) and int(index.max()) >= len(source.train.labels):
         return False
@@ -162,7 +166,10 @@ def _same(run: Run, source: Source, ledger: dict[str, Any]) -> bool:
         return False
     if isinstance(run.noise, NoNoise) and not torch.equal(labels, ledger["observed"]):
         return False
-    return tuple(ledger["classes"]) == source.classes
+    if tuple(ledger["classes"]) != source.classes:
+        return False
+    told = ledger.get("inputs_sha256")  # older ledgers have none
+    return told is None or told == digest(source.train.inputs[index])
 
 
 def _stand_in_notes(ledger: dict[str, Any]) -> list[str]:
