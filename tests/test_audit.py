@@ -419,6 +419,34 @@ def test_rows_that_change_places_within_a_class_are_noticed(tmp_path, capsys):
     assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 0
 
 
+def test_checked_labels_that_were_seen_on_other_rows_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("key,x,y\nk,1,a\nl,2,b\nm,3,b\nn,4,a\n")
+
+    def checked(rows, **more):
+        (tmp_path / "d.csv").write_text(f"{rows}\n")
+        made = Table(path=tmp_path / "t.csv", label="y", checked=(str(tmp_path / "d.csv"),), **more)
+        return made.labels().checked.tolist()
+
+    assert checked("index,label,observed\n1,a,b\n3,a,b") == [-1, 0, -1, 0]  # one applied, one not
+    assert checked("index,label\n2,a") == [-1, -1, 0, -1]
+    with pytest.raises(ValueError, match="saw sample '0' labelled 'b', but .* labels it 'a'"):
+        checked("index,label,observed\n0,b,b")
+    with pytest.raises(ValueError, match="saw sample 'n' labelled 'b', .* have rows moved since"):
+        checked("id,label,observed\nn,b,b", id="key")
+
+
+def test_rows_that_moved_up_are_told(tmp_path, monkeypatch, capsys):
+    texts(tmp_path / "news.csv", samples=90)
+    monkeypatch.setattr("l2b.audit.apply.CONFIDENT", 1.1)  # so that suspects are left out
+    for key, told in (("", True), ("key", False)):
+        run = tmp_path / f"run{key}"
+        file, columns = str(tmp_path / "news.csv"), {"text": "text", "clean": "checked", "id": key}
+        audit_own(Table(path=file, label="topic", **columns), run, settings=QUICK, progress=False)
+        assert main(["audit", str(run), "--apply", "suggestions"]) == 0
+        said = capsys.readouterr().out
+        assert "left out" in said and ("rows have moved up" in said) == told
+
+
 def test_a_folder_of_images_that_was_not_named_stays_that_of_the_file(tmp_path):
     table = Table(path=tmp_path / "t.csv", label="y", image="file")
     assert load(Run, dump(Run(data=table))).data == table

@@ -13,6 +13,10 @@ from l2b.files import write_atomically
 from l2b.tables import TableFile, write_csv
 
 CONFIDENT = 0.5  # of a suggestion that is accepted unseen
+MOVED = (
+    "\n  Note: rows have moved up where others were left out, so decisions by position do not fit "
+    "this file. Name a column of ids (--id) to take some back in."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +29,23 @@ class Corrected:
         confirmed: number of labels that a person found to be right.
         left_out: number of samples that are not in the file, since their labels seem wrong and
             no other is sure enough.
+        moved: whether rows have moved up into the places of those left out, and no ids tell
+            which is which.
     """
 
     path: Path
     changed: int
     confirmed: int = 0
     left_out: int = 0
+    moved: bool = False
 
     def __str__(self) -> str:
-        """One line for a terminal."""
+        """A line or two for a terminal."""
         counts = [f"{self.changed:,} labels changed"]
         counts += [f"{self.confirmed:,} confirmed"] if self.confirmed else []
         counts += [f"{self.left_out:,} left out"] if self.left_out else []
-        return f"{', '.join(counts)}: {self.path}"
+        line = f"{', '.join(counts)}: {self.path}"
+        return line + MOVED if self.moved else line
 
 
 def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
@@ -65,7 +73,13 @@ def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
     left_out = frozenset(table.index[table.suspect & ~sure].tolist())
     target = _target(subject, out, "suggested", [])
     _write(subject, target, chosen, left_out)
-    return Corrected(path=target, changed=len(chosen), left_out=len(left_out))
+    by_position = subject.labels is not None and not subject.labels.ids
+    return Corrected(
+        path=target,
+        changed=len(chosen),
+        left_out=len(left_out),
+        moved=bool(left_out) and by_position,
+    )
 
 
 def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = None) -> Corrected:

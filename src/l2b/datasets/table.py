@@ -251,13 +251,13 @@ class Table(Dataset):
         keys = ids or [str(row) for row in rows]
         place = {key: k for k, key in enumerate(keys)} if self.checked else {}
         for file in map(Path, self.checked):
-            found |= self._checked_in(file, place, set(given), by_id=bool(ids))
+            found |= self._checked_in(file, place, given, by_id=bool(ids))
         return found
 
     def _checked_in(
-        self, file: Path, place: dict[str, int], known: set[str], *, by_id: bool
+        self, file: Path, place: dict[str, int], given: list[str], *, by_id: bool
     ) -> dict[int, str]:
-        found = {}
+        found, known = {}, set(given)
         for decision in read_decisions(file):
             key = _key(decision, file, by_id=by_id)
             if key not in place:
@@ -267,6 +267,13 @@ class Table(Dataset):
                 )
             if decision.label not in known:
                 raise ValueError(f"In {file}: {unknown('label', decision.label, sorted(known))}")
+            label = given[place[key]]
+            if decision.observed and label not in (decision.observed, decision.label):
+                raise ValueError(
+                    f"{file} saw sample {key!r} labelled {decision.observed!r}, but {self.path} "
+                    f"labels it {label!r}: have rows moved since? Give the file that was audited, "
+                    "or ids (--id)."
+                )
             found[place[key]] = decision.label
         return found
 
