@@ -384,11 +384,12 @@ def written(path, text):
     return path
 
 
-def test_a_table_that_was_edited_since_is_not_corrected(tmp_path, capsys):
+@pytest.mark.parametrize("more", [(), ("--clean_weight", "1")])  # clean samples only judge, or not
+def test_a_table_that_was_edited_since_is_not_corrected(more, tmp_path, capsys):
     rows = [f"{k % 2},{k % 2 + k / 100},{k < 20}" for k in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *rows]))
     table = Table(path=str(tmp_path / "t.csv"), label="kind", clean="ok")
-    audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    audit_own(table, tmp_path / "run", settings=["--epochs", "2", *more], progress=False)
     moved = [*rows[:20], *rows[21:], rows[20]]
     (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *moved]))
     assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 2

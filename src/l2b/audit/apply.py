@@ -111,7 +111,7 @@ def _subject(path: Path) -> Subject:
     """The audited run, with the user's own table if it learned from one."""
     subject = read_subject(path)
     if isinstance(subject.run.data, Table) and subject.own is None:
-        raise FileNotFoundError(subject.notes[-1])
+        raise FileNotFoundError(subject.problem)
     return subject
 
 

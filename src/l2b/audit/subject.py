@@ -39,6 +39,7 @@ class Subject:
         source: its data set; None if that is gone or has changed.
         labels: those of the user's own table, if it learned from one.
         notes: what a reader must know.
+        problem: why there is no data set, one of the notes; empty where there is one.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Subject:
     source: Source | None
     labels: TableLabels | None
     notes: tuple[str, ...]
+    problem: str = ""
 
     @property
     def own(self) -> Table | None:
@@ -129,28 +131,35 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
             "an `l2b run`, or audit your own file with --csv."
         )
     run, ledger = load(Run, text), folder.read_ledger()
-    notes = _stand_in_notes(ledger)
+    notes, problem = _stand_in_notes(ledger), ""
     if source is None:
         source, problem = _load(run, ledger)
-        notes += problem
+        notes += [problem] if problem else []
     if trains_on_clean(run.method, run.training) and not ledger.get(STAND_INS):
         notes += [JUDGES.format(share=run.validation)]
     if source is not None and source.remark:
         notes.append(source.remark)
     labels = run.data.labels() if isinstance(run.data, Table) and source is not None else None
     return Subject(
-        path=path, run=run, ledger=ledger, source=source, labels=labels, notes=tuple(notes)
+        path=path,
+        run=run,
+        ledger=ledger,
+        source=source,
+        labels=labels,
+        notes=tuple(notes),
+        problem=problem,
     )
 
 
-def _load(run: Run, ledger: dict[str, Any]) -> tuple[Source | None, list[str]]:
+def _load(run: Run, ledger: dict[str, Any]) -> tuple[Source | None, str]:
+    """The data set, or why there is none."""
     try:
         source = run.data.load()
     except FileNotFoundError as error:
-        return None, [f"The samples cannot be shown: {error}"]
+        return None, f"The samples cannot be shown: {error}"
     if _same(run, source, ledger):
-        return source, []
-    return None, ["The samples cannot be shown: the data set has changed since the run."]
+        return source, ""
+    return None, "The samples cannot be shown: the data set has changed since the run."
 
 
 def _same(run: Run, source: Source, ledger: dict[str, Any]) -> bool:
