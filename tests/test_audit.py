@@ -549,7 +549,8 @@ def test_tables_and_images_train_too(tmp_path):
             writer.writerow([size, "red" if kind else "blue", f"nr {k}", f"class {kind}", flag])
     table = Table(path=str(tmp_path / "t.csv"), label="label", clean="ok")
     found = audit_own(table, tmp_path / "a", settings=["--epochs", "4"], progress=False)
-    assert found.subject.notes == ("Columns not used: name.",)
+    said = "Columns used (2): size, colour. Columns not used: name."
+    assert found.subject.notes == (said,)
     assert "colour red" in (tmp_path / "a/audit/audit.html").read_text()
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "photos").mkdir()
@@ -636,6 +637,8 @@ MISUSE = {
     "--csv f.csv --label y --apply d.csv": "--apply needs the folder",
     "RUN --epochs 3": "Nothing is trained here",
     "RUN --label y": "--label describes a file",
+    "RUN --ignore x": "--ignore describes a file",
+    "--csv f.csv --label y --ignore z": "No column is called 'z'",
     "RUN": "holds no finished run",
     "RUN --out o": "Nothing is trained here, so --out has no meaning",
     "RUN --overwrite": "Nothing is trained here, so --overwrite has no meaning",

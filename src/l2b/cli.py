@@ -169,6 +169,10 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
     audit.add_argument("--image", default="", metavar="COLUMN", help="its column of image paths")
     audit.add_argument("--id", default="", metavar="COLUMN", help="its column of ids")
     audit.add_argument(
+        "--ignore", action="append", default=[], metavar="COLUMN",
+        help="a column that is not learned from, such as a row number; several go with commas",
+    )  # fmt: skip
+    audit.add_argument(
         "--size", type=int, metavar="PIXELS", help="of its images when they are learned (32)"
     )
     audit.add_argument(

@@ -76,7 +76,8 @@ def _table(options: argparse.Namespace) -> Table:
     image = options.image
     if options.images is not None and not image:
         image = image_column(options.csv, options.images)
-    column, files = _clean(options.clean, TableFile(options.csv).columns)
+    columns = TableFile(options.csv).columns
+    column, files = _clean(options.clean, columns)
     return Table(
         path=str(options.csv.resolve()),
         label=options.label,
@@ -87,7 +88,14 @@ def _table(options: argparse.Namespace) -> Table:
         checked=files,
         id=options.id,
         size=options.size or Table.size,
+        ignore=_ignored(options.ignore, columns),
     )
+
+
+def _ignored(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns that are named one by one, or several with commas in between."""
+    parts = [[word] if word in columns else word.strip("[]").split(",") for word in words]
+    return tuple(name.strip() for part in parts for name in part)
 
 
 def _checked_further(options: argparse.Namespace) -> Table:
@@ -144,7 +152,7 @@ def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
     if settings and not trains:
         raise ValueError(f"Nothing is trained here, so {settings[0]!r} has no meaning.")
     if options.csv is None:
-        words = ("label", "text", "images", "image", "id", "size")
+        words = ("label", "text", "images", "image", "id", "size", "ignore")
         given = [n for n in words if getattr(options, n)]
         if given:
             raise ValueError(f"--{given[0]} describes a file: give it with --csv.")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from l2b.tables import TableFile
 MOST_CLASSES = 1000
 YES, NO = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
 UNSPACED = "The texts have no spaces between words: characters and pairs of them are counted."
+ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes them
+SHOWN = 5  # columns that a remark names
 FLAGS = (("true", "false"), ("yes", "no"), ("1", "0"))  # the first that are no classes are advised
 
 
@@ -49,8 +52,9 @@ class Table(Dataset):
     """Your own CSV or Parquet file: a column of texts, of image paths, or plain columns.
 
     Texts become TF-IDF features; without ``text`` and ``image``, all other columns are used:
-    numbers as they are, categories one-hot, gaps filled and marked. Files are read a few rows
-    at a time. Commas in numbers are decimal (1,05 is 1.05) in columns that have no points; where
+    numbers as they are, categories one-hot, gaps filled and marked. Row numbers as pandas writes
+    them (a column without a name, ``Unnamed: 0``, ``__index_level_0__``) are left out, for they
+    tell the class where rows are sorted. Files are read a few rows at a time. Commas in numbers are decimal (1,05 is 1.05) in columns that have no points; where
     all of them could part thousands (1,234), only in files of semicolons, else the column is not
     read as numbers.
 
@@ -66,6 +70,7 @@ class Table(Dataset):
         checked: CSV files of checked labels, such as exports of ``audit.html``; later ones win.
         id: column of ids, each used once.
         size: height and width to which images are brought, in pixels.
+        ignore: columns that are not learned from, such as a row number.
     """
 
     path: Path | str
@@ -77,6 +82,7 @@ class Table(Dataset):
     checked: tuple[str, ...] = ()
     id: str = ""
     size: int = 32
+    ignore: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse two kinds of input at once, a column that is two things, and no pixels."""
@@ -124,6 +130,7 @@ class Table(Dataset):
             FileNotFoundError: if there is no such file.
             ValueError: on unknown columns, repeated ids, or labels that are no classes.
         """
+        self._file.check_columns(self.ignore)
         names = [self.label, *filter(None, (self.clean, self.id))]
         rows, ids, given, marks = [], [], [], []
         position = -1
@@ -185,9 +192,13 @@ class Table(Dataset):
     def _file(self) -> TableFile:
         return TableFile(Path(self.path))
 
-    def _features(self) -> tuple[str, ...]:
-        own = {self.label, self.clean, self.id}
+    def _others(self) -> tuple[str, ...]:
+        """Columns that nobody has said anything of."""
+        own = {self.label, *filter(None, (self.clean, self.id)), *self.ignore}
         return tuple(name for name in self._file.columns if name not in own)
+
+    def _features(self) -> tuple[str, ...]:
+        return tuple(name for name in self._others() if not ROW_NUMBERS.fullmatch(name))
 
     def _kept(self, names: Sequence[str], rows: np.ndarray) -> Iterator[tuple[str, ...]]:
         """Cells of the samples at these positions, which must be sorted."""
@@ -218,7 +229,14 @@ class Table(Dataset):
             names, lambda: self._kept(names, rows), decimal_commas=self._file.delimiter == ";"
         )
         values = torch.from_numpy(columns.values)
-        said = {"Columns not used": columns.ignored, "Decimal commas read in": columns.commas}
+        used = (*columns.used[:SHOWN], *(["…"] if len(columns.used) > SHOWN else []))
+        numbers = [name or "(no name)" for name in self._others() if name not in names]
+        said = {
+            f"Columns used ({len(columns.used)})": used,
+            "Columns not used": columns.ignored,
+            "Row numbers, not used": numbers,
+            "Decimal commas read in": columns.commas,
+        }
         remark = " ".join(f"{what}: {', '.join(which)}." for what, which in said.items() if which)
         return values, *moments(values), columns.encoding, remark
 

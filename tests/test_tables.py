@@ -1,0 +1,48 @@
+"""Tables as people have them: row numbers, cells that stand for nothing, marks, odd first lines."""
+
+import pandas as pd
+import pytest
+
+from l2b.audit.command import _ignored
+from l2b.config import parse
+from l2b.datasets.table import Table
+from l2b.experiment import Run
+
+
+def written(tmp_path, text, name="f.csv"):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path / name
+
+
+def test_row_numbers_are_not_learned_from(tmp_path):
+    """Of rows sorted by class, the row number is the label."""
+    frame = pd.DataFrame({"x": [4.5, 1.5, 3.5, 2.5], "y": list("abab")}).sort_values("y")
+    frame.to_parquet(tmp_path / "f.parquet")
+    frame.to_csv(tmp_path / "f.csv")
+    pd.read_csv(tmp_path / "f.csv").to_csv(tmp_path / "g.csv", index=False)
+    frame.assign(k=list("1234"), ok=1).to_csv(tmp_path / "h.csv")
+    for name, number, more in (
+        ("f.parquet", "__index_level_0__", {}),
+        ("f.csv", "(no name)", {}),
+        ("g.csv", "Unnamed: 0", {}),
+        ("h.csv", "(no name)", {"clean": "ok", "id": "k"}),
+    ):
+        table = Table(path=tmp_path / name, label="y", **more)
+        source = table.load()
+        assert source.train.inputs.tolist() == [[4.5], [3.5], [1.5], [2.5]]
+        assert source.remark == f"Columns used (1): x. Row numbers, not used: {number}."
+        assert next(table.previews(table.labels().rows)) == "x 4.5"
+
+
+def test_columns_may_be_left_out_and_those_used_are_told(tmp_path):
+    names = ["y", *(f"c{k}" for k in range(8)), "a,b"]
+    lines = [",".join([kind, *"12345678", "9"]) for kind in "abab"]
+    path = written(tmp_path, "\n".join([",".join([*names[:-1], '"a,b"']), *lines]))
+    assert "Columns used (9): c0, c1, c2, c3, c4, …." in Table(path=path, label="y").load().remark
+    words = ["--data", "table", "--path", str(path), "--label", "y", "--ignore", "[c1, 'a,b']"]
+    source = parse(Run, words).data.load()
+    assert source.train.inputs.shape[1] == 7
+    assert source.remark == "Columns used (7): c0, c2, c3, c4, c5, …."
+    with pytest.raises(ValueError, match="No column is called 'c9'; did you mean 'c[0-9]'"):
+        Table(path=path, label="y", ignore=("c9",)).labels()
+    assert _ignored(["a,b", "c1, c2", "[c3,c4]"], names) == ("a,b", "c1", "c2", "c3", "c4")
