@@ -430,9 +430,9 @@ def test_checked_labels_that_were_seen_on_other_rows_are_refused(tmp_path):
 
     assert checked("index,label,observed\n1,a,b\n3,a,b") == [-1, 0, -1, 0]  # one applied, one not
     assert checked("index,label\n2,a") == [-1, -1, 0, -1]
-    with pytest.raises(ValueError, match="saw sample '0' labelled 'b', but .* labels it 'a'"):
+    with pytest.raises(ValueError, match=r"saw sample '0' labelled 'b', but .* labels it 'a'"):
         checked("index,label,observed\n0,b,b")
-    with pytest.raises(ValueError, match="saw sample 'n' labelled 'b', .* have rows moved since"):
+    with pytest.raises(ValueError, match=r"saw sample 'n' labelled 'b', .* have rows moved since"):
         checked("id,label,observed\nn,b,b", id="key")
 
 
@@ -677,6 +677,8 @@ def test_what_clean_columns_may_hold(tmp_path):
 
     assert read(["1", "0", "1", "0", "0", "0"]) == [0, -1, 2, -1, -1, -1]
     assert read(["True", "", "no", "YES", "", ""]) == [0, -1, -1, 0, -1, -1]
+    assert read(["1.0", "0.0", "NA", "1.0", "nan", ""]) == [0, -1, -1, 0, -1, -1]
+    assert read(["b", "N/A", "c", "NULL", "", ""]) == [1, -1, 2, -1, -1, -1]
     assert read(["b", "", "c", "", "", ""]) == [1, -1, 2, -1, -1, -1]
     with pytest.raises(ValueError, match="got 'maybe'"):
         read(["1", "0", "maybe", "0", "0", "0"])
@@ -946,8 +948,8 @@ def test_corrected_tables_part_cells_as_they_did(tmp_path):
     assert after[25:28] == [rows[24], "0;4,025;False", rows[26]]
 
 
-def test_a_class_called_nan_has_its_place(tmp_path):
-    (tmp_path / "f.csv").write_text("x,y\n" + "1,nan\n2,10\n3,9\n4,b\n5,inf\n6,NaN\n" * 2)
+def test_a_class_called_like_nan_has_its_place(tmp_path):
+    (tmp_path / "f.csv").write_text("x,y\n" + "1,-nan\n2,10\n3,9\n4,b\n5,inf\n6,+NaN\n" * 2)
     assert Table(path=tmp_path / "f.csv", label="y").labels().classes == (
-        "9", "10", "inf", "NaN", "b", "nan",
+        "9", "10", "inf", "+NaN", "-nan", "b",
     )  # fmt: skip

@@ -113,6 +113,13 @@ def test_a_table_of_texts_gets_its_labels(texts, tmp_path, capsys):
     assert "agrees" not in capsys.readouterr().out
 
 
+def test_cells_without_a_label_are_agreed_with_by_none(texts, tmp_path):
+    rows = [["sport", "goal"], ["NA", "match"], ["", "bank"]]
+    path = write(tmp_path / "new.csv", [["topic", "title"], *rows])
+    found = predict(texts[0], path, tmp_path / "p.csv", progress=False)
+    assert (found.labelled, found.agreed) == (1, 1.0)
+
+
 @pytest.mark.parametrize("epoch", ["last", "chosen"])
 def test_long_tables_go_a_chunk_at_a_time(texts, epoch, tmp_path, monkeypatch):
     folder, _ = texts

@@ -7,6 +7,7 @@ from l2b.audit.command import _ignored
 from l2b.config import parse
 from l2b.datasets.table import Table
 from l2b.experiment import Run
+from l2b.notices import Notice
 
 
 def written(tmp_path, text, name="f.csv"):
@@ -43,6 +44,22 @@ def test_columns_may_be_left_out_and_those_used_are_told(tmp_path):
     source = parse(Run, words).data.load()
     assert source.train.inputs.shape[1] == 7
     assert source.remark == "Columns used (7): c0, c2, c3, c4, c5, …."
-    with pytest.raises(ValueError, match="No column is called 'c9'; did you mean 'c[0-9]'"):
+    with pytest.raises(ValueError, match=r"No column is called 'c9'; did you mean 'c[0-9]'"):
         Table(path=path, label="y", ignore=("c9",)).labels()
     assert _ignored(["a,b", "c1, c2", "[c3,c4]"], names) == ("a,b", "c1", "c2", "c3", "c4")
+
+
+def test_cells_that_say_there_is_no_label_are_no_class(tmp_path):
+    labels = ["a", "b", "NA", "NaN", "n/a", "null", "", " "] * 2
+    lines = [f"{k},{label}" for k, label in enumerate(labels)]
+    table = Table(path=written(tmp_path, "\n".join(["x,y", *lines])), label="y")
+    found = table.labels()
+    assert found.classes == ("a", "b") and found.rows.tolist() == [0, 1, 8, 9]
+    assert (found.skipped, found.blanks) == (12, ("NA", "NaN", "n/a", "null"))
+    assert "12 rows without a label (NA, NaN, n/a, null) were left out." in table.load().remark
+
+
+def test_what_may_be_a_class_is_told(tmp_path):
+    path = written(tmp_path, "x,y\n1,a\n2,none\n3,?\n4,a\n5,none\n6,?\n")
+    with pytest.warns(Notice, match="'y' of .* holds '\\?' and 'none', which counts as a class"):
+        assert Table(path=path, label="y").load().classes == ("?", "a", "none")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from l2b.config import load
 from l2b.datasets.image_folder import SUFFIXES
-from l2b.datasets.table import Table
+from l2b.datasets.table import Table, label_in
 from l2b.decode import decode_images
 from l2b.experiment import Run
 from l2b.features import chunks
@@ -184,7 +184,7 @@ def _of_table(model: TrainedModel, learned: Table, source: Path) -> Samples:
             else:
                 inputs = model.encoded([row[len(own) :] for row in chunk], done)
             keys = [(str(done + k), *([row[0]] if by_id else [])) for k, row in enumerate(chunk)]
-            labels = [row[len(own) - 1].strip() for row in chunk] if labelled else []
+            labels = [label_in(row[len(own) - 1]) for row in chunk] if labelled else []
             yield keys, inputs, labels
             done += len(chunk)
         if not done:

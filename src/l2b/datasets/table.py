@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,14 @@ from l2b.datasets.base import Dataset, Source, Split, moments
 from l2b.decisions import Decision, read_decisions
 from l2b.decode import decode_images
 from l2b.features import Encoding, column_features, scale_of, text_encoding
+from l2b.features.columns import MISSING
+from l2b.notices import notice
 from l2b.tables import TableFile
 
 MOST_CLASSES = 1000
-YES, NO = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"", "0", "false", "no", "n"})
+NO_LABEL = MISSING - {"none", "?"}  # which may be classes
+YES = frozenset({"1", "1.0", "true", "yes", "y", "x"})
+NO = frozenset({"", "0", "0.0", "false", "no", "n"})
 UNSPACED = "The texts have no spaces between words: characters and pairs of them are counted."
 ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes them
 SHOWN = 5  # columns that a remark names
@@ -37,6 +42,7 @@ class TableLabels:
         checked: right label where a person checked it, −1 elsewhere, [N].
         classes: names of the classes, sorted.
         skipped: number of rows without a label.
+        blanks: what these hold in its place, such as NA; nothing is not among it.
     """
 
     rows: np.ndarray
@@ -45,6 +51,7 @@ class TableLabels:
     checked: np.ndarray
     classes: tuple[str, ...]
     skipped: int
+    blanks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +61,16 @@ class Table(Dataset):
     Texts become TF-IDF features; without ``text`` and ``image``, all other columns are used:
     numbers as they are, categories one-hot, gaps filled and marked. Row numbers as pandas writes
     them (a column without a name, ``Unnamed: 0``, ``__index_level_0__``) are left out, for they
-    tell the class where rows are sorted. Files are read a few rows at a time. Commas in numbers are decimal (1,05 is 1.05) in columns that have no points; where
-    all of them could part thousands (1,234), only in files of semicolons, else the column is not
-    read as numbers.
+    tell the class where rows are sorted. Files are read a few rows at a time.
+
+    Commas in numbers are decimal (1,05 is 1.05) in columns that have no points; where all of them
+    could part thousands (1,234), only in files of semicolons, else the column is not read as
+    numbers.
 
     Attributes:
         path: the file, with a header line; UTF-8.
-        label: column of the observed labels; rows without one are left out.
+        label: column of the observed labels; rows without one (empty, NA, N/A, NaN or null) are
+            left out.
         text: column of texts.
         image: column of image paths.
         folder: where image paths begin; the file's own folder if empty.
@@ -109,8 +119,10 @@ class Table(Dataset):
         known = found.checked >= 0
         labels = torch.from_numpy(np.where(known, found.checked, found.observed))
         inputs, mean, std, encoding, remark = self._inputs(found.rows)
+        self._tell_doubtful(found.classes)
         if found.skipped:
-            remark = f"{found.skipped} rows without a label were left out. {remark}".strip()
+            blanks = f" ({', '.join(found.blanks)})" if found.blanks else ""
+            remark = f"{found.skipped} rows without a label{blanks} were left out. {remark}".strip()
         return Source(
             train=Split(inputs, labels),
             test=None,
@@ -133,14 +145,16 @@ class Table(Dataset):
         self._file.check_columns(self.ignore)
         names = [self.label, *filter(None, (self.clean, self.id))]
         rows, ids, given, marks = [], [], [], []
-        position = -1
-        for position, (label, *rest) in enumerate(self._file.rows(names)):
-            label = label.strip()
-            if label:
-                rows.append(position)
-                given.append(label)
-                ids += [rest[-1].strip()] if self.id else []
-                marks += [rest[0].strip()] if self.clean else []
+        blanks: Counter[str] = Counter()
+        for position, (cell, *rest) in enumerate(self._file.rows(names)):
+            label = label_in(cell)
+            if not label:
+                blanks[cell.strip()] += 1
+                continue
+            rows.append(position)
+            given.append(label)
+            ids += [rest[-1].strip()] if self.id else []
+            marks += [label_in(rest[0])] if self.clean else []
         self._check(ids, given)
         checked = self._checked(rows, ids, given, marks)
         classes = tuple(sorted(set(given) | set(checked.values()), key=_order))
@@ -154,7 +168,8 @@ class Table(Dataset):
             observed=np.array([code[name] for name in given]),
             checked=truth,
             classes=classes,
-            skipped=position + 1 - len(rows),
+            skipped=blanks.total(),
+            blanks=tuple(sorted(filter(None, blanks))),
         )
 
     def previews(self, rows: np.ndarray, characters: int = 240) -> Iterator[str]:
@@ -240,6 +255,15 @@ class Table(Dataset):
         remark = " ".join(f"{what}: {', '.join(which)}." for what, which in said.items() if which)
         return values, *moments(values), columns.encoding, remark
 
+    def _tell_doubtful(self, classes: tuple[str, ...]) -> None:
+        """What may be a class or may be none: nobody but the user knows."""
+        found = " and ".join(repr(name) for name in classes if name.lower() in MISSING)
+        if found:
+            notice(
+                f"Column {self.label!r} of {self.path} holds {found}, which counts as a class: "
+                "leave cells empty where there is no label."
+            )
+
     def _check(self, ids: list[str], given: list[str]) -> None:
         classes = len(set(given))
         if classes < 2:
@@ -318,6 +342,12 @@ class Table(Dataset):
             f"Column {self.clean!r} of {self.path} must hold yes or no (1/0, true/false), or "
             f"checked labels that also occur in {self.label!r}, got {strange[0]!r}."
         )
+
+
+def label_in(cell: str) -> str:
+    """The label in a cell; empty if there is none (nothing, NA, N/A, NaN or null)."""
+    label = cell.strip()
+    return "" if label.lower() in NO_LABEL else label
 
 
 def _key(decision: Decision, file: Path, *, by_id: bool) -> str:
