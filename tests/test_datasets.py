@@ -117,11 +117,11 @@ def write_array_folder(root):
 
 
 def write_folder(root, splits=("train", "test", "clean")):
-    for split in splits:
+    for part, split in enumerate(splits):
         for k, name in enumerate(("cat", "dog")):
             (root / split / name).mkdir(parents=True)
             for i in range(3):
-                pixels = PIXELS[3 * k + i, : 20 + i]
+                pixels = PIXELS[3 * k + i, part : 20 + i]
                 Image.fromarray(pixels).save(root / split / name / f"{i}.png")
     return root
 
@@ -806,6 +806,17 @@ def test_image_folders_ignore_hidden_and_other_files(tmp_path):
     (root / "train" / "cat" / "notes.txt").write_text("blurred", encoding="utf-8")
     (root / "train" / ".cache").mkdir()
     assert len(ImageFolder(root=root).load().train.labels) == 12
+
+
+@pytest.mark.parametrize("pair", [("train", "clean"), ("train", "test"), ("clean", "test")])
+def test_an_image_in_two_folders_is_refused(tmp_path, pair):
+    root = write_folder(tmp_path)
+    one, other = root / pair[0] / "cat" / "1.png", root / pair[1] / "dog" / "copy.png"
+    other.write_bytes(one.read_bytes())
+    with pytest.raises(ValueError, match=f"the same in {one} and {other}: .* Move images"):
+        ImageFolder(root=root, size=16).load()
+    other.rename(one.with_name("twice.png"))
+    assert len(ImageFolder(root=root, size=16).load().train.labels) >= 12
 
 
 def test_a_damaged_image_is_named(tmp_path):

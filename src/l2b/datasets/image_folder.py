@@ -1,5 +1,7 @@
 """Your own images, one folder per class."""
 
+import hashlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from l2b.datasets.base import Dataset, Source, Split, moments
 from l2b.decode import decode_images
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PARTS = ("train", "clean", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,8 @@ class ImageFolder(Dataset):
     """Your own images: root/train/<class>/…, optionally root/test/… and root/clean/….
 
     Class names are the folders of ``train``, sorted. Images of ``clean`` are samples whose
-    label was checked; they follow those of ``train`` and are listed in ``trusted``.
+    label was checked; they follow those of ``train`` and are listed in ``trusted``. No image may
+    be in two of the three folders.
 
     Attributes:
         root: folder that holds ``train`` and, if there are any, ``test`` and ``clean``.
@@ -48,17 +52,19 @@ class ImageFolder(Dataset):
                 f"{root / 'train'} must hold one folder per class, at least 2, got "
                 f"{', '.join(classes) or 'none'}: there is nothing to tell apart."
             )
-        train = self._split(root / "train", classes)
-        clean = self._split(root / "clean", classes) if (root / "clean").is_dir() else None
+        files = {part: _files(root / part, classes) for part in PARTS if (root / part).is_dir()}
+        _refuse_shared(files, root)
+        train = self._split(root / "train", files["train"])
         trusted = None
-        if clean is not None:
+        if "clean" in files:
+            clean = self._split(root / "clean", files["clean"])
             trusted = len(train.labels) + torch.arange(len(clean.labels))
             inputs = torch.cat([train.inputs, clean.inputs])
             train = Split(inputs, torch.cat([train.labels, clean.labels]))
         mean, std = moments(train.inputs)
         return Source(
             train=train,
-            test=self._split(root / "test", classes) if (root / "test").is_dir() else None,
+            test=self._split(root / "test", files["test"]) if "test" in files else None,
             classes=classes,
             mean=mean,
             std=std,
@@ -66,18 +72,45 @@ class ImageFolder(Dataset):
             trusted=trusted,
         )
 
-    def _split(self, folder: Path, classes: tuple[str, ...]) -> Split:
-        unknown = sorted(_folders(folder) - set(classes))
-        if unknown:
-            raise ValueError(
-                f"{folder / unknown[0]} must be named like a class of train, which are "
-                f"{', '.join(classes)}: a model never learns other classes."
-            )
-        files = [_images(folder / name) for name in classes]
+    def _split(self, folder: Path, files: list[list[Path]]) -> Split:
+        """The decoded images of one folder, whose files are given class by class."""
         counts = torch.tensor([len(found) for found in files])
         paths = [path for found in files for path in found]
         pixels = decode_images(paths, self.size, name=folder, resize=True, workers=self.workers)
         return Split(pixels, _repeated(counts))
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> list[list[Path]]:
+    """Image files of every class."""
+    unknown = sorted(_folders(folder) - set(classes))
+    if unknown:
+        raise ValueError(
+            f"{folder / unknown[0]} must be named like a class of train, which are "
+            f"{', '.join(classes)}: a model never learns other classes."
+        )
+    return [_images(folder / name) for name in classes]
+
+
+def _refuse_shared(files: dict[str, list[list[Path]]], root: Path) -> None:
+    """What is learned from may not be judged by, and a checked image has one label."""
+    by_size: dict[int, list[tuple[str, Path]]] = {}
+    for part, classes in files.items():
+        for path in itertools.chain(*classes):
+            by_size.setdefault(path.stat().st_size, []).append((part, path))
+    for alike in by_size.values():
+        if len({part for part, _ in alike}) == 1:
+            continue
+        seen: dict[str, tuple[str, Path]] = {}
+        for part, path in alike:
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            other, first = seen.setdefault(content, (part, path))
+            if other != part:
+                raise ValueError(
+                    f"{root} must hold every image in one of {', '.join(PARTS)}, got the same in "
+                    f"{first} and {path}: what is learned from cannot be judged by, and a checked "
+                    "image has one label. Move images, do not copy them."
+                )
 
 
 def _folders(folder: Path) -> set[str]:
