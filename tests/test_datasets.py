@@ -808,6 +808,32 @@ def test_image_folders_ignore_hidden_and_other_files(tmp_path):
     assert len(ImageFolder(root=root).load().train.labels) == 12
 
 
+def test_files_that_are_not_read_are_told(tmp_path):
+    root = write_folder(tmp_path)
+    assert not ImageFolder(root=root).load().remark
+    image = (root / "train" / "cat" / "0.png").read_bytes()
+    names = ["cat/a.HEIC", "cat/b.heic", "cat/noname", "cat/more/c.png", "d.png", ".e/f.png"]
+    for name in names:
+        (root / "train" / name).parent.mkdir(exist_ok=True)
+        (root / "train" / name).write_bytes(image)
+    (root / "train" / "dog" / "2.png").rename(root / "train" / "dog" / "2.JFIF")
+    source = ImageFolder(root=root).load()
+    assert len(source.train.labels) == 12
+    said = "5 files were not read (images in other folders, .heic, without an ending)."
+    assert source.remark == said
+
+
+def test_what_is_called_like_an_image_and_is_none_is_told(tmp_path):
+    odd = write_folder(tmp_path) / "clean" / "cat" / "x.png"
+    odd.mkdir()
+    with pytest.raises(ValueError, match=r"x\.png must be an image, got a folder: rename"):
+        ImageFolder(root=tmp_path).load()
+    odd.rmdir()
+    odd.symlink_to(tmp_path / "gone.png")
+    with pytest.raises(ValueError, match=r"x\.png must be an image, got a link to nothing"):
+        ImageFolder(root=tmp_path).load()
+
+
 @pytest.mark.parametrize("pair", [("train", "clean"), ("train", "test"), ("clean", "test")])
 def test_an_image_in_two_folders_is_refused(tmp_path, pair):
     root = write_folder(tmp_path)

@@ -11,7 +11,8 @@ from torch import Tensor
 from l2b.datasets.base import Dataset, Source, Split, moments
 from l2b.decode import decode_images
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SHOWN = 5  # kinds of files that a remark names
 PARTS = ("train", "clean", "test")
 
 
@@ -21,7 +22,8 @@ class ImageFolder(Dataset):
 
     Class names are the folders of ``train``, sorted. Images of ``clean`` are samples whose
     label was checked; they follow those of ``train`` and are listed in ``trusted``. No image may
-    be in two of the three folders.
+    be in two of the three folders. Hidden files are left out, and a remark tells what else was
+    not read, such as images in folders below those of the classes.
 
     Attributes:
         root: folder that holds ``train`` and, if there are any, ``test`` and ``clean``.
@@ -70,6 +72,7 @@ class ImageFolder(Dataset):
             std=std,
             truth_known=False,
             trusted=trusted,
+            remark=_unread(files, root),
         )
 
     def _split(self, folder: Path, files: list[list[Path]]) -> Split:
@@ -127,7 +130,30 @@ def _images(folder: Path) -> list[Path]:
             f"{folder} must hold images ({', '.join(SUFFIXES)}), got none: fill the folder or "
             "remove it."
         )
+    wrong = next((path for path in found if not path.is_file()), None)
+    if wrong is not None:
+        what = "a folder" if wrong.is_dir() else "a link to nothing, or no file"
+        raise ValueError(f"{wrong} must be an image, got {what}: rename or remove it.")
     return found
+
+
+def _unread(files: dict[str, list[list[Path]]], root: Path) -> str:
+    """What a reader must know of files that are there and were not read."""
+    read = {path for classes in files.values() for path in itertools.chain(*classes)}
+    there = (path for part in files for path in (root / part).rglob("*") if path not in read)
+    left = [path for path in there if path.is_file() and not is_hidden(path.relative_to(root))]
+    if not left:
+        return ""
+    endings = {path.suffix.lower() or "without an ending" for path in left}
+    kinds = sorted(endings.difference(SUFFIXES))
+    shown = [*kinds[:SHOWN], *(["…"] if len(kinds) > SHOWN else [])]
+    misplaced = ["images in other folders"] if endings.intersection(SUFFIXES) else []
+    return f"{len(left)} files were not read ({', '.join([*misplaced, *shown])})."
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a path, or a folder on its way, is left alone as file managers do."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _repeated(counts: Tensor) -> Tensor:
