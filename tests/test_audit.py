@@ -567,6 +567,39 @@ def test_tables_and_images_train_too(tmp_path):
     assert "data:image/png" in (tmp_path / "b/audit/audit.html").read_text()
 
 
+def test_images_of_a_folder_are_called_by_their_files(tmp_path, capsys):
+    image, draw = pytest.importorskip("PIL.Image"), np.random.default_rng(0)
+    for part, count in (("train", 12), ("clean", 5)):
+        for level, name in ((40, "cat"), (200, "dog")):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for k in range(count):
+                pixels = (level + draw.integers(-30, 30, (8, 8, 3))).astype(np.uint8)
+                image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{k}.png")
+    out, photos = str(tmp_path / "run"), tmp_path / "photos"
+    words = ["run", "--data", "image_folder", "--root", str(photos), "--size", "8", "--noise",
+             "none", "--clean", "8", "--epochs", "2", "--batch", "8", "--clean_batch", "4",
+             "--out", out, "--quiet"]  # fmt: skip
+    assert main(words) == 0 and main(["audit", out, "--next", "3"]) == 0
+    rows = rows_of(tmp_path / "run/audit/audit.csv")
+    assert {row["id"] for row in rows} == {
+        f"train/{name}/{k}.png" for name in ("cat", "dog") for k in range(12)
+    }
+    assert "image train/dog/7.png" in (tmp_path / "run/audit/audit.html").read_text()
+    assert all(row["id"].endswith(".png") for row in rows_of(tmp_path / "run/audit/next.csv"))
+    index = next(row["index"] for row in rows if row["id"] == "train/dog/3.png")
+    decided = written(tmp_path / "d.csv", "index,id,label\n,train/dog/3.png,cat\n")
+    after = rows_of(apply_decisions(tmp_path / "run", decided).path)
+    assert {"index": index, "path": "train/dog/3.png", "label": "cat"} in after
+    assert sum(row["path"].split("/")[1] != row["label"] for row in after) == 1
+    written(decided, "id,label\nclean/dog/1.png,cat\n")
+    with pytest.raises(ValueError, match=r"'clean/dog/1\.png', which .* did not audit"):
+        apply_decisions(tmp_path / "run", decided)
+    photos.rename(tmp_path / "elsewhere")
+    written(decided, f"index,id,label\n{index},train/dog/3.png,cat\n")
+    after = rows_of(apply_decisions(tmp_path / "run", decided).path)
+    assert {"index": index, "label": "cat"} in after
+
+
 def audited_parquet(folder):
     """A Parquet file with 40 rows of two kinds, audited; the first 20 are checked."""
     arrow = pytest.importorskip("pyarrow")

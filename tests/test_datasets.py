@@ -246,6 +246,7 @@ def test_it_loads_what_a_source_promises(name, tmp_path):
         assert split.labels.min() >= 0 and split.labels.max() < count
     for labels in source.annotations.values():
         assert labels.shape == source.train.labels.shape and labels.dtype == torch.int64
+    assert len(set(source.names)) == len(source.names) in (0, len(source.train.labels))
     if source.trusted is not None:
         assert source.trusted.dtype == torch.int64
         assert source.trusted.min() >= 0 and source.trusted.max() < len(source.train.labels)
@@ -789,6 +790,8 @@ def test_checked_images_follow_the_training_images(tmp_path):
     source = ImageFolder(root=write_folder(tmp_path, ["train", "clean"])).load()
     assert source.train.labels.tolist() == [0, 0, 0, 1, 1, 1] * 2
     assert source.trusted is not None and source.trusted.tolist() == [6, 7, 8, 9, 10, 11]
+    assert source.names[:2] == ("train/cat/0.png", "train/cat/1.png")
+    assert source.names[6:8] == ("clean/cat/0.png", "clean/cat/1.png")
 
 
 def test_image_folders_may_leave_a_class_out_of_the_test_set(tmp_path):

@@ -86,7 +86,7 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
     """Write the labels of an audited run, corrected by what a person decided.
 
     A run on a user's own table gives a copy of that table with other labels in it; any other
-    run gives a CSV of index and label.
+    run gives a CSV of index, path where samples are files, and label.
 
     Args:
         path: the run's folder.
@@ -161,14 +161,15 @@ def _fitting(
 ) -> dict[int, str]:
     """Decided label by index, after a check that it is about the audited labels."""
     place = {str(index): index for index in given}
-    by_id = {}
-    if subject.labels is not None and subject.labels.ids:
-        by_id = dict(zip(subject.labels.ids, subject.labels.rows.tolist(), strict=True))
+    rows = None if subject.labels is None else subject.labels.rows.tolist()
+    by_id = dict(zip(subject.ids, rows or range(len(subject.ids)), strict=False))
+    named = subject.source is not None  # else nobody knows how samples are called
     classes = list(subject.ledger["classes"])
     found = {}
     for decision in decisions:
-        index = by_id.get(decision.id) if decision.id else place.get(decision.index)
-        if index is None:
+        key, known = (decision.id, by_id) if decision.id and named else (decision.index, place)
+        index = known.get(key)
+        if index not in given:
             raise ValueError(
                 f"{file} decides sample {decision.key!r}, which {subject.path} did not audit: are "
                 "the decisions of another run?"
@@ -189,8 +190,10 @@ def _write(
 ) -> None:
     if subject.own is None:
         labels = _labels(subject) | chosen
-        rows = ((index, labels[index]) for index in sorted(labels) if index not in left_out)
-        write_csv(target, ("index", "label"), rows)
+        names = subject.ids
+        kept = [index for index in sorted(labels) if index not in left_out]
+        rows = ((index, *names[index : index + 1], labels[index]) for index in kept)
+        write_csv(target, ("index", *(["path"] if names else []), "label"), rows)
         return
     table = TableFile(Path(subject.own.path))
     if table.is_parquet:

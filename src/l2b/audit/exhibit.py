@@ -34,7 +34,7 @@ def _previews(subject: Subject, table: AuditTable) -> list[str]:
         return [shown[k] for k in subject.index]
     inputs = subject.source.train.inputs
     if is_image(tuple(inputs.shape[1:])):
-        return [f"image {k}" for k in table.index.tolist()]
+        return [f"image {table.key(row)}" for row in range(len(table))]
     rows = inputs[subject.ledger["index"]].flatten(1)
     more = " …" if rows.shape[1] > FEATURES else ""
     return [" · ".join(f"{x:.3g}" for x in row) + more for row in rows[:, :FEATURES].tolist()]

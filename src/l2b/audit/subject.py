@@ -62,6 +62,13 @@ class Subject:
         return self.ledger["index"].numpy()
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """What every sample of the data set is called: ids of a table, names of files; or none."""
+        if self.labels is not None:
+            return self.labels.ids
+        return () if self.source is None else self.source.names
+
+    @property
     def checked(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Observed and right labels of the checked samples, if these tell how many are wrong.
 
@@ -105,11 +112,10 @@ class Subject:
         scaled = self.source.train.inputs[self.ledger["index"]].float()
         scaled.sub_(self.source.mean).div_(self.source.std)  # in place: it may be large
         near = neighbour_agreement(scaled, self.ledger["observed"].numpy())
-        if self.labels is None:
-            return audit_table(self.ledger, neighbours=near)
-        every, index = self.labels.ids, self.index
+        every, index = self.ids, self.index
         ids = tuple(every[k] for k in index) if every else ()
-        return audit_table(self.ledger, ids=ids, index=self.labels.rows[index], neighbours=near)
+        place = index if self.labels is None else self.labels.rows[index]
+        return audit_table(self.ledger, ids=ids, index=place, neighbours=near)
 
 
 def read_subject(path: Path, source: Source | None = None) -> Subject:

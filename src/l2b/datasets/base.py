@@ -55,6 +55,8 @@ class Source:
         std: then divided by, broadcastable to one sample.
         encoding: what rows of a table become, where the samples are such.
         remark: what a reader must know of these bytes, for the run's record.
+        names: what a person calls each training sample, such as the path of its file; each
+            differs from the others, and there are none if the data gives none.
     """
 
     train: Split
@@ -67,6 +69,7 @@ class Source:
     trusted: Tensor | None = None
     encoding: Encoding | None = None
     remark: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ class ImageFolder(Dataset):
             inputs = torch.cat([train.inputs, clean.inputs])
             train = Split(inputs, torch.cat([train.labels, clean.labels]))
         mean, std = moments(train.inputs)
+        learned = itertools.chain(*files["train"], *files.get("clean", []))
         return Source(
             train=train,
             test=self._split(root / "test", files["test"]) if "test" in files else None,
@@ -73,6 +74,7 @@ class ImageFolder(Dataset):
             truth_known=False,
             trusted=trusted,
             remark=_unread(files, root),
+            names=tuple(path.relative_to(root).as_posix() for path in learned),
         )
 
     def _split(self, folder: Path, files: list[list[Path]]) -> Split:
