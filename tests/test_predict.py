@@ -211,6 +211,11 @@ def test_images_of_a_folder_and_of_a_table(tmp_path):
     assert main(["predict", str(tmp_path / "run"), str(new), "--quiet"]) == 0
     found = {row["image"]: row["predicted"] for row in read(tmp_path / "run" / "predictions.csv")}
     assert found == {"b.png": "light", "sub/a.png": "dark"}
+    (new / ".thumbnails").mkdir()
+    for name in ("._b.png", ".thumbnails/a.png"):
+        (new / name).write_bytes(b"left by a file manager")
+    predict(tmp_path / "run", new, progress=False)
+    assert len(read(tmp_path / "run" / "predictions.csv")) == 2
     (new / "empty").mkdir()
     with pytest.raises(ValueError, match="empty must hold images"):
         predict(tmp_path / "run", new / "empty", progress=False)
@@ -244,10 +249,15 @@ def test_arrays(tmp_path, capsys):
     (tmp_path / "bad.npy").write_bytes(b"no array")
     np.save(tmp_path / "none.npy", np.empty((0, 3)))
     np.save(tmp_path / "four.npy", np.zeros((2, 4)))
+    np.save(tmp_path / "words.npy", np.array([["a", "b", "c"]]))
+    with (tmp_path / "pack.npy").open("wb") as file:
+        np.savez(file, x=np.zeros((2, 3)))
     (tmp_path / "t.csv").write_text("a\n1\n")
     for name, message in {
         "bad.npy": "cannot be read as an array",
         "none.npy": "holds no samples",
+        "words.npy": "words.npy must hold one array of numbers, got <U1: write it with np.save",
+        "pack.npy": "pack.npy must hold one array of numbers, got several arrays",
         "four.npy": "samples of shape (3,), got a tensor of shape (2, 4)",
         "t.csv": "no table, got",
         "nothing.csv": "There is no",

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch import Tensor
 
 from l2b.config import load
-from l2b.datasets.image_folder import SUFFIXES
+from l2b.datasets.image_folder import SUFFIXES, is_hidden
 from l2b.datasets.table import Table, label_in
 from l2b.decode import decode_images
 from l2b.experiment import Run
@@ -205,7 +205,8 @@ def _of_folder(model: TrainedModel, source: Path) -> Samples:
             f"The run learned from samples of shape {model.shape}, no colour images, got the "
             f"folder {source}: give an array of such samples (.npy)."
         )
-    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = (p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(p for p in found if not is_hidden(p.relative_to(source)))
     if not paths:
         raise ValueError(f"{source} must hold images ({', '.join(SUFFIXES)}), got none.")
 
@@ -222,6 +223,12 @@ def _of_array(source: Path) -> Samples:
         values = np.load(source, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{source} cannot be read as an array ({error}).") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+        what = values.dtype if isinstance(values, np.ndarray) else "several arrays, as .npz does"
+        raise ValueError(
+            f"{source} must hold one array of numbers, got {what}: write it with np.save, samples "
+            "first."
+        )
     if not values.ndim or not len(values):
         raise ValueError(f"{source} holds no samples: there is nothing to predict.")
 
