@@ -971,6 +971,24 @@ def test_an_audit_is_not_replaced_by_one_that_needs_it(tmp_path, capsys):
     assert main([*again, "--out", str(tmp_path / "new")]) == 0
 
 
+@pytest.mark.parametrize(("name", "written"), [("t.TSV", "tsv"), ("t.txt", "txt"), ("t", "csv")])
+def test_corrected_tables_end_as_they_did(name, written, tmp_path, capsys):
+    rows = [f"{k % 2}\t{k % 2 + k / 100}\t{k < 20}" for k in range(40)]
+    (tmp_path / name).write_text("\n".join(["kind\tx\tok", *rows]))
+    table = Table(path=str(tmp_path / name), label="kind", clean="ok")
+    run = tmp_path / "run"
+    audit_own(table, run, settings=["--epochs", "2"], progress=False)
+    done = accept_suggestions(run)
+    assert done.path == run / "audit" / f"suggested.{written}"
+    assert TableFile(done.path).columns == ("kind", "x", "ok")
+    again = accept_suggestions(run, tmp_path / "new.csv").path
+    assert again.read_bytes() == done.path.read_bytes()
+    assert TableFile(again).columns == ("kind", "x", "ok")
+    assert main(["audit", str(run), "--apply", "suggestions", "--out", str(tmp_path / "a.pq")]) == 2
+    told = "ends in .csv," if written == "csv" else f"ends in .{written} or .csv,"
+    assert told in capsys.readouterr().err
+
+
 def test_corrected_tables_part_cells_as_they_did(tmp_path):
     rows = [f"{k % 2};4,{k:03};{k < 20}" for k in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(["kind;x;ok", *rows]))

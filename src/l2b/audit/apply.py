@@ -56,7 +56,8 @@ def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
 
     Args:
         path: the run's folder.
-        out: the file to write; by default ``suggested.csv`` (or .parquet) in the audit.
+        out: the file to write; by default ``suggested.csv`` in the audit, or with the ending that
+            the user's table has.
 
     Raises:
         FileNotFoundError: if the run or its table is missing.
@@ -91,7 +92,8 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
     Args:
         path: the run's folder.
         decisions: the export of ``audit.html``.
-        out: the file to write; by default ``corrected.csv`` (or .parquet) in the audit.
+        out: the file to write; by default ``corrected.csv`` in the audit, or with the ending that
+            the user's table has.
 
     Raises:
         FileNotFoundError: if the run, its table, or the decisions are missing.
@@ -117,11 +119,14 @@ def _subject(path: Path) -> Subject:
 
 def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> Path:
     """Where to write, in a folder that is there, and not over what is read."""
-    suffix = ".parquet" if subject.own and TableFile(Path(subject.own.path)).is_parquet else ".csv"
+    table = TableFile(Path(subject.own.path if subject.own else "labels.csv"))
+    usual = ".parquet" if table.is_parquet else ".csv"
+    suffix = table.path.suffix.lower() or usual
     target = out or subject.path / FOLDER / f"{name}{suffix}"
-    if target.is_dir() or (target.suffix.lower() != suffix):
+    if target.is_dir() or target.suffix.lower() not in (suffix, usual):
+        endings = suffix if suffix == usual else f"{suffix} or {usual}"
         raise ValueError(
-            f"--out {target} must name a file that ends in {suffix}, as the labels are written in "
+            f"--out {target} must name a file that ends in {endings}, as the labels are written in "
             "the format that they came in."
         )
     if subject.own is not None:
