@@ -2,12 +2,14 @@
 
 import pandas as pd
 import pytest
+import torch
 
 from l2b.audit.command import _ignored
 from l2b.config import parse
 from l2b.datasets.table import Table
 from l2b.experiment import Run
 from l2b.notices import Notice
+from l2b.tables import TableFile
 
 
 def written(tmp_path, text, name="f.csv"):
@@ -63,3 +65,44 @@ def test_what_may_be_a_class_is_told(tmp_path):
     path = written(tmp_path, "x,y\n1,a\n2,none\n3,?\n4,a\n5,none\n6,?\n")
     with pytest.warns(Notice, match="'y' of .* holds '\\?' and 'none', which counts as a class"):
         assert Table(path=path, label="y").load().classes == ("?", "a", "none")
+
+
+def test_classes_that_differ_by_case_are_told(tmp_path):
+    path = written(tmp_path, "x,y\n1,Cat\n2,cat\n3,dog\n4,Cat\n5,cat\n6,dog\n")
+    with pytest.warns(
+        Notice, match="'Cat' and 'cat', which count as two classes: write them alike"
+    ):
+        assert Table(path=path, label="y").load().classes == ("Cat", "cat", "dog")
+
+
+def test_what_has_an_underscore_is_no_number(tmp_path):
+    cells = ["3_1", "3_2", "4_1"]
+    path = written(tmp_path, "visit,y\n" + "".join(f"{c},{k}\n" for c in cells for k in "ab"))
+    table = Table(path=path, label="y").load()
+    assert table.train.inputs.tolist() == torch.eye(3).repeat_interleave(2, dim=0).tolist()
+
+
+@pytest.mark.parametrize("mark", ["sep=;", "SEP=,", "sep=\t", "sep=|", "\nsep=;"])
+def test_the_line_that_tells_the_separator_is_no_header(mark, tmp_path):
+    part = mark[-1]
+    lines = [mark, f"a{part}b", f'1{part}"2,;x"', f"3{part}4"]
+    for name in ("f.csv", "f.tsv"):
+        table = TableFile(written(tmp_path, "\r\n".join(lines), name))
+        assert table.columns == ("a", "b") and table.delimiter == part
+        assert list(table.rows(["b", "a"])) == [("2,;x", "1"), ("4", "3")]
+    plain = TableFile(written(tmp_path, f"sep={part}b\n1{part}2\n", "g.csv"))
+    assert plain.columns == ("sep=", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("f.csv", '{"x": 1, "y": "a"}\n{"x": 2, "y": "b"}\n'),
+        ("f.csv", '[{"x": 1, "y": "a"}]'),
+        ("f.jsonl", "x,y\n1,a\n"),
+        ("f.json", '[\n{"x": 1}\n]'),
+    ],
+)
+def test_json_is_refused_by_name(name, text, tmp_path):
+    with pytest.raises(ValueError, match=r"f\.[a-z]+ must be CSV or Parquet, got JSON: JSON lines"):
+        Table(path=written(tmp_path, text, name), label="y").load()

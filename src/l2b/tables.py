@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from l2b.files import named_if_not_utf8, write_atomically
 LONGEST_CELL = 16 * 2**20  # characters; an unclosed quote must not swallow the whole file
 PARQUET_ROWS = 2048  # read at a time
 DELIMITERS = ",;\t|"
+TOLD = re.compile(r"sep=([,;\t|])", re.IGNORECASE)  # Excel's own line, above the header
+JSON = re.compile(r'\s*\[?\s*\{\s*"')  # how its first line begins
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -23,7 +27,8 @@ class TableFile:
 
     Attributes:
         path: a CSV file (UTF-8, with or without BOM; comma, semicolon, tab or bar) with a
-            header line, or a file that ends in ``.parquet``.
+            header line, or a file that ends in ``.parquet``. A line ``sep=;`` above the header,
+            as Excel reads and writes it, says what parts the cells.
     """
 
     path: Path
@@ -34,7 +39,7 @@ class TableFile:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it has no header, or one with a name twice.
+            ValueError: if it is JSON, has no header, or one with a name twice.
         """
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no file {self.path}: give a CSV or Parquet file.")
@@ -152,12 +157,22 @@ def _reader(path: Path) -> Iterator[Any]:
 
 
 def _delimiter(path: Path, file: io.TextIOBase) -> str:
-    """A tab by the file's name, or the likeliest of the header line; comma if there is none."""
-    if path.suffix.lower() == ".tsv":
-        return "\t"
+    """A tab by the file's name, or the likeliest of the header line; comma if there is none.
+
+    Raises:
+        ValueError: if the file is JSON.
+    """
     lines = iter(lambda: file.readline(LONGEST_CELL), "")
     line = next(filter(str.strip, lines), "")
     file.seek(0)
+    if JSON.match(line) or path.suffix.lower() in JSON_ENDINGS:
+        raise ValueError(
+            f"{path} must be CSV or Parquet, got JSON: JSON lines are not read, save as CSV or "
+            "Parquet."
+        )
+    told = TOLD.fullmatch(line.rstrip("\r\n"))
+    if told or path.suffix.lower() == ".tsv":
+        return told.group(1) if told else "\t"
     outside = "".join(line.split('"')[::2])
     return max(DELIMITERS, key=outside.count)
 
@@ -171,8 +186,13 @@ def _header(path: Path) -> tuple[str, ...]:
 
 
 def _first(reader: Iterator[list[str]]) -> list[str]:
-    """The first line that is not empty; no cells if there is none."""
-    return next((row for row in reader if not _is_empty(row)), [])
+    """The first line with names of columns; no cells if there is none."""
+    return next((row for row in reader if not (_is_empty(row) or _tells_separator(row))), [])
+
+
+def _tells_separator(row: list[str]) -> bool:
+    """Whether a line is Excel's, such as sep=; — which itself parts it in two."""
+    return [cell.lower() for cell in row] == ["sep=", ""]
 
 
 def _is_empty(row: list[str]) -> bool:

@@ -263,6 +263,14 @@ class Table(Dataset):
                 f"Column {self.label!r} of {self.path} holds {found}, which counts as a class: "
                 "leave cells empty where there is no label."
             )
+        spelt: dict[str, str] = {}
+        for name in classes:
+            other = spelt.setdefault(name.casefold(), name)
+            if other != name:
+                notice(
+                    f"Column {self.label!r} of {self.path} holds {other!r} and {name!r}, which "
+                    "count as two classes: write them alike if they are one."
+                )
 
     def _check(self, ids: list[str], given: list[str]) -> None:
         classes = len(set(given))

@@ -121,7 +121,12 @@ class Columns(Encoding):
 
 
 def number(cell: str) -> float:
-    """A number with a decimal point or comma; NaN if it is none."""
+    """A number with a decimal point or comma; NaN if it is none.
+
+    What has an underscore is none, though Python reads it as one: 3_1 is a name, not 31.
+    """
+    if "_" in cell:
+        return float("nan")
     try:
         return float(cell if "." in cell else cell.replace(",", ".", 1))
     except ValueError:
