@@ -392,8 +392,10 @@ def test_a_table_that_was_edited_since_is_not_corrected(more, tmp_path, capsys):
     audit_own(table, tmp_path / "run", settings=["--epochs", "2", *more], progress=False)
     moved = [*rows[:20], *rows[21:], rows[20]]
     (tmp_path / "t.csv").write_text("\n".join(["kind,x,ok", *moved]))
-    assert main(["audit", str(tmp_path / "run"), "--apply", "suggestions"]) == 2
-    assert "the data set has changed since the run" in capsys.readouterr().err
+    checked = str(written(tmp_path / "d.csv", "index,label\n25,0\n"))
+    for words in (["--apply", "suggestions"], ["--clean", checked, "--out", str(tmp_path / "new")]):
+        assert main(["audit", str(tmp_path / "run"), *words]) == 2
+        assert "the data set has changed since the run" in capsys.readouterr().err
 
 
 def test_rows_that_change_places_within_a_class_are_noticed(tmp_path, capsys):

@@ -101,6 +101,8 @@ def _ignored(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
 def _checked_further(options: argparse.Namespace) -> Table:
     """The table of a former run, with more labels checked."""
     subject = read_subject(options.run)
+    if isinstance(subject.run.data, Table) and subject.own is None:
+        raise FileNotFoundError(subject.problem)
     if subject.own is None:
         raise ValueError(
             f"--clean takes checked labels back into an audit of your own file (--csv), and "
