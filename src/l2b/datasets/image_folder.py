@@ -43,17 +43,7 @@ class ImageFolder(Dataset):
     def load(self) -> Source:
         """Decode every image; channels are scaled by the training samples' moments."""
         root = Path(self.root)
-        if not (root / "train").is_dir():
-            raise FileNotFoundError(
-                f"There is no folder {(root / 'train').absolute()}: put the images of each class "
-                "into a folder of its own, train/<class>/."
-            )
-        classes = tuple(sorted(_folders(root / "train")))
-        if len(classes) < 2:
-            raise ValueError(
-                f"{root / 'train'} must hold one folder per class, at least 2, got "
-                f"{', '.join(classes) or 'none'}: there is nothing to tell apart."
-            )
+        classes = _classes(root / "train")
         files = {part: _files(root / part, classes) for part in PARTS if (root / part).is_dir()}
         _refuse_shared(files, root)
         train = self._split(root / "train", files["train"])
@@ -83,6 +73,22 @@ class ImageFolder(Dataset):
         paths = [path for found in files for path in found]
         pixels = decode_images(paths, self.size, name=folder, resize=True, workers=self.workers)
         return Split(pixels, _repeated(counts))
+
+
+def _classes(train: Path) -> tuple[str, ...]:
+    """Names of the classes, sorted."""
+    if not train.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {train.absolute()}: put the images of each class into a folder of "
+            "its own, train/<class>/."
+        )
+    classes = tuple(sorted(_folders(train)))
+    if len(classes) < 2:
+        raise ValueError(
+            f"{train} must hold one folder per class, at least 2, got "
+            f"{', '.join(classes) or 'none'}: there is nothing to tell apart."
+        )
+    return classes
 
 
 def _files(folder: Path, classes: tuple[str, ...]) -> list[list[Path]]:

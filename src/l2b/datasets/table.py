@@ -143,14 +143,9 @@ class Table(Dataset):
             ValueError: on unknown columns, repeated ids, or labels that are no classes.
         """
         self._file.check_columns(self.ignore)
-        names = [self.label, *filter(None, (self.clean, self.id))]
         rows, ids, given, marks = [], [], [], []
         blanks: Counter[str] = Counter()
-        for position, (cell, *rest) in enumerate(self._file.rows(names)):
-            label = label_in(cell)
-            if not label:
-                blanks[cell.strip()] += 1
-                continue
+        for position, (label, *rest) in self._labelled(blanks):
             rows.append(position)
             given.append(label)
             ids += [rest[-1].strip()] if self.id else []
@@ -171,6 +166,16 @@ class Table(Dataset):
             skipped=blanks.total(),
             blanks=tuple(sorted(filter(None, blanks))),
         )
+
+    def _labelled(self, blanks: Counter[str]) -> Iterator[tuple[int, list[str]]]:
+        """Position, label and further cells of the rows that have one; counts what others hold."""
+        names = [self.label, *filter(None, (self.clean, self.id))]
+        for position, (cell, *rest) in enumerate(self._file.rows(names)):
+            label = label_in(cell)
+            if label:
+                yield position, [label, *rest]
+            else:
+                blanks[cell.strip()] += 1
 
     def previews(self, rows: np.ndarray, characters: int = 240) -> Iterator[str]:
         """What a person needs to see of each sample: its text, path, or first columns."""
