@@ -456,6 +456,40 @@ def test_another_choice_replaces_that_of_the_base_whole():
     assert first.run.training.epochs == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "base: {rate: 0.2}\nmethod: [l2b]\n"
+            "noise: [{name: symmetric, rate: 0.4}, {name: symmetric, rate: 0.6}, symmetric]",
+            {"rate": [0.4, 0.6, 0.2]},
+        ),
+        (
+            "base: {method.warmup: 2}\nmethod: [l2b, {name: l2b, warmup: 5, label: late}]",
+            {"warmup": [2, 5]},
+        ),
+        (
+            "base: {training.epochs: 20, training: {clip: 0.5}}\nmethod: [l2b]\n"
+            "training: [{epochs: 5}, {epochs: 8}, {batch: 32}]",
+            {"epochs": [5, 8, 20], "clip": [0.5, 0.5, 0.5]},
+        ),
+        ("base: {optimiser.lr: 0.5}\nmethod: [l2b]\ntraining: [{optimiser: {lr: 0.1}}]",
+         {"lr": [0.1]}),
+        (
+            "base: {training: {optimiser: {options: {momentum: 0.5}}}}\nmethod: [l2b]\n"
+            "training: [{optimiser: {options: {nesterov: true}}}]",
+            {"options": [{"momentum": 0.5, "nesterov": True}]},
+        ),
+    ],
+)  # fmt: skip
+def test_an_entry_counts_whatever_the_base_says(text, found):
+    runs = [trial.run for trial in parse_grid(text).trials]
+    places = [part for run in runs for part in (run.noise, run.method, run.training.optimiser)]
+    for name, values in found.items():
+        holders = [*places, *(run.training for run in runs)]
+        assert [getattr(h, name) for h in holders if hasattr(h, name)] == values
+
+
 MISTAKES = {
     "seeds: 0\nmethod: [l2b]": "a number from 1 on",
     "seeds: [1, 1]\nmethod: [l2b]": "different integers",
@@ -555,6 +589,11 @@ def test_a_grid_that_is_asked_to_stop_saves_and_leaves_nobody_behind(tmp_path, w
         ("method: [l2b]\nmethod: [l2rw]", "says method twice"),
         ("base: {clean: 40, clean: 50}\nmethod: [l2b]", "says clean twice"),
         ("base: {method: {name: l2b}}\nmethod: [l2rw]", "`base` .* must not speak of `method`"),
+        ("base: {method.name: l2b}\nmethod: [l2rw]", "`base` .* must not speak of `method`"),
+        (
+            "method: [l2b, {name: l2b, clean_weight: 0.2, label: twin}]",
+            r"same settings for 'l2b' and 'twin' \(seed 0\): change one",
+        ),
     ],
 )
 def test_what_a_grid_file_cannot_mean_is_refused(text, message):

@@ -50,13 +50,18 @@ def dump(settings: object) -> str:
     return yaml.safe_dump(encode(settings), sort_keys=False, allow_unicode=True)
 
 
-def load(cls: type[T], text: str) -> T:
+def load(cls: type[T], text: str, base: str = "") -> T:
     """Settings from YAML; what is not said has its default.
+
+    Args:
+        cls: the dataclass of the settings.
+        text: YAML.
+        base: YAML that is read first: of what both say, by whatever names, ``text`` counts.
 
     Raises:
         ValueError: on text that is no YAML, unknown names or wrong values.
     """
-    return parse(cls, _as_arguments(text))
+    return parse(cls, _as_arguments(text), base)
 
 
 def encode(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from l2b.catalog import name_of, unknown
-from l2b.config import load, plain_yaml
+from l2b.config import dump, load, plain_yaml
 from l2b.datasets.table import Table
 from l2b.experiment import Run
 from l2b.files import read_text
@@ -27,7 +27,8 @@ def read_grid(path: Path) -> Grid:
         path: YAML. ``base`` holds settings of ``l2b run``, ``seeds`` their number or a list,
             and every other key is a setting of `Run` with the list of its entries: a name, a
             value, or a mapping of settings with an optional ``label`` that names it (not of
-            ``table`` data, where that is a setting).
+            ``table`` data, where that is a setting). What an entry says counts, whatever ``base``
+            says of the same setting.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -51,7 +52,8 @@ def parse_grid(text: str) -> Grid:
             "A grid file needs a list of methods (method: [cross_entropy, l2b]), or `compare` with "
             "the name of the axis whose entries compete."
         )
-    for axis in set(axes) & set(FAMILIES) & set(tree.get("base") or {}):
+    spoken = {str(key).removesuffix(".name") for key in tree.get("base") or {}}
+    for axis in set(axes) & set(FAMILIES) & spoken:
         raise ValueError(
             f"`base` in a grid file must not speak of `{axis}`, which is a list of entries there: "
             "each of them says all of its settings, so write what they share into every one."
@@ -64,6 +66,7 @@ def parse_grid(text: str) -> Grid:
         for seed in _seeds(tree.get("seeds", 1))
         for cell in itertools.product(*axes.values())
     ]
+    _refuse_twins(trials)
     return Grid(
         trials=tuple(trials),
         compare=_word(tree, "compare", "method"),
@@ -139,22 +142,43 @@ def _said(settings: Mapping[str, Any]) -> str:
 
 
 def _run(base: Mapping[str, Any], axes: Mapping[str, Any], cell: list[Any], seed: int) -> Run:
-    tree: dict[str, Any] = {**base, "seed": seed}
+    """What the entries say, over what `base` says, whatever names either uses."""
+    tree: dict[str, Any] = {"seed": seed}
     for axis, entry in zip(axes, cell, strict=True):
         if axis in FAMILIES:
             tree[axis] = entry if isinstance(entry, dict) else {"name": entry}
         else:
-            tree[axis] = _merged(tree.get(axis), entry)
-    return load(Run, yaml.safe_dump(tree))
+            tree[axis] = _with_options(entry, base.get(axis))
+    return load(Run, _text(tree), base=_text(base))
 
 
-def _merged(base: Any, entry: Any) -> Any:
-    """The entry over what `base` says of the same setting; another choice replaces it whole."""
-    if not (isinstance(base, dict) and isinstance(entry, dict)):
+def _text(tree: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
+
+
+def _refuse_twins(trials: list[Trial]) -> None:
+    """Under two labels one run would be compared with itself."""
+    known: dict[str, str] = {}
+    for trial in trials:
+        labels = " / ".join(trial.labels.values())
+        first = known.setdefault(dump(trial.run), labels)
+        if first != labels:
+            raise ValueError(
+                f"Differently labelled runs of a grid must differ, got the same settings for "
+                f"{first!r} and {labels!r} (seed {trial.run.seed}): change one, or leave it out."
+            )
+
+
+def _with_options(entry: Any, base: Any) -> Any:
+    """The entry; of `options`, which are one setting each, with those of the base it leaves out."""
+    if not (isinstance(entry, dict) and isinstance(base, dict)):
         return entry
-    if "name" in entry and entry["name"] != base.get("name", entry["name"]):
-        return entry
-    return {**base, **{key: _merged(base.get(key), value) for key, value in entry.items()}}
+    return {
+        key: {**base[key], **value}
+        if key == "options" and isinstance(value, dict) and isinstance(base.get(key), dict)
+        else _with_options(value, base.get(key))
+        for key, value in entry.items()
+    }
 
 
 def _seeds(found: Any) -> list[int]:
