@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+import torch
 import yaml
 
 from l2b.catalog import name_of
@@ -190,6 +191,45 @@ def test_a_damaged_record_of_epochs_costs_its_own_curve_alone(tmp_path):
     with pytest.warns(Notice, match="metrics.jsonl is missing or damaged"):
         found = results.curves(labels, "test_accuracy")
     assert found.tolist() == [second.curve("test_accuracy")]
+
+
+def test_a_record_that_lacks_epochs_costs_its_own_curve_alone(tmp_path):
+    results = execute(small(), tmp_path, workers=1, progress=False)
+    labels = {"noise": "some", "method": "l2b"}
+    first, second = results.of(labels)
+    path = first.folder / "metrics.jsonl"
+    path.write_text(path.read_text().partition("\n")[0] + "\n")
+    with pytest.warns(Notice, match="metrics.jsonl is missing or damaged"):
+        found = read_results(results.grid, tmp_path).curves(labels, "test_accuracy")
+    assert found.tolist() == [second.curve("test_accuracy")]
+
+
+def test_resuming_a_finished_run_of_a_grid_gives_what_it_found(tmp_path, capsys):
+    run, folder = replace(TINY, method=L2B(warmup=1)), tmp_path / "run"
+    whole = run.execute(tmp_path / "whole", progress=False, figures=False)
+    assert attempt(run, folder).state == "finished"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    words = ["run", "--config", str(folder / "run.yaml"), "--out", str(folder), "--quiet"]
+    assert main([*words, "--resume"]) == 0
+    record = json.loads(before[folder / "result.json"])
+    assert f"last epoch    {record['last_accuracy']:.2%}" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert (folder / "figures" / "accuracy.png").exists()
+
+    found = run.execute(folder, resume=True, progress=False, figures=False)
+    assert (found.record, found.outcome.history) == (record, whole.outcome.history)
+    assert found.outcome.chosen_epoch == whole.outcome.chosen_epoch
+    for name, entries in whole.outcome.ledger.state_dict().items():
+        torch.testing.assert_close(getattr(found.outcome.ledger, name), entries, equal_nan=True)
+    inputs = whole.data.standardise(whole.data.test.inputs)
+    said = [result.outcome.learner.predict(inputs) for result in (whole, found)]
+    assert torch.equal(*said)
+
+    with pytest.raises(ValueError, match="learned from other data than its data set gives now"):
+        run.execute(folder, resume=True, data=replace(whole.data, noise_hash="0"))
+    (folder / "metrics.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(ValueError, match="must have a row for each of 2 epochs, got 1"):
+        run.execute(folder, resume=True, data=whole.data)
 
 
 def test_a_document_says_what_weights_did_after_the_warm_up(tmp_path):

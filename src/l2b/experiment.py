@@ -32,7 +32,7 @@ from l2b.notices import no_notices
 from l2b.quality import judged_by_checked
 from l2b.report import run_figures
 from l2b.streams import stream_seed
-from l2b.train import Outcome, Training, check, fit
+from l2b.train import Outcome, Training, check, fit, recalled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,8 @@ class Run:
 
         Args:
             out: the run's folder; None keeps everything in memory.
-            resume: go on from the folder's last checkpoint, if it has one.
+            resume: go on from the folder's last checkpoint, if it has one; of a run that has ended
+                and whose checkpoints are gone, give back what it found.
             overwrite: replace the run that is in the folder.
             progress: show a progress bar on a terminal.
             data: what `prepare` returned, if it is at hand.
@@ -122,6 +123,8 @@ class Run:
         if folder is not None and first:
             self._open(folder, data, resume=resume, overwrite=overwrite)
         collectives.barrier()
+        if folder is not None and resume and _over(folder):
+            return self._recalled(folder, data, figures=figures)
         outcome = fit(
             data,
             self.model,
@@ -165,6 +168,22 @@ class Run:
             )
         folder.write_config(dump(self))
 
+    def _recalled(self, folder: RunFolder, data: Data, *, figures: bool) -> "Result":
+        """What a run has found that is over, as it stands in its folder."""
+        record = folder.read_result() or {}
+        for key, now in {"noise_hash": data.noise_hash}.items():
+            if record.get(key, now) != now:
+                raise ValueError(
+                    f"{folder.path} learned from other data than its data set gives now: the files "
+                    "or the noise changed since the run. Put the files back as they were, or "
+                    "start afresh (--overwrite)."
+                )
+        settings = data, self.model, self.method, self.training
+        outcome = recalled(*settings, seed=self.seed, folder=folder)
+        if figures and collectives.rank() == 0:
+            run_figures(folder.figures, data, outcome)
+        return Result(run=self, data=data, outcome=outcome, record=record)
+
     def _record(self, data: Data, outcome: Outcome, seconds: float) -> dict[str, Any]:
         return {
             "method": name_of(self.method),
@@ -188,6 +207,14 @@ class Run:
             | {"python": platform.python_version()},
             "device": _device(outcome),
         }
+
+
+def _over(folder: RunFolder) -> bool:
+    """Whether the run has ended, and nothing is left that it could go on from."""
+    first = collectives.rank() == 0
+    return collectives.anywhere(
+        first and folder.read_result() is not None and not folder.checkpoints.places()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

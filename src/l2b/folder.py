@@ -124,6 +124,28 @@ class RunFolder:
         rows = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in history)
         write_text(self.path / "metrics.jsonl", rows)
 
+    def read_metrics(self, epochs: int | None = None) -> list[dict[str, Any]]:
+        """The rows of ``metrics.jsonl``.
+
+        Args:
+            epochs: how many there must be; None takes any number.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged.
+        """
+        path = self.path / "metrics.jsonl"
+        try:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): run it again.") from error
+        if epochs is not None and len(rows) != epochs:
+            raise ValueError(
+                f"{path} must have a row for each of {epochs} epochs, got {len(rows)}: it is "
+                "damaged, run it again."
+            )
+        return rows
+
     @property
     def checkpoints(self) -> Checkpoints:
         """Where the run can go on from."""

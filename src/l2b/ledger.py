@@ -1,6 +1,6 @@
 """What happened to every sample in every epoch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -126,6 +126,11 @@ class Ledger:
     def state_dict(self) -> dict[str, Tensor]:
         """All entries by name."""
         return {n: getattr(self, n) for n in self.columns}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned; what else is there has no part."""
+        for name in self.columns:
+            getattr(self, name).copy_(state[name])
 
     def row(self, epoch: int) -> dict[str, Tensor]:
         """The entries of one epoch by name, [samples] each."""

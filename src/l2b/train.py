@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from l2b import collectives
 from l2b.data import Data
 from l2b.evaluate import measure
-from l2b.folder import RunFolder
+from l2b.folder import RunFolder, read_module
 from l2b.ledger import Ledger
 from l2b.loop import Loop, chosen_epoch
 from l2b.methods import Learner, Method
@@ -22,7 +22,7 @@ from l2b.signals import stop_requests
 from l2b.threads import cpu_threads
 from l2b.training import Training
 
-__all__ = ["Outcome", "Training", "check", "chosen_epoch", "fit"]
+__all__ = ["Outcome", "Training", "check", "chosen_epoch", "fit", "recalled"]
 
 SMALL_BATCH = 200_000  # input numbers per batch
 
@@ -97,6 +97,33 @@ def fit(
         history=loop.history,
         chosen_epoch=chosen_epoch(loop.history, measure(loop.data)),
         seconds_before=loop.before,
+    )
+
+
+def recalled(
+    data: Data, model: Model, method: Method, training: Training, *, seed: int, folder: RunFolder
+) -> Outcome:
+    """What `fit` left in a folder whose checkpoints are gone; nothing is trained or written.
+
+    The learner has the parameters of its network back; what else it kept between steps went with
+    the checkpoints. Arguments as for `fit`.
+
+    Raises:
+        FileNotFoundError: if a file of the run is missing.
+        ValueError: if one is damaged or of another model.
+    """
+    history, first = folder.read_metrics(training.epochs), collectives.rank() == 0
+    with _undisturbed(training, data):
+        loop = Loop(data, model, method, replace(training, tensorboard=False), seed, None)
+    read_module(loop.learner.network.module, folder.path / "model.safetensors")
+    ledger = Ledger(training.epochs, len(data.train), masks=data.masks) if first else Ledger(0, 0)
+    if first:
+        ledger.load_state_dict(folder.read_ledger())
+    return Outcome(
+        learner=loop.learner,
+        ledger=ledger,
+        history=history,
+        chosen_epoch=chosen_epoch(history, measure(data)),
     )
 
 

@@ -1,7 +1,6 @@
 """What a grid found: rows, means over seeds, paired tests, and one table."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -36,23 +35,24 @@ class Row:
         seed: of its random draws.
         folder: its files.
         record: the content of its ``result.json``.
+        epochs: that its settings ask for; None where they are not at hand.
     """
 
     labels: Mapping[str, str]
     seed: int
     folder: Path
     record: Mapping[str, Any]
+    epochs: int | None = None
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
         """Metrics, one mapping an epoch; none if their record is damaged."""
-        path = self.folder / "metrics.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return RunFolder(self.folder).read_metrics(self.epochs)
         except (OSError, ValueError):
             notice(
-                f"{path} is missing or damaged: learning curves and what is said of weights are "
-                "without this run."
+                f"{self.folder / 'metrics.jsonl'} is missing or damaged: learning curves and what "
+                "is said of weights are without this run."
             )
             return []
 
@@ -214,7 +214,8 @@ def read_results(grid: Grid, folder: Path) -> Results:
         except ValueError as damaged:
             record, error = None, str(damaged)
         if record is not None:
-            rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record))
+            rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record,
+                            epochs=trial.run.training.epochs))  # fmt: skip
         elif error is not None:
             failures[path.name] = error
         else:

@@ -202,7 +202,8 @@ def _results(home: Path, entries: Sequence[Entry], compare: str, reference: str)
         place = (*entry.labels.values(), entry.run.seed)
         if place not in rows:
             rows[place] = Row(labels=entry.labels, seed=entry.run.seed, folder=entry.path,
-                              record=entry.record)  # fmt: skip
+                              record=entry.record,
+                              epochs=entry.run.training.epochs)  # fmt: skip
             trials.append(Trial(labels=entry.labels, run=entry.run))
     if not trials:
         return None
