@@ -36,7 +36,7 @@ LAYERS = [
     {"unpack", "metaimage"},
     {"decisions"},
     {"noise", "datasets", "models", "augment"},
-    {"clean_split", "long_tail"},
+    {"clean_split", "long_tail", "fingerprint"},
     {"data", "ledger", "network", "amortise", "halves", "checkpoint", "training"},
     {"evaluate", "folder", "feed"},
     {"best_epoch", "quality", "watch"},

@@ -12,6 +12,7 @@ from l2b.clean_split import clean_split, reserve
 from l2b.datasets import Source, Split
 from l2b.datasets.base import pieces
 from l2b.features import Encoding
+from l2b.fingerprint import data_hash
 from l2b.long_tail import thinned
 from l2b.noise.base import ClassConditional, Noise
 from l2b.notices import notice
@@ -98,6 +99,7 @@ class Data:
         noise_dice: Dice of the observed against the true masks of ``train``, mean over classes
             and volumes; None if unknown, or for labels.
         noise_hash: SHA-256 of the drawn labels of the whole training split.
+        data_hash: SHA-256 of the data set as it was read, see `fingerprint`; empty if unknown.
         encoding: what rows of a table become, where the samples are such.
         remark: what a reader must know of these bytes.
         class_weights: how much classes count, in training and where an epoch is chosen.
@@ -113,6 +115,7 @@ class Data:
     std: Tensor
     noise_rate: float | None
     noise_hash: str
+    data_hash: str = ""
     noise_dice: float | None = None
     encoding: Encoding | None = None
     remark: str = ""
@@ -223,6 +226,7 @@ def prepare(
         std=source.std,
         noise_rate=wrong,
         noise_hash=hashlib.sha256(observed.contiguous().numpy().data).hexdigest(),
+        data_hash=data_hash(source),
         noise_dice=_mask_agreement(train, classes),
         encoding=source.encoding,
         remark=" ".join(filter(None, (source.remark, _unused(len(unused), source)))),

@@ -171,13 +171,13 @@ class Run:
     def _recalled(self, folder: RunFolder, data: Data, *, figures: bool) -> "Result":
         """What a run has found that is over, as it stands in its folder."""
         record = folder.read_result() or {}
-        for key, now in {"noise_hash": data.noise_hash}.items():
-            if record.get(key, now) != now:
-                raise ValueError(
-                    f"{folder.path} learned from other data than its data set gives now: the files "
-                    "or the noise changed since the run. Put the files back as they were, or "
-                    "start afresh (--overwrite)."
-                )
+        then = {key: record.get(key, getattr(data, key)) for key in ("noise_hash", "data_hash")}
+        if any(found != getattr(data, key) for key, found in then.items()):
+            raise ValueError(
+                f"{folder.path} learned from other data than its data set gives now: the files or "
+                "the noise changed since the run. Put the files back as they were, or start afresh "
+                "(--overwrite)."
+            )
         settings = data, self.model, self.method, self.training
         outcome = recalled(*settings, seed=self.seed, folder=folder)
         if figures and collectives.rank() == 0:
@@ -191,6 +191,7 @@ class Run:
             "noise": name_of(self.noise),
             "noise_rate": data.noise_rate,
             "noise_hash": data.noise_hash,
+            "data_hash": data.data_hash,
             **({"noise_dice": data.noise_dice} if data.masks else {}),
             "seed": self.seed,
             "judged_by": measure(data),

@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from l2b.grid.pairing import in_common, warning
 from l2b.stats import mean_sd
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ SURE = 0.05
 def document(results: "Results", title: str, provenance: Mapping[str, Any]) -> str:
     """Tables of every measure, paired tests, failures, and how to repeat all of it."""
     parts = [f"# {_cell(title)}", _provenance(results, provenance)]
+    parts += [f"**Warning:** {_cell(said)}" for said in [warning(results)] if said]
     parts += [section(results, measure) for measure in measures(results)]
     parts += [_tests(results), _weights(results), _failures(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -108,11 +110,17 @@ def _tests(results: "Results") -> str:
              "after Holm", "Wilcoxon p", "sign p"]  # fmt: skip
     said = (
         f"`{_cell(results.grid.against)}` minus each other {_cell(results.grid.compare)}, in "
-        "points, paired by seed (equal noise, split and initial values). Holm's correction is "
-        "over all comparisons of one measure in this document. Rank and sign tests need at least "
-        "six seeds that differ: with fewer, no outcome reaches 5 %."
+        f"points, paired by seed{_equal(in_common(results))}. Holm's correction is over all "
+        "comparisons of one measure in this document. Rank and sign tests need at least six seeds "
+        "that differ: with fewer, no outcome reaches 5 %."
     )
     return f"## Paired tests\n\n{said}\n\n{rendered(heads, map(_test, found))}"
+
+
+def _equal(parts: Sequence[str]) -> str:
+    """What paired runs have in common, in brackets."""
+    *others, last = parts or [""]
+    return f" (equal {' and '.join(filter(None, (', '.join(others), last)))})" if last else ""
 
 
 def _test(test: "Comparison") -> list[str]:

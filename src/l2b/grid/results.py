@@ -13,6 +13,7 @@ from l2b.files import read_json, write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
 from l2b.grid.markdown import SECTIONS, WEIGHTS, document
+from l2b.grid.pairing import warning
 from l2b.grid.trials import Grid, folder_name
 from l2b.metrics import IN_EFFECT, is_plain
 from l2b.notices import notice
@@ -21,8 +22,8 @@ from l2b.stats import Paired, holm, paired
 RUNS = "runs"  # folder of the runs
 PLAN = "grid.json"
 COLUMNS = (
-    *SECTIONS, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "train_samples",
-    "clean_samples", "validation_samples", "seconds", "device",
+    *SECTIONS, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "data_hash",
+    "train_samples", "clean_samples", "validation_samples", "seconds", "device",
 )  # fmt: skip
 
 
@@ -181,6 +182,8 @@ class Results:
     def write(self, title: str, provenance: Mapping[str, Any]) -> list[Path]:
         """Write ``results.md``, ``results.json`` and, with pyarrow, ``results.parquet``.
 
+        Runs that learned from different data, where it should be the same, are told.
+
         Args:
             title: of the document.
             provenance: command, versions and machine.
@@ -188,6 +191,8 @@ class Results:
         Returns:
             The paths of what was written.
         """
+        if said := warning(self):
+            notice(said)
         rows = [flat(row) for row in self.rows]
         tests = [asdict(found) for measure in self.headline for found in self.comparisons(measure)]
         write_text(self.folder / "results.md", document(self, title, provenance))

@@ -11,6 +11,7 @@ import numpy as np
 from l2b.files import write_text
 from l2b.grid import Results
 from l2b.grid.markdown import SECTIONS, measures, p_value, percent
+from l2b.grid.pairing import warning
 from l2b.grid.results import judged_by
 from l2b.overview.collect import Batch, Entry, collect
 from l2b.overview.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Plot, plot
@@ -108,6 +109,7 @@ def _compared(results: Results) -> dict[str, Any]:
         "curves": _plots(results, curves, colour, labels),
         "weights": _plots(results, WEIGHTS, colour, _weighing(results, labels)),
         "hashes": _hashes(results),
+        "warning": warning(results),
     }
 
 
