@@ -18,6 +18,8 @@ SECTIONS = {
     "last_balanced_accuracy": "Balanced test accuracy at the last epoch",
     "chosen_balanced_accuracy": "Balanced test accuracy at the chosen epoch",
 }
+VALIDATION = "chosen_validation"  # where no test set judges
+JUDGED = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "dice": "Dice"}
 PAIRS = [(f"{epoch}_accuracy", f"{epoch}_balanced_accuracy") for epoch in ("last", "chosen")]
 OTHER = dict(PAIRS) | {balanced: plain for plain, balanced in PAIRS}
 WEIGHTS = {
@@ -33,13 +35,16 @@ def document(results: "Results", title: str, provenance: Mapping[str, Any]) -> s
     """Tables of every measure, paired tests, failures, and how to repeat all of it."""
     parts = [f"# {_cell(title)}", _provenance(results, provenance)]
     parts += [f"**Warning:** {_cell(said)}" for said in [warning(results)] if said]
-    parts += [section(results, measure) for measure in measures(results)]
+    parts += [section(results, measure) for measure in measures(results)] or [nothing(results)]
     parts += [_tests(results), _weights(results), _failures(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def measures(results: "Results") -> list[str]:
-    """What deserves a table: what runs are judged by, and the other accuracy where it differs."""
+    """What deserves a table: what runs are judged by, and the other accuracy where it differs.
+
+    Where runs have no test set, also how they did on the clean samples kept aside.
+    """
     records = [row.record for row in results.rows]
     first = [m for m in results.headline if any(record.get(m) is not None for record in records)]
     others = {m: OTHER[m] for m in first if m in OTHER}
@@ -47,12 +52,50 @@ def measures(results: "Results") -> list[str]:
         (record.get(m), record.get(other)) for record in records for m, other in others.items()
     )
     differ = any(abs(a - b) > UNBALANCED for a, b in pairs if a is not None and b is not None)
-    return first + (list(others.values()) if differ else [])
+    aside = any(record.get(VALIDATION) is not None and untested(record) for record in records)
+    return first + (list(others.values()) if differ else []) + ([VALIDATION] if aside else [])
+
+
+def untested(record: Mapping[str, Any]) -> bool:
+    """Whether no test set judged a run."""
+    return all(record.get(measure) is None for measure in SECTIONS)
 
 
 def section(results: "Results", measure: str) -> str:
     """One measure: a row per compared label, a column per setting, mean ± sd over seeds."""
-    return f"## {SECTIONS[measure]} (%)\n\n{table(results, measure)}"
+    said = remark(results, measure)
+    parts = [f"## {heading(results, measure)} (%)", said, table(results, measure)]
+    return "\n\n".join(filter(None, parts))
+
+
+def heading(results: "Results", measure: str) -> str:
+    """What a measure is, over its table."""
+    if measure != VALIDATION:
+        return SECTIONS[measure]
+    return f"{JUDGED[results.judged]} on clean samples kept aside, at the epoch chosen by them"
+
+
+def remark(results: "Results", measure: str) -> str:
+    """What must be known of a measure; mostly nothing."""
+    if measure != VALIDATION:
+        return ""
+    found = [row.record for row in results.rows if row.record.get(VALIDATION) is not None]
+    counts = sorted({record.get("validation_samples", 0) for record in found})
+    said = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return (
+        f"Runs without a test set have no other figure. It is of the same {said} clean samples by "
+        "which the epoch was chosen, so it flatters."
+    )
+
+
+def nothing(results: "Results") -> str:
+    """Why there is no table."""
+    if not results.rows:
+        return "There is no table, for no run has ended."
+    return (
+        "There is no table: the data has no test set, and no clean sample was kept aside "
+        "(`validation`), so nothing tells how good the models are."
+    )
 
 
 def table(results: "Results", measure: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from l2b.files import read_json, write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
-from l2b.grid.markdown import SECTIONS, WEIGHTS, document
+from l2b.grid.markdown import SECTIONS, VALIDATION, WEIGHTS, document, measures
 from l2b.grid.pairing import warning
 from l2b.grid.trials import Grid, folder_name
 from l2b.metrics import IN_EFFECT, is_plain
@@ -22,7 +22,7 @@ from l2b.stats import Paired, holm, paired
 RUNS = "runs"  # folder of the runs
 PLAN = "grid.json"
 COLUMNS = (
-    *SECTIONS, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "data_hash",
+    *SECTIONS, VALIDATION, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "data_hash",
     "train_samples", "clean_samples", "validation_samples", "seconds", "device",
 )  # fmt: skip
 
@@ -194,7 +194,8 @@ class Results:
         if said := warning(self):
             notice(said)
         rows = [flat(row) for row in self.rows]
-        tests = [asdict(found) for measure in self.headline for found in self.comparisons(measure)]
+        compared = [*self.headline, *(m for m in measures(self) if m == VALIDATION)]
+        tests = [asdict(found) for measure in compared for found in self.comparisons(measure)]
         write_text(self.folder / "results.md", document(self, title, provenance))
         write_json(
             self.folder / "results.json",

@@ -10,7 +10,16 @@ import numpy as np
 
 from l2b.files import write_text
 from l2b.grid import Results
-from l2b.grid.markdown import SECTIONS, measures, p_value, percent
+from l2b.grid.markdown import (
+    VALIDATION,
+    heading,
+    measures,
+    nothing,
+    p_value,
+    percent,
+    remark,
+    untested,
+)
 from l2b.grid.pairing import warning
 from l2b.grid.results import judged_by
 from l2b.overview.collect import Batch, Entry, collect
@@ -105,6 +114,7 @@ def _compared(results: Results) -> dict[str, Any]:
         "legend": list(colour.items()),
         "settings": [" / ".join(setting.values()) or "all runs" for setting in grid.settings],
         "tables": [_table(results, measure) for measure in measures(results)],
+        "nothing": nothing(results),
         "tests": [test for measure in measures(results) for test in _tests(results, measure)],
         "curves": _plots(results, curves, colour, labels),
         "weights": _plots(results, WEIGHTS, colour, _weighing(results, labels)),
@@ -124,13 +134,18 @@ def _table(results: Results, measure: str) -> dict[str, Any]:
     best = [max(column) for column in zip(*(row["means"] for row in rows), strict=True)]
     for row in rows:
         row["best"] = [m == b and m >= 0 for m, b in zip(row["means"], best, strict=True)]
-    return {"title": SECTIONS[measure], "rows": rows}
+    return {
+        "title": heading(results, measure),
+        "remark": remark(results, measure),
+        "rows": rows,
+    }
 
 
 def _tests(results: Results, measure: str) -> list[dict[str, Any]]:
     return [
         {
             "measure": "last" if measure.startswith("last") else "chosen",
+            "validation": measure == VALIDATION,
             "balanced": "balanced" in measure,
             "setting": " / ".join(test.setting.values()) or "all runs",
             "other": test.other,
@@ -197,12 +212,14 @@ def _run(entry: Entry, home: Path) -> dict[str, Any]:
     record = entry.record or {}
     state = "finished" if entry.record else "failed" if entry.error else "unfinished"
     where, judged = os.path.relpath(entry.path, home), judged_by(record)
+    aside = untested(record) and record.get(VALIDATION) is not None
     return {
         "labels": list(entry.labels.values()),
         "seed": entry.run.seed if entry.run else "?",
         "state": state,
         "last": _one(record.get(f"last_{judged}")),
-        "chosen": _one(record.get(f"chosen_{judged}")),
+        "chosen": _one(record.get(VALIDATION if aside else f"chosen_{judged}")),
+        "validation": aside,
         "epoch": record.get("chosen_epoch") or "–",
         "noise_rate": _one(record.get("noise_rate")),
         "noise_hash": record.get("noise_hash") or "",
