@@ -114,7 +114,9 @@ def test_runs_of_no_grid_are_told_apart_by_their_settings(tmp_path):
     ]  # fmt: skip
     assert batch.results.grid.settings == [{"clean": "50"}, {"clean": "80"}]
     assert main(["report", str(tmp_path), "--quiet"]) == 0
-    assert "l2b warmup 1" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "l2b warmup 1" in page
+    assert " (1 thread)</td>" in page
 
 
 def test_runs_of_several_methods_are_called_by_them(tmp_path):

@@ -384,6 +384,13 @@ def test_threads_suit_the_work_and_are_put_back(data, monkeypatch):
         Training(threads=0)
 
 
+def test_the_number_of_threads_is_in_the_record(data):
+    one = replace(SHORT, training=replace(SHORT.training, epochs=1))
+    assert one.execute(progress=False, data=data).record["threads"] == 1
+    two = replace(one, training=replace(one.training, threads=2))
+    assert two.execute(progress=False, data=data).record["threads"] == 2
+
+
 def test_tensorboard_is_written_when_asked_for(data, tmp_path):
     training = replace(SHORT.training, epochs=1, tensorboard=True)
     replace(SHORT, training=training).execute(tmp_path / "run", progress=False, data=data)

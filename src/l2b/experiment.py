@@ -37,7 +37,7 @@ from l2b.train import Outcome, Training, check, fit, recalled
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One experiment: equal runs give equal results.
+    """One experiment: equal runs give equal results, on CPUs bit for bit with as many threads.
 
     Attributes:
         data: where samples come from.
@@ -207,6 +207,7 @@ class Run:
             "versions": {name: version(name) for name in ("l2b", "torch", "numpy")}
             | {"python": platform.python_version()},
             "device": _device(outcome),
+            "threads": outcome.threads,
         }
 
 

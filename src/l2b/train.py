@@ -40,6 +40,8 @@ class Outcome:
             loss), counted from 0; None if there are none.
         seconds_before: that processes before this one trained, up to the checkpoint that it went
             on from.
+        threads: that torch had on the CPU; None where nothing was trained. Another number may sum
+            in another order, so that equal runs differ in the last digits.
     """
 
     learner: Learner
@@ -47,6 +49,7 @@ class Outcome:
     history: list[dict[str, Any]]
     chosen_epoch: int | None
     seconds_before: float = 0.0
+    threads: int | None = None
 
 
 def fit(
@@ -90,13 +93,14 @@ def fit(
         with _bar(label, loop, show=progress) as advance:
             for epoch in range(len(loop.history), training.epochs):
                 loop.epoch(epoch, advance)
-        ledger = loop.close()
+        ledger, threads = loop.close(), torch.get_num_threads()
     return Outcome(
         learner=loop.learner,
         ledger=ledger,
         history=loop.history,
         chosen_epoch=chosen_epoch(loop.history, measure(loop.data)),
         seconds_before=loop.before,
+        threads=threads,
     )
 
 

@@ -23,7 +23,7 @@ RUNS = "runs"  # folder of the runs
 PLAN = "grid.json"
 COLUMNS = (
     *SECTIONS, VALIDATION, "best_accuracy", "chosen_epoch", "noise_rate", "noise_hash", "data_hash",
-    "train_samples", "clean_samples", "validation_samples", "seconds", "device",
+    "train_samples", "clean_samples", "validation_samples", "seconds", "device", "threads",
 )  # fmt: skip
 
 

@@ -224,13 +224,19 @@ def _run(entry: Entry, home: Path) -> dict[str, Any]:
         "noise_rate": _one(record.get("noise_rate")),
         "noise_hash": record.get("noise_hash") or "",
         "seconds": f"{record['seconds']:.1f}" if "seconds" in record else "–",
-        "device": record.get("device") or "–",
+        "device": _device(record),
         "remark": record.get("remark") or "",
         "command": typed(["run", "--config", f"{where}/run.yaml", "--out", "NEW"]),
         "settings": entry.settings,
         "error": entry.error,
         "traceback": entry.traceback,
     }
+
+
+def _device(record: Mapping[str, Any]) -> str:
+    """Where a run ran, with the number of CPU threads, on which its last digits may depend."""
+    device, threads = record.get("device") or "–", record.get("threads")
+    return device if threads is None else f"{device} ({threads} thread{'s' * (threads > 1)})"
 
 
 def _one(share: float | None) -> str:
