@@ -310,6 +310,11 @@ def test_a_document_names_what_its_runs_were_made_with(tmp_path):
     found = Results(grid=grid, folder=tmp_path, rows=rows, failures={}, missing=0)
     text = document(found, "t", provenance("x"))
     assert "Run on NVIDIA H100 and cpu: torch 2.12.0 and 2.13.0." in text
+    _, listed, *_ = found.write("t", provenance("x"))
+    told = json.loads(listed.read_text())
+    assert told["device"] == "NVIDIA H100 and cpu"
+    assert told["versions"] == {"torch": "2.12.0 and 2.13.0"}
+    assert {"command", "written", "written_with"} < set(told) and "date" not in told
     nothing = replace(found, rows=(), missing=4)
     assert "Run on" not in document(nothing, "t", provenance("x"))
 

@@ -1,6 +1,7 @@
 """The report about many runs: whole, escaped, without network, in a real browser."""
 
 import html
+import json
 import shutil
 from dataclasses import replace
 
@@ -137,6 +138,21 @@ def test_runs_of_several_methods_are_called_by_them(tmp_path):
     assert "l2b run --config 'here and there/a/run.yaml' --out NEW" in html.unescape(
         page.replace("\\u0027", "'")
     )
+
+
+def test_the_page_names_the_devices_of_the_runs_not_of_whoever_wrote_the_tables(tmp_path):
+    trials = tuple(Trial(labels={"method": name}, run=replace(TINY, method=found))
+                   for name, found in {"l2b": L2B(), "mixup": Mixup()}.items())  # fmt: skip
+    results = execute(Grid(trials=trials), tmp_path, workers=1, progress=False)
+    results.write("t", provenance("l2b grid x"))
+    path = results.rows[0].folder / "result.json"
+    record = json.loads(path.read_text()) | {"device": "NVIDIA <b>H100"}
+    path.write_text(json.dumps(record))
+    other = json.loads((results.rows[1].folder / "result.json").read_text())["device"]
+    page = write_overview([tmp_path]).read_text(encoding="utf-8")
+    devices = html.escape(" and ".join(sorted(["NVIDIA <b>H100", other])))
+    written = provenance("")["written"]
+    assert f"<code>l2b grid x</code> on {devices}; tables written on {written}.</p>" in page
 
 
 def test_unfinished_and_foreign_runs_do_no_harm(tmp_path):

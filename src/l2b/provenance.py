@@ -7,22 +7,18 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
 
 def provenance(command: str) -> dict[str, Any]:
-    """Command, versions and machine of this process.
+    """What made a table: the command, and this process; the runs' own records say what made them.
 
     Args:
         command: what a reader types to get the same.
     """
+    versions = {name: version(name) for name in ("l2b", "numpy", "scipy")}
     return {
         "command": command,
-        "date": datetime.now(UTC).date().isoformat(),
-        "versions": {name: version(name) for name in ("l2b", "torch", "numpy", "scipy")}
-        | {"python": platform.python_version()},
-        "machine": platform.machine(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "written": datetime.now(UTC).date().isoformat(),
+        "written_with": versions | {"python": platform.python_version()},
     }
 
 

@@ -215,18 +215,27 @@ def _plain_throughout(results: "Results") -> str:
 
 
 def _provenance(results: "Results", provenance: Mapping[str, Any]) -> str:
-    records = [row.record for row in results.rows]
-    versions = ", ".join(
-        f"{name} {_all(record.get('versions', {}).get(name) for record in records)}"
-        for name in dict.fromkeys(name for record in records for name in record.get("versions", {}))
-    )
     seeds = sorted({row.seed for row in results.rows})
-    ran = f" Run on {_all(record.get('device') for record in records)}: {versions}."
+    records = [row.record for row in results.rows]
+    versions = ", ".join(f"{name} {found}" for name, found in versions_of(records).items())
+    ran = f" Run on {devices_of(records)}: {versions}."
     return (
         f"`{provenance['command']}`\n\n"
         f"{len(results.rows)} runs, seeds {', '.join(map(str, seeds))}; mean ± standard deviation "
-        f"over seeds.{ran if versions else ''} Written on {provenance['date']}."
+        f"over seeds.{ran if versions else ''} Written on {provenance['written']}."
     )
+
+
+def devices_of(records: Sequence[Mapping[str, Any]]) -> str:
+    """On what runs were made; empty if there are none."""
+    return _all(record.get("device") for record in records)
+
+
+def versions_of(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """With what runs were made, by name."""
+    versions = [record.get("versions", {}) for record in records]
+    names = dict.fromkeys(name for found in versions for name in found)
+    return {name: _all(found.get(name) for found in versions) for name in names}
 
 
 def _all(found: Iterable[str | None]) -> str:

@@ -12,7 +12,15 @@ import numpy as np
 from l2b.files import read_json, write_atomically, write_json, write_text
 from l2b.folder import RunFolder
 from l2b.grid.claim import FAILURE
-from l2b.grid.markdown import SECTIONS, VALIDATION, WEIGHTS, document, measures
+from l2b.grid.markdown import (
+    SECTIONS,
+    VALIDATION,
+    WEIGHTS,
+    devices_of,
+    document,
+    measures,
+    versions_of,
+)
 from l2b.grid.pairing import warning
 from l2b.grid.trials import Grid, folder_name
 from l2b.metrics import IN_EFFECT, is_plain
@@ -186,7 +194,7 @@ class Results:
 
         Args:
             title: of the document.
-            provenance: command, versions and machine.
+            provenance: the command, and when and with what this is written.
 
         Returns:
             The paths of what was written.
@@ -199,9 +207,16 @@ class Results:
         write_text(self.folder / "results.md", document(self, title, provenance))
         write_json(
             self.folder / "results.json",
-            {**provenance, "rows": rows, "comparisons": tests, "failures": dict(self.failures),
-             "missing": self.missing},
-        )  # fmt: skip
+            {
+                **provenance,
+                "device": devices_of([row.record for row in self.rows]),
+                "versions": versions_of([row.record for row in self.rows]),
+                "rows": rows,
+                "comparisons": tests,
+                "failures": dict(self.failures),
+                "missing": self.missing,
+            },
+        )
         parquet = _write_parquet(self.folder / "results.parquet", rows)
         return [self.folder / "results.md", self.folder / "results.json", *parquet]
 

@@ -45,7 +45,7 @@ class Batch:
         title: name of their folder.
         entries: all of them.
         results: of those that can be compared; None if there are none.
-        provenance: command, date and machine, if the grid wrote them.
+        provenance: the command and when its tables were written, if the grid wrote them.
         waiting: planned runs that have no folder yet.
     """
 
@@ -102,7 +102,7 @@ def _grid(path: Path) -> Batch:
         title=home.resolve().name,
         entries=tuple(entries),
         results=_results(home, entries, plan["compare"], plan["reference"]),
-        provenance={k: found[k] for k in ("command", "date", "device", "machine") if k in found},
+        provenance={k: found[k] for k in ("command", "written") if k in found},
         waiting=len(waiting),
     )
 

@@ -12,6 +12,7 @@ from l2b.files import write_text
 from l2b.grid import Results
 from l2b.grid.markdown import (
     VALIDATION,
+    devices_of,
     heading,
     measures,
     nothing,
@@ -97,6 +98,7 @@ def _shown(batch: Batch, home: Path) -> dict[str, Any]:
     return {
         "title": batch.title,
         "provenance": batch.provenance,
+        "devices": devices_of([entry.record for entry in batch.entries if entry.record]),
         "axes": list(batch.entries[0].labels) if batch.entries else [],
         "runs": [_run(entry, home) for entry in batch.entries],
         **({} if batch.results is None else _compared(batch.results)),
