@@ -2,8 +2,12 @@
 
 import html
 import json
+import re
+import shlex
 import shutil
+from contextlib import chdir
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +59,8 @@ def nasty(tmp_path_factory):
     results.write("t", provenance(f"l2b grid '{NASTY}'"))
     failure = next(folder.rglob("failure.json"))
     failure.write_text('{"error": "<img src=x onerror=window.ran=3>", "traceback": "</pre><b>"}')
-    write_overview([folder], folder / "report.html")
+    with chdir(folder):
+        write_overview([folder], folder / "report.html")
     return folder
 
 
@@ -81,7 +86,7 @@ def test_everything_is_on_the_page(browser, nasty):
     assert states.count("failed") == 2
     assert any("torch 2" in line for line in browser.texts("section p.note"))
     commands = browser.texts(".how p:not(.hint) code")
-    assert len(commands) == 6
+    assert len(commands) == 4  # those that failed have left no settings
     assert "l2b run --config runs/" in commands[0]
     assert any("noise:\n  name: symmetric" in text for text in browser.texts(".how pre"))
     lines = browser.run("return document.querySelectorAll('.line polyline').length")
@@ -120,7 +125,8 @@ def test_runs_of_no_grid_are_told_apart_by_their_settings(tmp_path):
     assert " (1 thread)</td>" in page
 
 
-def test_runs_of_several_methods_are_called_by_them(tmp_path):
+def test_runs_of_several_methods_are_called_by_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     home = tmp_path / "here and there"
     for name, method in {"a": L2B(), "b": Mixup(), "c": L2B(engine=LastLayer())}.items():
         run = replace(TINY, method=method)
@@ -155,13 +161,32 @@ def test_the_page_names_the_devices_of_the_runs_not_of_whoever_wrote_the_tables(
     assert f"<code>l2b grid x</code> on {devices}; tables written on {written}.</p>" in page
 
 
+def test_a_command_works_where_the_report_was_asked_for(tmp_path, monkeypatch):
+    """Wherever the page goes, and however the folder was named."""
+    (tmp_path / "my work").mkdir()
+    monkeypatch.chdir(tmp_path / "my work")
+    home = Path("../some runs")
+    run = replace(TINY, training=Training(epochs=1, batch=256), method=CrossEntropy())
+    run.execute(home / "a", progress=False, figures=False)
+    (home / "failed").mkdir()
+    (home / "failed" / "failure.json").write_text('{"error": "e", "traceback": "t"}')
+    for folder in (home, home.resolve()):
+        text = write_overview([folder], tmp_path / "page.html").read_text(encoding="utf-8")
+        (said,) = re.findall(r"<code>(l2b run .*?)</code>", html.unescape(text))
+        assert main([*shlex.split(said)[1:-1], "out", "--quiet"]) == 0
+        assert (Path("out") / "result.json").exists()
+        shutil.rmtree("out")
+        assert "for the folder in which <code>l2b report</code> was given" in text
+
+
 def test_unfinished_and_foreign_runs_do_no_harm(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "run.yaml").write_text("something: else")
     (batch,) = collect([tmp_path])
     assert batch.results is None
-    page = write_overview([tmp_path])
-    assert "unfinished" in page.read_text(encoding="utf-8")
+    page = write_overview([tmp_path]).read_text(encoding="utf-8")
+    assert "unfinished" in page
+    assert "l2b run --config" not in page  # which would refuse those settings
 
 
 def test_a_report_is_written_over_no_other_kind_of_file(tmp_path, capsys):

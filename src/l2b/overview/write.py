@@ -78,7 +78,7 @@ def write_overview(folders: Sequence[Path], out: Path | None = None) -> Path:
         styles=("overview.css",),
         title=", ".join(folder.resolve().name for folder in folders),
         counts=_counts(batches),
-        batches=[_shown(batch, path.parent) for batch in batches],
+        batches=[_shown(batch) for batch in batches],
         versions=_versions(entries),
         box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM},
     )
@@ -94,13 +94,13 @@ def _counts(batches: Sequence[Batch]) -> dict[str, int]:
     return {"finished": done, "failed": failed, "unfinished": waiting}
 
 
-def _shown(batch: Batch, home: Path) -> dict[str, Any]:
+def _shown(batch: Batch) -> dict[str, Any]:
     return {
         "title": batch.title,
         "provenance": batch.provenance,
         "devices": devices_of([entry.record for entry in batch.entries if entry.record]),
         "axes": list(batch.entries[0].labels) if batch.entries else [],
-        "runs": [_run(entry, home) for entry in batch.entries],
+        "runs": [_run(entry) for entry in batch.entries],
         **({} if batch.results is None else _compared(batch.results)),
     }
 
@@ -210,10 +210,10 @@ def _hashes(results: Results) -> dict[str, int]:
     return {"draws": len(seen), "differ": sum(len(hashes) > 1 for hashes in seen.values())}
 
 
-def _run(entry: Entry, home: Path) -> dict[str, Any]:
+def _run(entry: Entry) -> dict[str, Any]:
     record = entry.record or {}
     state = "finished" if entry.record else "failed" if entry.error else "unfinished"
-    where, judged = os.path.relpath(entry.path, home), judged_by(record)
+    judged = judged_by(record)
     aside = untested(record) and record.get(VALIDATION) is not None
     return {
         "labels": list(entry.labels.values()),
@@ -228,7 +228,7 @@ def _run(entry: Entry, home: Path) -> dict[str, Any]:
         "seconds": f"{record['seconds']:.1f}" if "seconds" in record else "–",
         "device": _device(record),
         "remark": record.get("remark") or "",
-        "command": typed(["run", "--config", f"{where}/run.yaml", "--out", "NEW"]),
+        "command": _command(entry),
         "settings": entry.settings,
         "error": entry.error,
         "traceback": entry.traceback,
@@ -239,6 +239,14 @@ def _device(record: Mapping[str, Any]) -> str:
     """Where a run ran, with the number of CPU threads, on which its last digits may depend."""
     device, threads = record.get("device") or "–", record.get("threads")
     return device if threads is None else f"{device} ({threads} thread{'s' * (threads > 1)})"
+
+
+def _command(entry: Entry) -> str:
+    """What repeats a run from the working directory; empty where no settings can be read."""
+    if entry.run is None:
+        return ""
+    settings = Path(os.path.relpath(entry.path)) / "run.yaml"
+    return typed(["run", "--config", str(settings), "--out", "NEW"])
 
 
 def _one(share: float | None) -> str:
