@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 MASKS, PRESET = "masks", "quick"
+WORKERS = "processes (default: one per core, or one where there is a GPU)"
 Progress = Callable[[argparse.Namespace], bool]
 
 
@@ -72,7 +73,7 @@ def add_commands(commands: Any, progress: Progress, words: Sequence[str]) -> lis
 
 def _shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for runs and results")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", type=int, help=WORKERS)
 
 
 def _figure(options: argparse.Namespace, rest: list[str]) -> int:

@@ -28,11 +28,13 @@ class Report:
         name: of the run's folder.
         state: ``done`` before, ``finished`` now, ``failed``, or ``busy`` in another process.
         error: in one line, if it failed.
+        stuck: whether the process that tried it can compute nothing more on its GPU.
     """
 
     name: str
     state: Literal["done", "finished", "failed", "busy"]
     error: str = ""
+    stuck: bool = False
 
 
 def attempt(
@@ -69,6 +71,7 @@ def attempt(
 def _executed(run: Run, folder: Path, read: Callable[[Dataset], Source]) -> Report:
     """Do it, with the claim in hand."""
     try:
+        RunFolder(folder).open(resume=True, overwrite=False)  # `begun`, should this process die
         data = run.prepare_from(read(run.data))
         run.execute(folder, resume=True, progress=False, figures=False, data=data)
     except Stopped:
@@ -108,6 +111,14 @@ class Shelf:
 def finished(folder: Path) -> bool:
     """Whether the run in the folder has ended."""
     return RunFolder(folder).read_result() is not None
+
+
+def begun(folder: Path) -> bool:
+    """Whether the run in the folder was started and has not ended, or cannot be looked at."""
+    try:
+        return folder.exists() and not finished(folder)
+    except (OSError, ValueError):
+        return True
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Several processes that work through a list of runs; one that dies is replaced."""
+"""Processes that work through a list of runs; one that dies, or loses its GPU, is replaced."""
 
 import multiprocessing
 import signal
@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 
 from l2b.config import dump, load
 from l2b.experiment import Run
-from l2b.grid.claim import Report, Shelf, attempt, fail
+from l2b.grid.claim import Report, Shelf, attempt, begun, fail
 from l2b.signals import STOPPED, Stopped, stop_requests
 from l2b.threads import cpu_threads
 
@@ -27,6 +28,9 @@ PAUSE = 0.5  # seconds between looks at a run that another process holds
 def alone(runs: Mapping[str, Run], folder: Path, threads: int) -> Iterator[Report]:
     """Execute runs one after the other in this process.
 
+    Those that were begun and have not ended come last: one of them may be what stopped the process
+    before, such as for a lack of memory, and would keep the others from ever being done.
+
     Args:
         runs: by the name of their folders.
         folder: where these lie.
@@ -35,7 +39,7 @@ def alone(runs: Mapping[str, Run], folder: Path, threads: int) -> Iterator[Repor
     Yields:
         A report for every run, once it is done or has failed.
     """
-    waiting, refused = deque(runs), 0
+    waiting, refused = _in_turn(runs, folder), 0
     while waiting:
         name = waiting.popleft()
         with cpu_threads(threads):
@@ -51,7 +55,7 @@ def alone(runs: Mapping[str, Run], folder: Path, threads: int) -> Iterator[Repor
 
 
 def crew(runs: Mapping[str, Run], folder: Path, threads: int, workers: int) -> Iterator[Report]:
-    """Execute runs in several processes; arguments and reports as for `alone`.
+    """Execute runs in processes of their own; order, arguments and reports as for `alone`.
 
     Raises:
         Stopped: if SIGTERM came; the runs in progress have saved everything.
@@ -60,10 +64,14 @@ def crew(runs: Mapping[str, Run], folder: Path, threads: int, workers: int) -> I
         yield from _crew(runs, folder, threads, workers, asked)
 
 
+def _in_turn(runs: Mapping[str, Run], folder: Path) -> deque[str]:
+    return deque(sorted(runs, key=lambda name: begun(folder / name)))
+
+
 def _crew(
     runs: Mapping[str, Run], folder: Path, threads: int, workers: int, asked: Callable[[], bool]
 ) -> Iterator[Report]:
-    waiting, resume_at = deque(runs), 0.0
+    waiting, resume_at = _in_turn(runs, folder), 0.0
     hands: list[Hand] = []
     try:
         for _ in range(min(workers, len(runs))):
@@ -114,12 +122,14 @@ class Hand:
     def take(self, folder: Path) -> Report:
         """The report of the run that was handed over; a failure if the process died.
 
+        A process that can use its GPU no more is replaced, or every later run would fail in it.
+
         Raises:
             Stopped: if the process was told to stop; what it had of the run is saved.
         """
         name, self.name = self.name, ""
         try:
-            return self.line.recv()
+            report = self.line.recv()
         except (EOFError, OSError):
             self.process.join()
             status = self.process.exitcode
@@ -133,6 +143,11 @@ class Hand:
             )
             self._restart()
             return fail(folder / name, died)
+        if report.stuck:
+            self.process.kill()
+            self.process.join()
+            self._restart()
+        return report
 
     def ask_to_end(self) -> None:
         """Let the process end; a run in progress is saved and can be resumed."""
@@ -159,11 +174,23 @@ def _serve(line: Connection, threads: int) -> None:
     try:
         while True:
             text, folder = line.recv()
-            line.send(attempt(load(Run, text), Path(folder), shelf))
+            report = attempt(load(Run, text), Path(folder), shelf)
+            line.send(replace(report, stuck=report.state == "failed" and not _gpu_answers()))
     except (EOFError, OSError):
         return  # whoever gave the work is gone
     except Stopped:
         sys.exit(STOPPED)
+
+
+def _gpu_answers() -> bool:
+    """Whether this process can go on with its GPU: after an error on the device itself, never."""
+    if not torch.cuda.is_initialized():
+        return True
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return False
+    return True
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from joblib import cpu_count
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.grid.claim import Report
 from l2b.grid.crew import alone, crew
@@ -33,7 +34,8 @@ def execute(
         grid: what to execute.
         folder: gets ``grid.json`` and the runs' folders; made if missing.
         workers: processes; None takes one per CPU core, or one where there is a GPU. With
-            more than one, a script needs ``if __name__ == "__main__":``.
+            more than one, or a GPU, a script needs ``if __name__ == "__main__":``; one without
+            a GPU is this process itself.
         threads: CPU threads of each run whose settings do not say.
         progress: show a progress bar on a terminal.
 
@@ -51,7 +53,8 @@ def execute(
     home.mkdir(parents=True, exist_ok=True)
     write_json(folder / PLAN, plan(grid))
     count = min(workers or _usual_workers(), len(runs))
-    reports = alone(runs, home, threads) if count == 1 else crew(runs, home, threads, count)
+    here = count == 1 and not any(map(_on_gpu, runs.values()))
+    reports = alone(runs, home, threads) if here else crew(runs, home, threads, count)
     with _bar(len(runs), show=progress) as seen:
         for report in reports:
             seen(report)
@@ -71,6 +74,11 @@ def plan(grid: Grid) -> dict[str, object]:
 
 def _usual_workers() -> int:
     return 1 if torch.cuda.is_available() else cpu_count()
+
+
+def _on_gpu(run: Run) -> bool:
+    """Whether an error of a GPU, or a lack of its memory, can end the process that does the run."""
+    return run.training.device != "cpu" and torch.cuda.is_available()
 
 
 @contextmanager
