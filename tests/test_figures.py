@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 
 from l2b import report
 from l2b.augment import CropFlip
 from l2b.catalog import default, find, name_of, names
+from l2b.clean_split import most_clean
 from l2b.cli import main
+from l2b.datasets import Split
 from l2b.datasets.digits import Digits
 from l2b.engines import LastLayer
 from l2b.figures import Figure, GridFigure, clean_size
@@ -30,6 +33,7 @@ from l2b.normalise import Sigmoid, Softmax
 from l2b.notices import Notice
 from l2b.presets import BUDGETS, PRESETS, base_run
 from l2b.recipes import cifar10_recipe, cifar100_recipe, clothing1m_recipe, isic_recipe
+from l2b.types import Cases
 
 TINY = ["--model", "mlp", "--hidden", "[8]", "--epochs", "2", "--batch", "256", "--quiet"]
 COMMANDS = {
@@ -150,14 +154,48 @@ def test_others_take_what_they_share_with_l2b():
 
 def test_sizes_that_the_data_cannot_give_are_left_out():
     source, base = Digits().load(), base_run([], "quick")
-    with pytest.warns(Notice, match="Without 3, 1297 clean samples: this data can give 10 to 1296"):
-        assert CleanSize(sizes=(3, 10, 50, 1297)).fitted(source, base).sizes == (10, 50)
+    said = "Without 3, 1234 clean samples: this data can give 10 to 1233, so that 64 noisy ones"
+    with pytest.warns(Notice, match=said):
+        assert CleanSize(sizes=(3, 10, 50, 1234)).fitted(source, base).sizes == (10, 50)
     assert CleanSize().fitted(source, base).sizes == CleanSize().sizes
-    with pytest.raises(ValueError, match=r"--sizes must hold .* in \[10, 1296\]"):
+    with pytest.raises(ValueError, match=r"--sizes must hold .* in \[10, 1233\]"):
         CleanSize(sizes=(3,)).fitted(source, base)
-    with pytest.warns(Notice, match="Without 1000 clean samples"):
+    with pytest.warns(Notice, match="Without 300, 1000 clean samples"):  # of 362 samples
         few = CleanSize().fitted(source, replace(base, imbalance=50.0))
-    assert few.sizes == (10, 30, 100, 300)
+    assert few.sizes == (10, 30, 100)
+
+
+@pytest.mark.parametrize("checked", [None, 100, 1250])
+def test_the_largest_size_leaves_a_batch_of_noisy_samples(checked):
+    source, base = Digits().load(), base_run([], "quick")
+    if checked is not None:
+        source = replace(source, trusted=torch.arange(checked))
+    batch = base.training.batch
+    if checked == 1250:  # what is checked and not drawn is no noisy sample
+        with pytest.raises(ValueError, match=f"training.batch must be smaller .* got {batch}: "):
+            CleanSize().fitted(source, base)
+        return
+    kept = torch.ones(len(source.train.labels), dtype=torch.bool)
+    most = most_clean(source, kept, batch)
+    assert most == (1297 - batch if checked is None else checked)
+    data = replace(base, clean=most).prepare_from(source)
+    assert len(data.train) == (batch if checked is None else 1297 - checked)
+
+
+def test_of_masks_the_largest_size_leaves_a_batch_whoever_is_drawn():
+    images = torch.zeros(12, 1, 2, 2)
+    masks = torch.zeros(12, 2, 2, dtype=torch.int64)
+    owner = torch.tensor([0] * 5 + [1] * 3 + [2] * 2 + [3, 4])
+    cases = Cases(owner, names=tuple("abcde"), spacing=torch.ones(5, 3), patient=torch.arange(5))
+    source = replace(
+        Digits().load(), train=Split(images, masks, cases), classes=("a", "b"), trusted=None
+    )
+    kept = torch.ones(12, dtype=torch.bool)
+    assert [most_clean(source, kept, batch) for batch in (1, 2, 3, 4, 5, 7, 8)] == [
+        4, 3, 2, 2, 1, 1, 0,
+    ]  # fmt: skip
+    source = replace(source, trusted=torch.arange(8))  # two patients, of whom one may be drawn
+    assert [most_clean(source, kept, batch) for batch in (1, 4, 5)] == [2, 2, 0]
 
 
 def test_what_is_done_is_drawn_again_without_the_data(tmp_path, monkeypatch):

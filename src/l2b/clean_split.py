@@ -48,6 +48,28 @@ def clean_bounds(source: Source, kept: Tensor | None = None) -> tuple[int, int]:
     return 1, min(len(_whole(source, owner)), len(owner.unique()) - 1)
 
 
+def most_clean(source: Source, kept: Tensor, batch: int) -> int:
+    """The largest number of clean samples (of masks, patients) that leaves a batch of noisy ones.
+
+    Checked samples that are not drawn are no noisy ones. Of masks, it holds whoever is drawn. Below
+    1 if there is none.
+
+    Args:
+        source: a loaded data set.
+        kept: which training samples there are, [N] bool.
+        batch: noisy samples that must be left.
+    """
+    room = int(kept.sum()) - batch
+    if int(kept[reserve(source)].sum()) > room:
+        return 0
+    most = min(clean_bounds(source, kept)[1], room)
+    if source.train.cases is None:
+        return most
+    owner = source.train.cases.patient[source.train.cases.of]
+    images = owner.bincount()[_whole(source, owner)].sort(descending=True).values
+    return min(most, int((images.cumsum(0) <= room).sum()))
+
+
 def reserve(source: Source) -> Tensor:
     """Positions of the samples that the clean set is drawn from, where these are marked.
 

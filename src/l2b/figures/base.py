@@ -110,8 +110,6 @@ class GridFigure(Figure):
         known = read_results(grid, request.out)
         if known.missing or known.failures:
             source = base.data.load()  # once more than needed, but before a run can fail of it
-            figure = self.fitted(source, base)
-            grid = figure.grid(base, seeds)
             if not source.truth_known:
                 self._refuse_noise(grid, base)
             if source.test is None:
@@ -119,6 +117,8 @@ class GridFigure(Figure):
                     f"Every {self.kind} shows test accuracy, and {name_of(base.data)} has no test "
                     "set here: add one, or compare methods with l2b grid and l2b report."
                 )
+            figure = self.fitted(source, base)
+            grid = figure.grid(base, seeds)
             del source  # the runs read it themselves
         results = execute(grid, request.out, workers=request.workers, progress=request.progress)
         title = f"{figure.title(base)}: {figure.note(base)}"

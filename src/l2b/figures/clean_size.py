@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from l2b.clean_split import clean_bounds
+from l2b.clean_split import clean_bounds, most_clean
 from l2b.datasets import Source
 from l2b.experiment import Run
 from l2b.figures.base import GridFigure, by_number, described, method, noise_label
@@ -23,7 +23,8 @@ class CleanSize(GridFigure):
 
     Attributes:
         sizes: numbers of clean samples, validation included; those that the data cannot give
-            (fewer than classes, more than are checked) are left out, with a notice.
+            (fewer than classes, more than are checked, fewer noisy samples left than a batch) are
+            left out, with a notice.
         methods: names of those that are compared; the others are tested against the last.
     """
 
@@ -32,21 +33,28 @@ class CleanSize(GridFigure):
     methods: tuple[str, ...] = ("cross_entropy", "clean_only", "fine_tune", "l2rw", "l2b")
 
     def fitted(self, source: Source, base: Run) -> Self:
-        """Sizes that the data can give, with something left to train on."""
-        kept = thinned(source, base.imbalance, base.seed)
-        least, most = clean_bounds(source, kept)
-        most = min(most, int(kept.sum()) - 1)
+        """Sizes that the data can give, with a batch of noisy samples left to train on."""
+        kept, batch = thinned(source, base.imbalance, base.seed), base.training.batch
+        least, checked = clean_bounds(source, kept)
+        most = most_clean(source, kept, batch)
+        if most < least <= checked:
+            raise ValueError(
+                f"training.batch must be smaller for this data, got {batch}: with {least} clean "
+                "samples, the fewest there can be, not as many noisy ones are left (checked ones "
+                "that are not drawn are none)."
+            )
         left = tuple(size for size in self._sizes if least <= size <= most)
         out = sorted(set(self.sizes) - set(left))
         if not left:
             raise ValueError(
                 f"--sizes must hold a number of clean samples in [{least}, {most}], which is what "
-                f"this data can give, got {list(self.sizes)}."
+                f"this data can give with {batch} noisy samples left, a batch, got "
+                f"{list(self.sizes)}."
             )
         if out:
             notice(
                 f"Without {', '.join(map(str, out))} clean samples: this data can give {least} "
-                f"to {most}."
+                f"to {most}, so that {batch} noisy ones are left, which fill a batch."
             )
         return replace(self, sizes=left)
 
