@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from l2b.experiment import Run
+from l2b.folder import RunFolder
 from l2b.grid import Grid, Trial, crew, execute
 from l2b.grid.claim import Report, attempt
 from l2b.grid.crew import Hand, _serve, alone
+from l2b.grid.trials import folder_name
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.models.mlp import Mlp
 from l2b.train import Training
@@ -93,6 +96,36 @@ def test_a_worker_that_lost_its_gpu_is_replaced(tmp_path, monkeypatch):
         ("a", "failed"), ("b", "finished"), ("c", "finished"),
     ]  # fmt: skip
     assert Stand.started == 3
+
+
+def test_a_run_whose_folder_cannot_be_opened_stops_nothing(tmp_path, monkeypatch):
+    trials = tuple(Trial(labels={"method": name}, run=run) for name, run in RUNS.items())
+    file, locked, fine = (tmp_path / "runs" / folder_name(run) for run in RUNS.values())
+    file.parent.mkdir()
+    file.write_text("mine")  # where the folder of a run should be
+    acquire, read = FileLock.acquire, RunFolder.read_result
+
+    def refused(lock, **options):
+        if locked.name in lock.lock_file:
+            raise PermissionError(13, "Permission denied", lock.lock_file)
+        return acquire(lock, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    results = execute(Grid(trials=trials), tmp_path, workers=1, progress=False)
+    assert [row.folder for row in results.rows] == [fine] and results.missing == 0
+    assert results.failures[locked.name].startswith("PermissionError: ")
+    assert f"which could not be written into {file}: File exists" in results.failures[file.name]
+    assert file.read_text() == "mine"
+
+    def hidden(folder):
+        if folder.path == locked:
+            raise PermissionError(13, "Permission denied", str(locked))
+        return read(folder)
+
+    monkeypatch.setattr(RunFolder, "read_result", hidden)  # of another user
+    results = execute(Grid(trials=trials), tmp_path, workers=1, progress=False)
+    assert [row.folder for row in results.rows] == [fine] and results.missing == 0
+    assert "Permission denied" in results.failures[locked.name]
 
 
 @pytest.mark.parametrize(("device", "apart"), [("auto", True), ("cpu", False)])

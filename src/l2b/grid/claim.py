@@ -42,8 +42,8 @@ def attempt(
 ) -> Report:
     """Execute a run if nobody has and nobody is; go on where it was interrupted.
 
-    Whatever the run raises, and what is damaged of it, is written into its folder and returned,
-    not raised, unless it was asked to stop.
+    Whatever the run raises, what is damaged of it, and that its folder or lock cannot be opened, is
+    returned, not raised, unless it was asked to stop; and written into its folder, if that can be.
 
     Args:
         run: what to execute.
@@ -64,7 +64,7 @@ def attempt(
             return _executed(run, folder, read)
     except Stopped:
         raise
-    except Exception as error:  # what is there already is damaged
+    except Exception as error:  # what is there already is damaged, or of another user
         return fail(folder, error)
 
 
@@ -143,9 +143,12 @@ def claimed(folder: Path) -> Iterator[bool]:
 
 
 def fail(folder: Path, error: BaseException) -> Report:
-    """Write down why a run failed."""
+    """Write down why a run failed; where that cannot be, the report alone says it."""
     line = " ".join(f"{type(error).__name__}: {error}".split())
-    folder.mkdir(exist_ok=True)
     trace = "".join(traceback.format_exception(error))
-    write_json(folder / FAILURE, {"error": line, "traceback": trace})
+    try:
+        folder.mkdir(exist_ok=True)
+        write_json(folder / FAILURE, {"error": line, "traceback": trace})
+    except OSError as unwritten:
+        line += f" (which could not be written into {folder}: {unwritten.strerror or unwritten})"
     return Report(name=folder.name, state="failed", error=line)

@@ -1,7 +1,8 @@
 """Work through a grid: skip what is done, resume what was interrupted, report what fails."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -55,10 +56,24 @@ def execute(
     count = min(workers or _usual_workers(), len(runs))
     here = count == 1 and not any(map(_on_gpu, runs.values()))
     reports = alone(runs, home, threads) if here else crew(runs, home, threads, count)
+    failed = {}
     with _bar(len(runs), show=progress) as seen:
         for report in reports:
             seen(report)
-    return read_results(grid, folder)
+            if report.state == "failed":
+                failed[report.name] = report.error
+    return _with_unwritten(read_results(grid, folder), failed)
+
+
+def _with_unwritten(results: Results, failed: Mapping[str, str]) -> Results:
+    """The results with the failures that could not be written into the folders of their runs."""
+    found = {row.folder.name for row in results.rows} | results.failures.keys()
+    unwritten = {name: error for name, error in failed.items() if name not in found}
+    return replace(
+        results,
+        failures={**results.failures, **unwritten},
+        missing=results.missing - len(unwritten),
+    )
 
 
 def plan(grid: Grid) -> dict[str, object]:

@@ -224,7 +224,7 @@ class Results:
 def read_results(grid: Grid, folder: Path) -> Results:
     """Gather what the runs of a grid have left in its folder.
 
-    A run whose files are damaged counts as failed.
+    A run whose files are damaged or cannot be opened counts as failed.
     """
     rows, failures, missing = [], {}, set()
     for trial in grid.trials:
@@ -232,7 +232,7 @@ def read_results(grid: Grid, folder: Path) -> Results:
         try:
             record = RunFolder(path).read_result()
             error = _failure(path) if record is None else None
-        except ValueError as damaged:
+        except (ValueError, OSError) as damaged:
             record, error = None, str(damaged)
         if record is not None:
             rows.append(Row(labels=trial.labels, seed=trial.run.seed, folder=path, record=record,
