@@ -1,6 +1,7 @@
 """Who does the runs of a grid: in which order, and what happens where one of them goes wrong."""
 
 import importlib
+import json
 import threading
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from l2b.grid.crew import Hand, _serve, alone
 from l2b.grid.trials import folder_name
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.models.mlp import Mlp
+from l2b.provenance import provenance
 from l2b.train import Training
 
 TINY = Run(model=Mlp(hidden=(8,)), training=Training(epochs=1, batch=256), method=CrossEntropy())
@@ -126,6 +128,21 @@ def test_a_run_whose_folder_cannot_be_opened_stops_nothing(tmp_path, monkeypatch
     results = execute(Grid(trials=trials), tmp_path, workers=1, progress=False)
     assert [row.folder for row in results.rows] == [fine] and results.missing == 0
     assert "Permission denied" in results.failures[locked.name]
+
+
+def test_a_failure_may_name_a_file_that_is_not_utf_8(tmp_path, monkeypatch, capsys):
+    def load(self):
+        raise ValueError("bad \udcff.png is no picture")
+
+    monkeypatch.setattr(type(TINY.data), "load", load)
+    grid = Grid(trials=(Trial(labels={"method": "x"}, run=TINY),))
+    results = execute(grid, tmp_path, workers=1, progress=False)
+    said = "ValueError: bad \\udcff.png is no picture"
+    assert list(results.failures.values()) == [said]
+    assert "\\udcff.png" in capsys.readouterr().out
+    written = results.write("one \udcff", provenance("l2b grid \udcff"))
+    assert said in written[0].read_text(encoding="utf-8")
+    assert said in json.loads(written[1].read_text())["failures"].values()
 
 
 @pytest.mark.parametrize(("device", "apart"), [("auto", True), ("cpu", False)])

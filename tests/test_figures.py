@@ -22,6 +22,7 @@ from l2b.figures.base import method
 from l2b.figures.clean_size import CleanSize
 from l2b.grid import pictures
 from l2b.grid.pictures import Panel, numbers_picture
+from l2b.grid.results import Results, Row
 from l2b.lookahead import OptimiserStep
 from l2b.make_figure import make
 from l2b.methods import Method
@@ -360,6 +361,30 @@ def test_sizes_are_drawn_in_their_order(tmp_path, monkeypatch):
     assert main(["figure", "clean-size", *words, *TINY, *weighed]) == 0
     assert drawn["x"] == [20, 60]
     assert drawn["judged"] == "balanced_accuracy"
+
+
+def test_without_records_of_epochs_there_are_tables_and_no_curves(tmp_path, capsys):
+    words = ["figure", "overfitting", "--rates", "[0.3]", "--seeds", "1", "--workers", "1", *TINY]
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    (tmp_path / "overfitting.png").unlink()
+    for path in tmp_path.rglob("metrics.jsonl"):
+        path.unlink()
+    capsys.readouterr()
+    assert main([*words, "--out", str(tmp_path)]) == 0
+    found = capsys.readouterr()
+    assert "overfitting.png is not drawn, since no run has kept what it shows" in found.err
+    assert "overfitting.png" not in found.out and "results.md" in found.out
+    assert not (tmp_path / "overfitting.png").exists()
+
+
+@pytest.mark.parametrize("name", ["clean_size", "warmup"])
+def test_without_figures_there_is_no_picture(name, tmp_path):
+    figure, base = find(Figure, name)(), base_run([], "quick")
+    grid = figure.grid(base, [0])
+    rows = tuple(Row(labels=t.labels, seed=0, folder=tmp_path, record={}) for t in grid.trials)
+    nothing = Results(grid=grid, folder=tmp_path, rows=rows, failures={}, missing=0)
+    with pytest.warns(Notice, match="is not drawn"):
+        assert figure.draw(nothing, base, tmp_path) == []
 
 
 def test_curves_say_what_they_are_of(tmp_path, monkeypatch):

@@ -55,8 +55,14 @@ def remove_partial(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text, whole or not at all."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    """Write text, whole or not at all; see `spelled_out`."""
+    found = spelled_out(text)
+    write_atomically(path, lambda temporary: temporary.write_text(found, encoding="utf-8"))
+
+
+def spelled_out(text: str) -> str:
+    """The text as UTF-8 can hold it: bytes of file names that are no UTF-8 stand as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_text(path: Path) -> str:

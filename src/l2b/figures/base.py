@@ -18,6 +18,7 @@ from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
 from l2b.noise.instance_dependent import InstanceDependent
+from l2b.notices import notice
 from l2b.presets import PRESETS, SEEDS, Preset, base_run, said_settings
 from l2b.provenance import provenance
 
@@ -189,8 +190,10 @@ class GridFigure(Figure):
         """
 
     def curves(self, results: Results, base: Run, path: Path) -> list[Path]:
-        """Draw learning curves, a panel for every setting; the path of the picture."""
+        """Draw learning curves, a panel for every setting; the path of the picture, if any."""
         panels, note = curve_panels(results), self.note(base)
+        if not drawable(panels, path):
+            return []
         curves_picture(path, self.title(base), panels, note=note, judged=results.judged)
         return [path]
 
@@ -203,6 +206,16 @@ class GridFigure(Figure):
             base: what the grid varied.
             out: folder for the pictures, which exists.
         """
+
+
+def drawable(panels: Sequence[Panel], path: Path) -> bool:
+    """Whether there is anything to draw; if not, a notice says so."""
+    if not panels:
+        notice(
+            f"{path.name} is not drawn, since no run has kept what it shows: remove the folders of "
+            f"the runs in {path.parent}, and the same command runs and draws them again."
+        )
+    return bool(panels)
 
 
 def said(results: Results, paths: Sequence[Path]) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from l2b.clean_split import clean_bounds, most_clean
 from l2b.datasets import Source
 from l2b.experiment import Run
-from l2b.figures.base import GridFigure, by_number, described, method, noise_label
+from l2b.figures.base import GridFigure, by_number, described, drawable, method, noise_label
 from l2b.grid import Grid, Results, cross
 from l2b.grid.pictures import numbers_picture
 from l2b.long_tail import thinned
@@ -75,10 +75,13 @@ class CleanSize(GridFigure):
     def draw(self, results: Results, base: Run, out: Path) -> list[Path]:
         """A panel for the last and one for the chosen epoch."""
         path = out / "clean-size.png"
+        panels = by_number(results, AXIS)
+        if not drawable(panels, path):
+            return []
         numbers_picture(
             path,
             self.title(base),
-            by_number(results, AXIS),
+            panels,
             self._sizes,
             "clean samples",
             log=True,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from l2b.experiment import Run
-from l2b.figures.base import GridFigure, by_number, noise_label, ours
+from l2b.figures.base import GridFigure, by_number, drawable, noise_label, ours
 from l2b.grid import Grid, Results, Trial
 from l2b.grid.pictures import numbers_picture
 from l2b.methods.l2rw import L2RW
@@ -54,6 +54,8 @@ class Warmup(GridFigure):
         """A panel for the last and one for the chosen epoch."""
         path = out / "warmup.png"
         panels = by_number(results, AXIS)
+        if not drawable(panels, path):
+            return []
         lengths = self._lengths(base)
         numbers_picture(
             path,

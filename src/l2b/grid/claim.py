@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from l2b.config import dump
 from l2b.datasets import Dataset, Source
 from l2b.experiment import Run
-from l2b.files import write_json
+from l2b.files import spelled_out, write_json
 from l2b.folder import RunFolder
 from l2b.signals import Stopped
 
@@ -144,8 +144,8 @@ def claimed(folder: Path) -> Iterator[bool]:
 
 def fail(folder: Path, error: BaseException) -> Report:
     """Write down why a run failed; where that cannot be, the report alone says it."""
-    line = " ".join(f"{type(error).__name__}: {error}".split())
-    trace = "".join(traceback.format_exception(error))
+    line = spelled_out(" ".join(f"{type(error).__name__}: {error}".split()))
+    trace = spelled_out("".join(traceback.format_exception(error)))
     try:
         folder.mkdir(exist_ok=True)
         write_json(folder / FAILURE, {"error": line, "traceback": trace})
