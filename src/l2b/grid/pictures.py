@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -18,12 +19,28 @@ from l2b.report import COLOURS, STYLE, epochs_axis, label_ends, save
 ALIASES = {
     "standard training": "cross_entropy", "full": "l2b", "Eq. 9": "l2b", "β = 0 (L2RW)": "l2rw",
 }  # fmt: skip
-FURTHER = ("#009e73", "#cc79a7", "#b08900", "#56b4e9", "#7f1d1d", "#111827", "#0072b2", "#d55e00")
+FURTHER = ("#009e73", "#cc79a7", "#b08900", "#56b4e9", "#7f1d1d", "#111827", "#1e3a8a", "#f59e0b")
+KINDS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))  # dash and mark by round of colours
+LEGEND = 2.8  # inches beside the panels
 WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
 SHIFT = 0.008  # of the axis, between error bars that would lie on each other
 COLUMNS = 3  # panels side by side
 WORDS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "dice": "Dice"}
 EPOCHS = "last epoch", "epoch chosen on clean validation"
+
+
+class Stroke(NamedTuple):
+    """How the line of one label looks.
+
+    Attributes:
+        colour: of line and marks.
+        dash: pattern of the line, as matplotlib calls it.
+        mark: at single points, likewise.
+    """
+
+    colour: str
+    dash: str
+    mark: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +56,20 @@ class Panel:
     lines: Mapping[str, np.ndarray]
 
 
-def colours(labels: Iterable[str]) -> dict[str, str]:
-    """A colour for every label: a method's own, or one that nothing else has."""
-    labels = list(labels)
-    names = {label: ALIASES.get(label, label) for label in labels}
-    own = {label: COLOURS[name] for label, name in names.items() if name in COLOURS}
-    rest = itertools.cycle([c for c in FURTHER if c not in own.values()])
-    return {label: own.get(label) or next(rest) for label in labels}
+def strokes(labels: Iterable[str]) -> dict[str, Stroke]:
+    """A colour for every label: a method's own, or one that nothing else has.
+
+    Where there are more labels than colours, those that share one differ in dash and mark.
+    """
+    labels, own = list(labels), dict[str, str]()
+    for label in labels:
+        colour = COLOURS.get(ALIASES.get(label, label), "")
+        if colour and colour not in own.values():
+            own[label] = colour
+    free = [colour for colour in FURTHER if colour not in own.values()]
+    rest = (Stroke(colour, *kind) for kind in itertools.cycle(KINDS) for colour in free)
+    first = {label: Stroke(colour, *KINDS[0]) for label, colour in own.items()}
+    return {label: first.get(label) or next(rest) for label in labels}
 
 
 def curve_panels(results: Results) -> list[Panel]:
@@ -75,13 +99,13 @@ def curves_picture(
         note: what a reader must know, in small letters.
         judged: what the curves are of, see `Results.judged`.
     """
-    colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
+    stroke = strokes(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
         several = any(len(values) > 1 for panel in panels for values in panel.lines.values())
         figure, grid = _figure(title, note, len(panels), spread=several)
         for axes, panel in zip(grid, panels, strict=True):
             for label, values in panel.lines.items():
-                _band(axes, range(1, values.shape[1] + 1), values, colour[label])
+                _band(axes, range(1, values.shape[1] + 1), values, stroke[label])
             axes.set_title(panel.title)
             axes.margins(x=0.01)
             epochs_axis(axes)
@@ -90,7 +114,8 @@ def curves_picture(
             ends = {
                 k: (v.shape[1], float(100 * np.nanmean(v[:, -1]))) for k, v in panel.lines.items()
             }
-            label_ends(axes, ends, colour)
+            _name_ends(axes, ends, stroke)
+        _legend(figure, stroke)
         save(figure, path)
 
 
@@ -117,14 +142,15 @@ def numbers_picture(
         note: what a reader must know, in small letters.
         judged: what the values are, see `Results.judged`.
     """
-    colour = colours(dict.fromkeys(label for panel in panels for label in panel.lines))
+    stroke = strokes(dict.fromkeys(label for panel in panels for label in panel.lines))
     with mpl.rc_context(STYLE):
         figure, grid = _figure(title, note, len(panels))
         for axes, panel in zip(grid, panels, strict=True):
             for place, (label, values) in enumerate(panel.lines.items()):
                 mean, sd = _mean_sd(values)
                 beside = _shifted(x, place - (len(panel.lines) - 1) / 2, log=log)
-                axes.errorbar(beside, mean, sd, color=colour[label], marker="o", ms=4, capsize=2)
+                colour, dash, mark = stroke[label]
+                axes.errorbar(beside, mean, sd, color=colour, ls=dash, marker=mark, ms=4, capsize=2)
             margin = (x[-1] - x[0]) / 30 or 1
             low, high = (x[0] / 1.25, x[-1] * 1.25) if log else (x[0] - margin, x[-1] + margin)
             axes.set_xlim(low, high)
@@ -137,7 +163,8 @@ def numbers_picture(
             axes.set(xlabel=xlabel, title=panel.title)
         grid[0].set_ylabel(f"test {WORDS[judged]} (%)")
         for axes, panel in zip(grid, panels, strict=True):
-            label_ends(axes, _ends(x, panel), colour)
+            _name_ends(axes, _ends(x, panel), stroke)
+        _legend(figure, stroke)
         save(figure, path)
 
 
@@ -159,14 +186,14 @@ def dots_picture(path: Path, title: str, results: Results, *, note: str = "") ->
     """
     grid = results.grid
     labels = grid.labels(grid.compare)
-    colour = colours(labels)
+    stroke = strokes(labels)
     with mpl.rc_context(STYLE):
         figure, panels = _figure(title, note, len(grid.settings), height=1.5 + 0.34 * len(labels))
         for axes, setting in zip(panels, grid.settings, strict=True):
             for place, label in enumerate(labels):
                 for measure, filled in zip(results.headline, (True, False), strict=True):
                     values = results.values({**setting, grid.compare: label}, measure)
-                    _dot(axes, list(values.values()), place, colour[label], filled=filled)
+                    _dot(axes, list(values.values()), place, stroke[label], filled=filled)
             axes.set_yticks(range(len(labels)), labels)
             axes.set(title=" / ".join(setting.values()), xlabel=f"test {WORDS[results.judged]} (%)")
             axes.grid(axis="x", alpha=0.25)
@@ -200,10 +227,29 @@ def _figure(
     return figure, list(grid[:count])
 
 
-def _band(axes: Axes, x: Iterable[float], values: np.ndarray, colour: str) -> None:
+def _name_ends(
+    axes: Axes, ends: Mapping[str, tuple[float, float]], stroke: Mapping[str, Stroke]
+) -> None:
+    label_ends(axes, ends, {label: stroke[label].colour for label in ends})
+
+
+def _legend(figure: Figure, stroke: Mapping[str, Stroke]) -> None:
+    """Say which line is which where the colours of their names do not."""
+    if len({look.colour for look in stroke.values()}) == len(stroke):
+        return
+    lines = [
+        Line2D([], [], color=look.colour, ls=look.dash, marker=look.mark, ms=4, lw=2, label=label)
+        for label, look in stroke.items()
+    ]
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + LEGEND, height)
+    figure.legend(handles=lines, loc="outside right upper", fontsize=9, handlelength=4)
+
+
+def _band(axes: Axes, x: Iterable[float], values: np.ndarray, stroke: Stroke) -> None:
     mean, sd = _mean_sd(values)
-    x = list(x)
-    axes.plot(x, mean, color=colour, linewidth=2, marker="o" if len(x) == 1 else "")
+    x, (colour, dash, mark) = list(x), stroke
+    axes.plot(x, mean, color=colour, ls=dash, linewidth=2, marker=mark if len(x) == 1 else "")
     axes.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.15, linewidth=0)
 
 
@@ -214,13 +260,13 @@ def _shifted(x: Sequence[float], places: float, *, log: bool) -> list[float]:
     return [value + SHIFT * places * (x[-1] - x[0]) for value in x]
 
 
-def _dot(axes: Axes, values: list[float], place: int, colour: str, *, filled: bool) -> None:
+def _dot(axes: Axes, values: list[float], place: int, stroke: Stroke, *, filled: bool) -> None:
     if values:
         mean, sd = _mean_sd(np.array(values)[:, None])
         shift = -0.12 if filled else 0.12
-        face = colour if filled else "white"
-        axes.errorbar(mean, [place + shift], xerr=sd, color=colour, mfc=face, marker="o", ms=6,
-                      capsize=2)  # fmt: skip
+        face = stroke.colour if filled else "white"
+        axes.errorbar(mean, [place + shift], xerr=sd, color=stroke.colour, mfc=face, ms=6,
+                      marker=stroke.mark, capsize=2)  # fmt: skip
 
 
 def _mean_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

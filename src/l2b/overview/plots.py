@@ -17,8 +17,9 @@ class Line:
 
     Attributes:
         name: of the line.
-        colour: number of its colour.
+        colour: number of its colour and dash.
         points: of the mean, as an SVG path's numbers.
+        dot: the mean, if it is a single point, which no path shows; else None.
         band: outline of one standard deviation, likewise; empty for one seed.
         end: last mean, as text.
     """
@@ -26,6 +27,7 @@ class Line:
     name: str
     colour: int
     points: str
+    dot: tuple[float, float] | None
     band: str
     end: str
 
@@ -55,7 +57,7 @@ def plot(
     Args:
         title: over it.
         curves: values by seed and epoch, [seeds, epochs], by name; empty ones are left out.
-        colour: number of each name's colour.
+        colour: number of each name's colour and dash.
         percent: whether values are fractions that are shown in percent.
 
     Returns:
@@ -87,11 +89,13 @@ def plot(
         steps = range(1, len(mean) + 1)
         upper = [(x(e), y(m + s)) for e, m, s in zip(steps, mean, sd, strict=True)]
         lower = [(x(e), y(m - s)) for e, m, s in zip(steps, mean, sd, strict=True)]
+        middle = [(x(e), y(m)) for e, m in zip(steps, mean, strict=True)]
         lines.append(
             Line(
                 name=name,
                 colour=colour[name],
-                points=_path([(x(e), y(m)) for e, m in zip(steps, mean, strict=True)]),
+                points=_path(middle),
+                dot=middle[0] if len(middle) == 1 else None,
                 band=_path(upper + lower[::-1]) if np.any(sd > 0) else "",
                 end=f"{mean[-1]:.{1 if percent else 3}f}{' %' if percent else ''}",
             )

@@ -28,7 +28,7 @@ from l2b.overview.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Plot, plot
 from l2b.page import rendered
 from l2b.provenance import typed
 
-COLOURS = 12  # that the style sheet has
+COLOURS, DASHES = 12, 3  # that the style sheet has
 CURVES = {
     "test_dice": "Dice of test cases (%)",
     "validation_dice": "Dice on clean validation (%)",
@@ -81,6 +81,7 @@ def write_overview(folders: Sequence[Path], out: Path | None = None) -> Path:
         batches=[_shown(batch) for batch in batches],
         versions=_versions(entries),
         box={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "bottom": BOTTOM},
+        looks={"colours": COLOURS, "dashes": DASHES},
     )
     write_text(path, text)
     return path
@@ -108,7 +109,7 @@ def _shown(batch: Batch) -> dict[str, Any]:
 def _compared(results: Results) -> dict[str, Any]:
     grid = results.grid
     labels = grid.labels(grid.compare)
-    colour = {label: place % COLOURS for place, label in enumerate(labels)}
+    colour = {label: place for place, label in enumerate(labels)}
     curves = ALIKE if results.judged == "balanced_accuracy" else CURVES
     return {
         "compare": grid.compare,

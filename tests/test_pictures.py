@@ -1,0 +1,69 @@
+"""Pictures of many lines, in files and on the page: every one can be seen, and told from others."""
+
+import html
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from l2b.catalog import names
+from l2b.config import dump
+from l2b.experiment import Run
+from l2b.grid import pictures
+from l2b.grid.pictures import Panel, Stroke, curves_picture, numbers_picture, strokes
+from l2b.methods import Method
+from l2b.methods.l2b import L2B
+from l2b.overview import write_overview
+from l2b.report import COLOURS
+
+
+def test_every_method_looks_different():
+    found = strokes(names(Method))
+    assert len(found) == len(set(found.values())) > len({look.colour for look in found.values()})
+    assert all(found[name] == Stroke(colour, "-", "o") for name, colour in COLOURS.items())
+    few = strokes(["l2b", "full", "other"])  # both would have the colour of l2b
+    assert few["l2b"].colour == COLOURS["l2b"]
+    assert len({look.colour for look in few.values()}) == 3
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_lines_of_one_colour_are_told_apart_by_a_legend(many, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "save", lambda figure, path: drawn.append(figure))
+    labels = names(Method)[: None if many else 5]
+    lines = {label: np.full((1, 2), place / 20) for place, label in enumerate(labels)}
+    panels = [Panel(title="t", lines=lines)]
+    curves_picture(tmp_path / "a.png", "t", panels)
+    numbers_picture(tmp_path / "b.png", "t", panels, [10, 30], "clean", log=True)
+    for figure in drawn:
+        legends = [[text.get_text() for text in legend.get_texts()] for legend in figure.legends]
+        assert legends == ([labels] if many else [])
+        dashes = {line.get_linestyle() for line in figure.axes[0].lines} - {"None"}  # caps of bars
+        assert dashes == ({"-", "--"} if many else {"-"})
+
+
+@pytest.fixture
+def page(tmp_path):
+    """The page of more methods than the style sheet has colours, each with one epoch."""
+    for warmup in range(14):
+        folder = tmp_path / f"{warmup:02}"
+        folder.mkdir()
+        (folder / "run.yaml").write_text(dump(replace(Run(), method=L2B(warmup=warmup))))
+        (folder / "result.json").write_text('{"last_accuracy": 0.5, "versions": {}}')
+        (folder / "metrics.jsonl").write_text(json.dumps({"test_accuracy": 0.5}) + "\n")
+    return html.unescape(write_overview([tmp_path]).read_text(encoding="utf-8"))
+
+
+def test_the_page_has_dashes_where_colours_end(page):
+    looks = re.findall(r'<li><i class="(.*?)"></i>', page)
+    assert len(set(looks)) == 14 and looks[0] == "c0 d0" and looks[-1] == "c1 d1"
+    assert set(re.findall(r'<g class="line (.*?)">', page)) == set(looks)
+    for look in " ".join(looks).split():
+        assert look == "d0" or f".{look} " in page  # the style sheet knows it
+
+
+def test_the_page_shows_a_single_epoch(page):
+    dots = re.findall(r'<g class="line .*?"><circle cx="[\d.]+" cy="[\d.]+" r="4"/>', page)
+    assert len(dots) == 14 and "<polyline" not in page
