@@ -22,7 +22,7 @@ from PIL import Image
 from l2b.catalog import find, names, summary
 from l2b.datasets import Arrays, Cifar10, Cifar100, Dataset, FashionMnist, ImageFolder
 from l2b.datasets.array_folder import ArrayFolder
-from l2b.datasets.base import data_root, digest, moments
+from l2b.datasets.base import data_root, moments
 from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.fashion_mnist import read_idx
 from l2b.datasets.isic import METADATA, Isic
@@ -30,6 +30,7 @@ from l2b.datasets.table import Table
 from l2b.datasets.trec import Trec
 from l2b.datasets.yoruba import Yoruba
 from l2b.decode import decode_images
+from l2b.fingerprint import digest
 from l2b.noise import Existing
 from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream

@@ -140,6 +140,7 @@ def test_samples_in_a_file_are_known_by_some_of_them_and_by_their_moments(tmp_pa
     x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
     np.save(tmp_path / "y_train.npy", y)
     found = []
+    monkeypatch.setattr("l2b.fingerprint.WHOLE", 500)
     monkeypatch.setattr("l2b.fingerprint.NUMBERS", 40)  # every sixth row
     for row in (None, 6, 7):
         changed = x.copy()

@@ -17,9 +17,9 @@ from l2b.catalog import name_of
 from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
-from l2b.datasets.base import digest
 from l2b.datasets.digits import Digits
 from l2b.evaluate import measure, predict_pool
+from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
 from l2b.methods.l2b import L2B

@@ -1,4 +1,4 @@
-"""A hash by which one knows whether runs learned from the same data."""
+"""Hashes by which one knows whether runs learned from the same data."""
 
 import hashlib
 
@@ -7,39 +7,46 @@ from torch import Tensor
 
 from l2b.datasets import Source
 from l2b.datasets.base import NUMBERS, pieces
-from l2b.on_disk import RowsOnDisk
 
-WHOLE = 2**28  # bytes of inputs in memory that are hashed one and all
+WHOLE = 2**28  # bytes of inputs that are hashed one and all
 
 
 def data_hash(source: Source) -> str:
     """SHA-256 of a data set as it was read: samples, labels, checked ones, and the scale.
 
-    Of inputs that are large or stay in a file, evenly spaced rows stand for all; that the others
-    changed, their mean and standard deviation tell.
+    That some of many samples changed that have no part in their `digest`, the scale tells.
 
     Args:
         source: a loaded data set.
     """
     found = hashlib.sha256(repr(source.classes).encode())
-    labels = [split.labels for split in (source.train, source.test) if split is not None]
+    splits = [split for split in (source.train, source.test) if split is not None]
     trusted = [] if source.trusted is None else [source.trusted]
-    for tensor in (*labels, *trusted, *source.annotations.values(), *_inputs(source)):
+    labels = (split.labels for split in splits)
+    for tensor in (*labels, *trusted, *source.annotations.values(), source.mean, source.std):
         found.update(repr((tensor.dtype, tuple(tensor.shape))).encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy().data)
+        found.update(_plain(tensor).numpy().data)
+    for split in splits:
+        found.update(digest(split.inputs).encode())
     return found.hexdigest()
 
 
-def _inputs(source: Source) -> list[Tensor]:
-    """What stands for the inputs of both splits, in pieces."""
-    found: list[Tensor] = []
-    for split in (source.train, source.test):
-        if split is None:
-            continue
-        inputs = split.inputs
-        if inputs.nbytes <= WHOLE and not isinstance(inputs, RowsOnDisk):
-            found += pieces(inputs)
-            continue
-        rows = inputs[:: max(1, inputs.numel() // NUMBERS)]
-        found += [rows.read() if isinstance(rows, RowsOnDisk) else rows, source.mean, source.std]
-    return found
+def digest(inputs: Tensor) -> str:
+    """SHA-256 of samples in their order, in hexadecimal; wherever they lie, it is the same.
+
+    Of more than 256 MB, evenly spaced samples with a million numbers stand for all.
+
+    Args:
+        inputs: [N, …]; those that lie in a file are read a piece at a time.
+    """
+    found = hashlib.sha256(f"{inputs.dtype} {tuple(inputs.shape)}\n".encode())
+    size = inputs.numel()
+    step = 1 if size * inputs.element_size() <= WHOLE else max(1, size // NUMBERS)
+    for piece in pieces(inputs[::step]):
+        found.update(_plain(piece).numpy().data)
+    return found.hexdigest()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Its bytes, row by row, [bytes]."""
+    return torch.clone(tensor).cpu().reshape(-1).view(torch.uint8)  # a clone of rows in a file

@@ -13,9 +13,9 @@ from l2b.audit.table import AuditTable, audit_table
 from l2b.config import load
 from l2b.data import Data
 from l2b.datasets import Source
-from l2b.datasets.base import digest
 from l2b.datasets.table import Table, TableLabels
 from l2b.experiment import Run
+from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
 from l2b.loop import trains_on_clean
 from l2b.noise.none import NoNoise

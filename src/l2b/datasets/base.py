@@ -1,6 +1,5 @@
 """What a data set is: a description that loads into plain tensors."""
 
-import hashlib
 import math
 import os
 import re
@@ -234,19 +233,6 @@ def pieces(inputs: Tensor) -> tuple[Tensor, ...]:
         inputs: [N, …]; samples that lie in a file are read when they are computed with.
     """
     return inputs.split(max(1, min(PIECE, NUMBERS // max(1, math.prod(inputs.shape[1:])))))
-
-
-def digest(inputs: Tensor) -> str:
-    """SHA-256 of samples in their order, in hexadecimal.
-
-    Args:
-        inputs: [N, …]; those that lie in a file are read a piece at a time.
-    """
-    found = hashlib.sha256(f"{inputs.dtype} {tuple(inputs.shape)}\n".encode())
-    for piece in pieces(inputs):
-        plain = torch.clone(piece).cpu().reshape(-1)  # a clone is read where the piece is not
-        found.update(plain.view(torch.uint8).numpy().data)
-    return found.hexdigest()
 
 
 def mask_source(
