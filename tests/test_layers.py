@@ -54,7 +54,7 @@ LAYERS = [
     {"audit", "grid", "presets", "launch"},
     {"figures", "overview"},
     {"demo", "make_figure"},
-    {"families", "shown"},
+    {"families", "shown", "cli_help"},
     {"cli_evidence"},
     {"cli"},
     {"__main__"},
