@@ -331,7 +331,7 @@ def test_a_digest_is_of_samples_in_their_order_wherever_they_lie(tmp_path, monke
     in_memory, on_disk = torch.from_numpy(x), RowsOnDisk(tmp_path / "x.npy")
     assert digest(in_memory) == digest(on_disk) != digest(in_memory.flip(0))
     assert digest(in_memory[rows]) == digest(on_disk[rows]) != digest(in_memory[:3])
-    assert digest(in_memory.reshape(3, 12)) != digest(in_memory) != digest(in_memory.double())
+    assert digest(in_memory.reshape(3, 12)) != digest(in_memory) == digest(in_memory.double())
     whole = digest(in_memory)
     monkeypatch.setattr("l2b.datasets.base.PIECE", 5)
     assert digest(in_memory) == digest(on_disk) == whole
