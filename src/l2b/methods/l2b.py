@@ -52,9 +52,10 @@ class L2B(Method):
         candidates: which labels compete; as published, observed and pseudo-label.
         lookahead: where the clean gradient is taken.
         warmup: epochs of plain cross-entropy before weights are learned; "auto" learns as long as
-            that makes the model better on the clean samples, and weighs on from the best epoch:
-            where nothing is memorised in the time there is, all of it is plain training. A clean
-            start, which these samples cannot judge, then takes one epoch.
+            that makes the model better on the clean samples, and weighs on from the parameters of
+            the best epoch (momentum and averaged models go on as they are): where nothing is
+            memorised in the time there is, all of it is plain training. A clean start, which
+            these samples cannot judge, then takes one epoch.
         warmup_patience: epochs in a row without a better one that end an automatic warm-up; two
             can be chance. Deep networks rise by fits and starts, and may deserve more
             (docs/evidence.md).
