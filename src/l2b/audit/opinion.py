@@ -64,9 +64,8 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     on: exponents of the opinions' probabilities (those of linear models cross-fitted), averaged
     over a grid in proportion to the likelihood of those labels, since the best ones alone jump
     from one draw to the next. The log-odds are then mixed in the shares of the exponents, each
-    in units of its root mean square, so that the most self-assured does not drown the others,
-    and brought back to their mean scale. (In units of its standard deviation, one that trusts all
-    labels alike would outvote the rest.) If fewer labels seem wrong then than the two linear
+    in units of its standard deviation, so that the most self-assured does not drown the others,
+    and brought back to their mean scale. If fewer labels seem wrong then than the two linear
     models count by different ways (`noise_rate`, `confident_rate`), the log-odds are lowered.
 
     Labels with a quality under 0.5 get the most likely other class as suggestion, by the
@@ -128,9 +127,9 @@ def _mixed(
     """Qualities in the shares of the exponents; suggestions of all opinions together."""
     shares = exponents / exponents.sum()
     odds = [_log_odds(opinion.right) for opinion in opinions]
-    sizes = np.array([max(float(np.sqrt(np.mean(o**2))), SURE) for o in odds])
-    mixed = (shares @ sizes) * sum(
-        share * o / size for share, o, size in zip(shares, odds, sizes, strict=True)
+    spreads = np.array([max(float(o.std()), SURE) for o in odds])
+    mixed = (shares @ spreads) * sum(
+        share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
     )
     quality = 1 / (1 + np.exp(-at_least(mixed, rate)))
     others = _product([opinion.believed for opinion in opinions], exponents)
