@@ -138,18 +138,54 @@ def test_opinions_of_unequal_confidence_count_by_their_shares():
     wrong = draw.random(2000) < 0.3
     signs = np.where(wrong, -1.0, 1.0)
     odds = [signs + draw.normal(size=2000), 20 * draw.normal(size=2000)]
+    mixed = pooled(odds, [0.8, 0.2])
+    assert roc_auc_score(wrong, -mixed.quality) > 0.87
+
+
+def pooled(odds, exponents, rate=0.0):
+    """What opinions of these log-odds come to if a share of labels is counted as wrong."""
+    n = len(odds[0])
     opinions = [
         Opinion(
             held_out=np.zeros((1, 2)),
-            believed=np.ones((2000, 2)),
+            believed=np.ones((n, 2)),
             right=1 / (1 + np.exp(-np.clip(o, -9, 9))),
         )
         for o in odds
     ]
-    data = Data(**_nothing(wrong))
-    table = judged(data, np.full(2000, 0.5))
-    mixed = opinion._mixed(table, opinions, np.array([0.8, 0.2]), 0.0)
-    assert roc_auc_score(wrong, -mixed.quality) > 0.87
+    table = judged(Data(**_nothing(np.zeros(n, dtype=bool))), np.full(n, 0.5))
+    return opinion._mixed(table, opinions, np.array(exponents), rate)
+
+
+@pytest.mark.parametrize("spread", [2, 1, 0.5, 0.1, 0])
+def test_what_linear_models_count_is_found_though_the_run_trusts_all_labels(spread):
+    draw = np.random.default_rng(0)
+    wrong = np.arange(1000) < 200
+    others = [np.where(wrong, -3, 3) + draw.normal(size=1000) for _ in range(2)]
+    run = 6 + spread * draw.normal(size=1000)
+    suspect = pooled([run, *others], [1, 1, 1], rate=0.2).quality < 0.5
+    assert 160 <= suspect.sum() <= 240 and wrong[suspect].mean() > 0.8
+
+
+@pytest.mark.parametrize("odds", [[2.0, 2.0], [0.0, 0.0], [-1.0, 3.0], [5.0, 5.1]])
+def test_an_opinion_alone_is_kept_as_it_is(odds):
+    found = pooled([np.array(odds)], [0.7]).quality
+    np.testing.assert_allclose(np.log(found / (1 - found)), odds, atol=1e-9)
+
+
+def test_an_opinion_that_knows_nothing_takes_no_label_across():
+    draw = np.random.default_rng(0)
+    knows = 2 + 2 * draw.normal(size=500)
+    found = pooled([knows, np.zeros(500)], [0.3, 0.7]).quality
+    assert ((found < 0.5) == (knows < 0)).all()
+
+
+def test_opinions_that_are_equally_sure_are_ranked_by_their_mean():
+    draw = np.random.default_rng(0)
+    odds = 2 + draw.normal(size=500)
+    pair = [odds, draw.permutation(odds)]
+    found = pooled(pair, [0.3, 0.7]).quality
+    assert (found.argsort() == (0.3 * pair[0] + 0.7 * pair[1]).argsort()).all()
 
 
 def _nothing(wrong):

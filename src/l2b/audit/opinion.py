@@ -27,6 +27,7 @@ EXPONENTS = tuple(np.linspace(0, 3, 9))  # of every opinion
 FOLDS = 5
 ROUNDS = 30  # of expectation and maximisation
 SAVED = 0.25  # nats over all checked labels: what linear models must save to be heard
+LEAST = 0.25  # of the root mean square of log-odds: the least that they are measured in
 SURE = 1e-4  # no probability is closer to 0 or 1
 SEED = 0  # of the folds
 
@@ -64,9 +65,13 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
     on: exponents of the opinions' probabilities (those of linear models cross-fitted), averaged
     over a grid in proportion to the likelihood of those labels, since the best ones alone jump
     from one draw to the next. The log-odds are then mixed in the shares of the exponents, each
-    in units of its standard deviation, so that the most self-assured does not drown the others,
-    and brought back to their mean scale. If fewer labels seem wrong then than the two linear
-    models count by different ways (`noise_rate`, `confident_rate`), the log-odds are lowered.
+    in units of its standard deviation, or of a quarter of its root mean square if that is more, so
+    that each has its share in what ranks one label below another, and brought back to their mean
+    scale. Their means are measured in these units too: an opinion that trusts, or doubts, nearly
+    all labels alike moves them all by more than its share. (Centred log-odds, or units of the root
+    mean square, would not; of labels that people had set wrong they flagged more right ones.) If
+    fewer labels seem wrong then than the two linear models count by different ways (`noise_rate`,
+    `confident_rate`), the log-odds are lowered.
 
     Labels with a quality under 0.5 get the most likely other class as suggestion, by the
     product m(y|x) of all opinions' probabilities to their exponents. The confidence is how
@@ -127,7 +132,7 @@ def _mixed(
     """Qualities in the shares of the exponents; suggestions of all opinions together."""
     shares = exponents / exponents.sum()
     odds = [_log_odds(opinion.right) for opinion in opinions]
-    spreads = np.array([max(float(o.std()), SURE) for o in odds])
+    spreads = np.array([_spread(o) for o in odds])
     mixed = (shares @ spreads) * sum(
         share * o / spread for share, o, spread in zip(shares, odds, spreads, strict=True)
     )
@@ -142,6 +147,11 @@ def _mixed(
         suggested=np.where(suspect, others.argmax(axis=1), table.observed),
         confidence=np.where(suspect, wrong * likely, 1 - wrong),
     )
+
+
+def _spread(odds: np.ndarray) -> float:
+    """What log-odds are measured in; nothing small beside them, which would magnify noise."""
+    return max(float(odds.std()), LEAST * float(np.sqrt(np.mean(odds**2))), SURE)
 
 
 def _counted(checked: Opinion, every: Opinion, y: np.ndarray, observed: np.ndarray) -> float:
