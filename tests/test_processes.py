@@ -294,10 +294,10 @@ def drop_in_problem():
 WORDS = ["run", "--model", "mlp", "--batch", "64", "--clean_batch", "40", "--quiet"]
 
 
-def launched(out, *more, model="mlp"):
+def launched(out, *more, model="mlp", epochs=12):
     """A program of two processes, under way."""
     words = [model if word == "mlp" else word for word in WORDS]
-    words += ["--epochs", "12", "--out", str(out), "--launch", "2", *more]
+    words += ["--epochs", str(epochs), "--out", str(out), "--launch", "2", *more]
     return subprocess.Popen(
         [sys.executable, "-m", "l2b", *words],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -346,13 +346,17 @@ def test_two_stop_and_one_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["mlp", "conv_net"])
-def test_two_stopped_and_resumed_are_as_if_never_stopped(model, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "words", "epochs"),
+    [("mlp", [], 12), ("conv_net", ["--model.width", "4", "--warmup", "1"], 4)],
+    ids=["without_batch_norm", "batch_norm"],
+)
+def test_two_stopped_and_resumed_are_as_if_never_stopped(model, words, epochs, tmp_path):
     for name in ("whole", "parts"):
-        process = launched(tmp_path / name, "--warmup", "1", model=model)
+        process = launched(tmp_path / name, *words, model=model, epochs=epochs)
         if name == "parts":
             stop_under_way(process, tmp_path / name)
-            process = launched(tmp_path / name, "--warmup", "1", "--resume", model=model)
+            process = launched(tmp_path / name, *words, "--resume", model=model, epochs=epochs)
         said = process.communicate(timeout=200)[1]
         assert process.returncode == 0, said
     for name in ("model.safetensors", "ledger.safetensors", "metrics.jsonl"):
