@@ -10,7 +10,8 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("l2b needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[vision,seg,track,peers,audit,dev]'
 	touch $@
 

@@ -434,8 +434,13 @@ def test_checked_labels_that_were_seen_on_other_rows_are_refused(tmp_path):
     assert checked("index,label\n2,a") == [-1, -1, 0, -1]
     with pytest.raises(ValueError, match=r"saw sample '0' labelled 'b', but .* labels it 'a'"):
         checked("index,label,observed\n0,b,b")
-    with pytest.raises(ValueError, match=r"saw sample 'n' labelled 'b', .* have rows moved since"):
+    with pytest.raises(ValueError, match=r"labelled 'b', .*: give the file that was audited\.$"):
         checked("id,label,observed\nn,b,b", id="key")
+    (tmp_path / "first.csv").write_text("index,label\n2,a\n")  # once applied, audited and checked
+    (tmp_path / "d.csv").write_text("index,label,observed\n2,b,a\n")
+    files = tuple(str(tmp_path / name) for name in ("first.csv", "d.csv"))
+    made = Table(path=tmp_path / "t.csv", label="y", checked=files)
+    assert made.labels().checked.tolist() == [-1, -1, 1, -1]
 
 
 def test_rows_that_moved_up_are_told(tmp_path, monkeypatch, capsys):
@@ -991,14 +996,15 @@ def test_corrected_tables_end_as_they_did(name, written, tmp_path, capsys):
     assert told in capsys.readouterr().err
 
 
-def test_corrected_tables_part_cells_as_they_did(tmp_path):
+@pytest.mark.parametrize("head", [["kind;x;ok"], ["sep=;", "kind;x, in m, or so, as read;ok"]])
+def test_corrected_tables_part_cells_as_they_did(head, tmp_path):
     rows = [f"{k % 2};4,{k:03};{k < 20}" for k in range(40)]
-    (tmp_path / "t.csv").write_text("\n".join(["kind;x;ok", *rows]))
+    (tmp_path / "t.csv").write_text("\n".join([*head, *rows]))
     table = Table(path=str(tmp_path / "t.csv"), label="kind", clean="ok")
     audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
     (tmp_path / "d.csv").write_text("index,label\n25,0\n")
     after = apply_decisions(tmp_path / "run", tmp_path / "d.csv").path.read_text().splitlines()
-    assert after[25:28] == [rows[24], "0;4,025;False", rows[26]]
+    assert after == [*head, *rows[:25], "0;4,025;False", *rows[26:]]
 
 
 def test_a_class_called_like_nan_has_its_place(tmp_path):

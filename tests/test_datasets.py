@@ -795,6 +795,15 @@ def test_checked_images_follow_the_training_images(tmp_path):
     assert source.names[6:8] == ("clean/cat/0.png", "clean/cat/1.png")
 
 
+def test_names_of_files_that_are_no_utf_8_can_be_written(tmp_path):
+    write_folder(tmp_path)
+    image = tmp_path / "train" / "cat" / "0.png"
+    image.rename(image.with_name(os.fsdecode(b"caf\xe9.png")))
+    names = ImageFolder(root=tmp_path, size=16).load().names
+    assert r"train/cat/caf\udce9.png" in names
+    assert "".join(names).encode()
+
+
 def test_image_folders_may_leave_a_class_out_of_the_test_set(tmp_path):
     root = write_folder(tmp_path)
     for file in (root / "test" / "cat").iterdir():

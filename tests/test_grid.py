@@ -1,6 +1,7 @@
 """Grids: resumed after a kill, claimed once, failures reported, results in tables."""
 
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -224,6 +225,12 @@ def test_resuming_a_finished_run_of_a_grid_gives_what_it_found(tmp_path, capsys)
     inputs = whole.data.standardise(whole.data.test.inputs)
     said = [result.outcome.learner.predict(inputs) for result in (whole, found)]
     assert torch.equal(*said)
+
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows[0]["validation_loss"] = None  # as one that is infinite is written
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = run.execute(folder, resume=True, progress=False, figures=False, data=whole.data)
+    assert found.outcome.history[0]["validation_loss"] == math.inf
 
     with pytest.raises(ValueError, match="learned from other data than its data set gives now"):
         run.execute(folder, resume=True, data=replace(whole.data, noise_hash="0"))

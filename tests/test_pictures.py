@@ -17,6 +17,7 @@ from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.overview import write_overview
 from l2b.report import COLOURS
+from l2b.train import Training
 
 
 def test_every_method_looks_different():
@@ -44,13 +45,17 @@ def test_lines_of_one_colour_are_told_apart_by_a_legend(many, tmp_path, monkeypa
         assert dashes == ({"-", "--"} if many else {"-"})
 
 
+def run(warmup):
+    return replace(Run(), method=L2B(warmup=warmup), training=Training(epochs=1))
+
+
 @pytest.fixture
 def page(tmp_path):
     """The page of more methods than the style sheet has colours, each with one epoch."""
     for warmup in range(14):
         folder = tmp_path / f"{warmup:02}"
         folder.mkdir()
-        (folder / "run.yaml").write_text(dump(replace(Run(), method=L2B(warmup=warmup))))
+        (folder / "run.yaml").write_text(dump(run(warmup)))
         (folder / "result.json").write_text('{"last_accuracy": 0.5, "versions": {}}')
         (folder / "metrics.jsonl").write_text(json.dumps({"test_accuracy": 0.5}) + "\n")
     return html.unescape(write_overview([tmp_path]).read_text(encoding="utf-8"))

@@ -428,6 +428,8 @@ def test_nothing_goes_on_from_other_samples_or_from_what_nobody_knows(data, tmp_
     monkeypatch.undo()
     with pytest.raises(ValueError, match="made with other samples than this data set gives now"):
         SHORT.execute(tmp_path, progress=False, data=replace(data, std=2 * data.std), resume=True)
+    with pytest.raises(ValueError, match="made with other samples than this data set gives now"):
+        SHORT.execute(tmp_path, progress=False, data=replace(data, data_hash="0"), resume=True)
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     state = checkpoints.read(Place(2, 0))
     del state["watch"]

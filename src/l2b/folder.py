@@ -125,7 +125,7 @@ class RunFolder:
         write_text(self.path / "metrics.jsonl", rows)
 
     def read_metrics(self, epochs: int | None = None) -> list[dict[str, Any]]:
-        """The rows of ``metrics.jsonl``.
+        """The rows of ``metrics.jsonl``; a loss of null was not finite, and is infinite.
 
         Args:
             epochs: how many there must be; None takes any number.
@@ -144,7 +144,7 @@ class RunFolder:
                 f"{path} must have a row for each of {epochs} epochs, got {len(rows)}: it is "
                 "damaged, run it again."
             )
-        return rows
+        return [{key: _loss(key, value) for key, value in row.items()} for row in rows]
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -196,6 +196,11 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
     }
+
+
+def _loss(key: str, value: Any) -> Any:
+    """What `_finite` made null of, where that can only have been a loss."""
+    return math.inf if value is None and key.endswith("_loss") else value
 
 
 def set_aside(folder: Path) -> Path:

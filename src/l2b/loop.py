@@ -249,6 +249,7 @@ class Loop:
             "learner": self.learner.state_dict(),
             "watch": self.watch.state_dict(),
             "noise_hash": self.data.noise_hash,
+            "data_hash": self.data.data_hash,
             "scale": [self.data.mean, self.data.std],
             "seconds": self.before + time.perf_counter() - self.began,
         }
@@ -279,13 +280,15 @@ class Loop:
                 self.ledger.put(number, row)
 
     def _refuse_other_data(self, state: dict[str, Any]) -> None:
-        if not {"watch", "scale", "seconds"} <= set(state):
+        if not {"watch", "scale", "seconds", "data_hash"} <= set(state):
             raise ValueError(
                 "The checkpoint was made by another version of l2b, and cannot be gone on from: "
                 "start afresh, or resume with that version."
             )
         scale = zip(state["scale"], (self.data.mean, self.data.std), strict=True)
-        same = all(torch.equal(then.cpu(), now.cpu()) for then, now in scale)
+        same = state["data_hash"] == self.data.data_hash and all(
+            torch.equal(then.cpu(), now.cpu()) for then, now in scale
+        )
         other = "labels" if state["noise_hash"] != self.data.noise_hash else "samples"
         if other == "labels" or not same:
             raise ValueError(

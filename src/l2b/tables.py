@@ -61,6 +61,12 @@ class TableFile:
             return _delimiter(self.path, file)
 
     @property
+    def tells_delimiter(self) -> bool:
+        """Whether a line above the header says what parts the cells of a CSV file."""
+        with named_if_not_utf8(self.path), self.path.open(encoding="utf-8-sig", newline="") as file:
+            return TOLD.fullmatch(_first_line(file)) is not None
+
+    @property
     def is_parquet(self) -> bool:
         """Whether the name says Parquet."""
         return self.path.suffix.lower() in (".parquet", ".pq")
@@ -91,12 +97,26 @@ class TableFile:
 
 
 def write_csv(
-    path: Path, header: Sequence[str], rows: Iterator[Sequence[Any]], delimiter: str = ","
+    path: Path,
+    header: Sequence[str],
+    rows: Iterator[Sequence[Any]],
+    delimiter: str = ",",
+    *,
+    told: bool = False,
 ) -> None:
-    """Write a CSV file, whole or not at all, a row at a time, with exactly these cells."""
+    """Write a CSV file, whole or not at all, a row at a time, with exactly these cells.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: their cells.
+        delimiter: what parts them.
+        told: begin with Excel's own line that says so.
+    """
 
     def write(temporary: Path) -> None:
         with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(f"sep={delimiter}\r\n" if told else "")
             writer = csv.writer(file, delimiter=delimiter)
             writer.writerow(header)
             writer.writerows(rows)
@@ -162,19 +182,24 @@ def _delimiter(path: Path, file: io.TextIOBase) -> str:
     Raises:
         ValueError: if the file is JSON.
     """
-    lines = iter(lambda: file.readline(LONGEST_CELL), "")
-    line = next(filter(str.strip, lines), "")
+    line = _first_line(file)
     file.seek(0)
     if JSON.match(line) or path.suffix.lower() in JSON_ENDINGS:
         raise ValueError(
             f"{path} must be CSV or Parquet, got JSON: JSON lines are not read, save as CSV or "
             "Parquet."
         )
-    told = TOLD.fullmatch(line.rstrip("\r\n"))
+    told = TOLD.fullmatch(line)
     if told or path.suffix.lower() == ".tsv":
         return told.group(1) if told else "\t"
     outside = "".join(line.split('"')[::2])
     return max(DELIMITERS, key=outside.count)
+
+
+def _first_line(file: io.TextIOBase) -> str:
+    """The first line that is not blank, without its end."""
+    lines = iter(lambda: file.readline(LONGEST_CELL), "")
+    return next(filter(str.strip, lines), "").rstrip("\r\n")
 
 
 def _header(path: Path) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ def _write(
         columns = table.columns
         place = columns.index(subject.own.label)
         rows = _corrected(table.rows(columns), place, chosen, left_out)
-        write_csv(target, columns, rows, table.delimiter)
+        write_csv(target, columns, rows, table.delimiter, told=table.tells_delimiter)
 
 
 def _corrected(

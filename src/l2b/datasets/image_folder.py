@@ -10,6 +10,7 @@ from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, Split, moments
 from l2b.decode import decode_images
+from l2b.files import spelled_out
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SHOWN = 5  # kinds of files that a remark names
@@ -64,7 +65,7 @@ class ImageFolder(Dataset):
             truth_known=False,
             trusted=trusted,
             remark=_unread(files, root),
-            names=tuple(path.relative_to(root).as_posix() for path in learned),
+            names=tuple(spelled_out(path.relative_to(root).as_posix()) for path in learned),
         )
 
     def _split(self, folder: Path, files: list[list[Path]]) -> Split:

@@ -306,11 +306,17 @@ class Table(Dataset):
         keys = ids or [str(row) for row in rows]
         place = {key: k for k, key in enumerate(keys)} if self.checked else {}
         for file in map(Path, self.checked):
-            found |= self._checked_in(file, place, given, by_id=bool(ids))
+            found |= self._checked_in(file, place, given, found, by_id=bool(ids))
         return found
 
     def _checked_in(
-        self, file: Path, place: dict[str, int], given: list[str], *, by_id: bool
+        self,
+        file: Path,
+        place: dict[str, int],
+        given: list[str],
+        before: dict[int, str],
+        *,
+        by_id: bool,
     ) -> dict[int, str]:
         found, known = {}, set(given)
         for decision in read_decisions(file):
@@ -322,12 +328,17 @@ class Table(Dataset):
                 )
             if decision.label not in known:
                 raise ValueError(f"In {file}: {unknown('label', decision.label, sorted(known))}")
-            label = given[place[key]]
-            if decision.observed and label not in (decision.observed, decision.label):
+            label, earlier = given[place[key]], before.get(place[key])
+            fits = label in (decision.observed, decision.label) or earlier == decision.observed
+            if decision.observed and not fits:
+                advice = (
+                    "give the file that was audited."
+                    if by_id
+                    else "have rows moved since? Give the file that was audited, or ids (--id)."
+                )
                 raise ValueError(
                     f"{file} saw sample {key!r} labelled {decision.observed!r}, but {self.path} "
-                    f"labels it {label!r}: have rows moved since? Give the file that was audited, "
-                    "or ids (--id)."
+                    f"labels it {label!r}: {advice}"
                 )
             found[place[key]] = decision.label
         return found
