@@ -17,6 +17,18 @@ settings.register_profile("suite", deadline=None, max_examples=50, derandomize=T
 settings.load_profile("suite")
 
 
+# Checks of scikit-learn that do again, on other memory, what another one has done.
+AGAIN = ("(readonly_memmap=True)", "(readonly_memmap=True,X_dtype=float32)", "_sparse_array")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave them to `make test-all`."""
+    for item in items:
+        if item.name.removesuffix("]").endswith(AGAIN):
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def data_root() -> Path:
     """Real data sets, or a visible skip."""
