@@ -1,14 +1,15 @@
 """What a reader must know to repeat a measurement."""
 
 import json
+import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-
-from l2b.provenance import provenance as described
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -30,7 +31,16 @@ COMMIT = _commit()  # when the process began: the sources may change under a lon
 def provenance() -> dict[str, Any]:
     """Command, commit, versions, threads and machine of this process."""
     command = " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]])
-    return {**described(command), "commit": COMMIT, "threads": torch.get_num_threads()}
+    return {
+        "command": command,
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": {name: version(name) for name in ("l2b", "torch", "numpy", "scipy")}
+        | {"python": platform.python_version()},
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "commit": COMMIT,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def rows_left(path: Path, settings: tuple[float | str, ...]) -> list[dict[str, Any]]:
