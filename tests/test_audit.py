@@ -437,10 +437,11 @@ def test_checked_labels_that_were_seen_on_other_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"labelled 'b', .*: give the file that was audited\.$"):
         checked("id,label,observed\nn,b,b", id="key")
     (tmp_path / "first.csv").write_text("index,label\n2,a\n")  # once applied, audited and checked
-    (tmp_path / "d.csv").write_text("index,label,observed\n2,b,a\n")
+    (tmp_path / "d.csv").write_text("index,label,observed\n2,c,a\n")
+    (tmp_path / "t.csv").write_text("x,y\n1,a\n2,b\n3,b\n4,a\n5,c\n6,c\n")
     files = tuple(str(tmp_path / name) for name in ("first.csv", "d.csv"))
     made = Table(path=tmp_path / "t.csv", label="y", checked=files)
-    assert made.labels().checked.tolist() == [-1, -1, 1, -1]
+    assert made.labels().checked.tolist() == [-1, -1, 2, -1, -1, -1]
 
 
 def test_rows_that_moved_up_are_told(tmp_path, monkeypatch, capsys):
