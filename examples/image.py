@@ -36,7 +36,8 @@ def main(epochs: int = 20) -> float:
         folder = Path(name)
         wrong = write_photos(folder)
         # The same on the command line:
-        # l2b audit --csv labels.csv --images . --label digit --clean checked --out audit
+        # l2b audit --csv labels.csv --images . --label digit --clean checked \
+        #     --size 16 --epochs 20 --out audit
         table = Table(
             path=folder / "labels.csv", image="file", size=16, label="digit", clean="checked"
         )
