@@ -14,6 +14,8 @@ from conftest import Problem, Tied
 from l2b.catalog import find, names
 from l2b.engines import Engine, FiniteDifference, Forward, LastLayer
 from l2b.lookahead import OptimiserStep, Paper
+from l2b.normalise import PositiveShare
+from l2b.pseudo import MovingAverage
 from oracles import momentum_step, plain_step, same_draws, unrolled_scores
 
 EXACT = [name for name in names(Engine) if name not in ("finite_difference", "last_layer")]
@@ -580,3 +582,68 @@ def test_complex_parameters_are_weighed_by_the_definition(name, pick):
     found = pick(problem.model, *problem.batches(), engine=find(Engine, name)())
     scores = (found if pick is l2b.weigh else found[1]).scores[0]
     assert relative(scores, by_central_differences(problem, 1e-4)) < 1e-5
+
+
+@pytest.mark.parametrize("length", [None, 0.01])
+def test_finite_difference_steps_as_far_whatever_the_layout(length):
+    """A checkpoint keeps no layout, and a run goes on from it to the bit."""
+    for seed in range(12):
+        v = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
+        layouts = v, v.contiguous(memory_format=torch.channels_last)
+        engine = FiniteDifference(length=length)
+        first, second = (engine._step({"w": found}, {v.dtype}) for found in layouts)
+        assert first == second
+
+
+class Idle(nn.Module):
+    """Logits that no trainable parameter has a part in."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Linear(4, 2).requires_grad_(False)
+        self.idle = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.body(x)
+
+
+@pytest.mark.parametrize("name", names(Engine))
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+def test_parameters_without_a_part_in_the_logits_are_named(name, pick):
+    x, y = torch.randn(6, 4), torch.zeros(6).long()
+    with pytest.raises(ValueError, match=r"do not depend on 'idle.*LastLayer\(layer=…\)"):
+        pick(Idle(), x, y, x, y, engine=find(Engine, name)())
+
+
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"engine": "forward"}, "`engine` must be an object such as l2b.engines.forward"),
+        ({"engine": Forward}, "`engine` must be an object"),
+        ({"normalise": PositiveShare}, "`normalise` must be an object"),
+        ({"pseudo": MovingAverage()}, r"call \.build\(model, samples\) once"),
+    ],
+    ids=["word", "class", "normaliser", "pseudo"],
+)
+def test_choices_of_another_kind_are_refused_first(pick, choice, said):
+    problem = Problem("mlp")
+    before = running(problem.model)
+    with pytest.raises(TypeError, match=said):
+        pick(problem.model, *problem.batches(), **choice)
+    assert all(torch.equal(v, before[k]) for k, v in problem.model.state_dict().items())
+
+
+@pytest.mark.parametrize("where", ["observed", "clean_labels"])
+@pytest.mark.parametrize(
+    "wrong", [[1.0, 1.0], [1.5, -0.5], [0.2, 0.2], [float("nan"), 1.0]], ids=str
+)
+def test_floats_that_are_no_probabilities_are_refused(where, wrong):
+    model, x = nn.Linear(4, 2), torch.randn(6, 4)
+    right = torch.full((6, 2), 0.5)
+    labels = {"observed": right, "clean_labels": right.half()}
+    labels[where] = torch.cat([right[1:], torch.tensor([wrong])])
+    with pytest.raises(ValueError, match=f"`{where}` of floats must be probabilities"):
+        l2b.weigh(model, x, labels["observed"], x, labels["clean_labels"])
+    labels[where] = right
+    assert l2b.weigh(model, x, labels["observed"], x, right).alpha.isfinite().all()

@@ -213,6 +213,9 @@ def check_the_drop_in():
     assert abs(total.item() - 1) < 1e-12
     assert collectives.anywhere(rank == 1)
     assert collectives.from_first([3 + rank, 4]) == [3, 4]
+    memory = Temporal().build(model, samples=12)
+    memory.update(model, model(inputs[own]), torch.arange(12)[own])
+    assert memory.visits.tolist() == [1] * 12
     unused, used = nn.Parameter(torch.ones(2)), nn.Parameter(torch.zeros(3))
     used.grad = torch.full((3,), float(rank))
     collectives.average_gradients([used, unused])

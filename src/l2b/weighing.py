@@ -24,6 +24,7 @@ PAPER = Paper()
 PAIR = Pair()
 POSITIVE_SHARE = PositiveShare()
 IGNORED = Ignored()
+SUM_TOLERANCE = 1e-2  # of probabilities, which half precision rounds
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,14 @@ def weigh(
         Weights α and β, [n, *pixels], which sum to 1 together or are all 0.
 
     Raises:
-        ValueError: if no parameter is trainable, labels do not fit the logits in shape or
-            range, a batch is empty, or the candidates do not go with the normaliser.
-        TypeError: if class indices are not integers, or the model returns no logits.
+        ValueError: if no parameter is trainable or none has a part in the logits, labels do
+            not fit the logits in shape or range, probabilities are none, a batch is empty, or
+            the candidates do not go with the normaliser.
+        TypeError: if class indices are not integers, the model returns no logits, or a choice
+            is of the wrong kind.
         NotImplementedError: if the engine has no derivative of an operation in the model.
     """
+    _check_choices(engine, normalise, pseudo)
     candidates.refuse(normalise)
     direction = look_ahead_gradient(
         model,
@@ -180,6 +184,7 @@ def weighed_pass(
         TypeError: as `weigh`.
         NotImplementedError: as `weigh`.
     """
+    _check_choices(engine, normalise, pseudo)
     candidates.refuse(normalise)
     direction = look_ahead_gradient(
         model,
@@ -272,6 +277,12 @@ def clean_direction(
         z = net.apply(leaves, clean_inputs)
         check_labels(z, clean_labels, "clean_labels")
         loss = cross_entropy(z, clean_labels).mean() + overlap(z, clean_labels)
+        if not loss.requires_grad:
+            raise ValueError(
+                f"The logits do not depend on {next(iter(leaves))!r} or any other parameter that "
+                "was to move: train one that they depend on (with LastLayer, name the final layer: "
+                "LastLayer(layer=…)), and weigh outside torch.inference_mode()."
+            )
         gradient = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
     # An embedding with sparse=True has a sparse gradient, which few operations take.
     dense = (g.to_dense() if g.is_sparse else g for g in gradient)
@@ -304,6 +315,22 @@ def weights_from(
     return folded(field, weights, scores, probe.z.shape[1])
 
 
+def _check_choices(engine: object, normalise: object, pseudo: object) -> None:
+    """Refuse choices of another kind before anything is computed."""
+    for name, choice, kind, example in (
+        ("engine", engine, Engine, "l2b.engines.forward"),
+        ("normalise", normalise, Normaliser, "l2b.normalise.Softmax(temperature=10)"),
+    ):
+        if not isinstance(choice, kind):
+            raise TypeError(f"`{name}` must be an object such as {example}, got {choice!r}.")
+    if not callable(pseudo):
+        raise TypeError(
+            "`pseudo` must be a source of pseudo-labels such as l2b.pseudo.hard_self, got "
+            f"{pseudo!r}: of a choice like MovingAverage(), call .build(model, samples) once and "
+            "pass what it returns at every step."
+        )
+
+
 def _check_tensor(labels: object, name: str) -> None:
     if not isinstance(labels, Tensor):
         raise TypeError(
@@ -315,7 +342,8 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
     """Refuse labels that do not fit the logits.
 
     Raises:
-        ValueError: on a wrong shape, an empty batch, or a class out of range.
+        ValueError: on a wrong shape, an empty batch, a class out of range, or floats that are
+            no probabilities.
         TypeError: on class indices that are not int64.
     """
     if z.ndim < 2:
@@ -342,8 +370,16 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             f"`{name}` must not be empty, got the shape {tuple(target.shape)}: a gradient needs at "
             "least one sample. Leave such batches out."
         )
-    # Looking at values would make a GPU wait; there, the loss kernel itself refuses.
-    if target.device.type == "cpu" and not target.is_floating_point():
+    if target.device.type != "cpu":
+        return  # looking at values would make a GPU wait; there, kernels refuse most of them
+    if target.is_floating_point():
+        total = target.detach().sum(dim=1, dtype=torch.float32)
+        if not (bool((target >= 0).all()) and bool(((total - 1).abs() <= SUM_TOLERANCE).all())):
+            raise ValueError(
+                f"`{name}` of floats must be probabilities: at least 0, and 1 together over the "
+                "classes (axis 1). Divide votes by their number."
+            )
+    else:
         low, high = int(target.min()), int(target.max())
         if low < 0 or high >= classes:
             wrong = low if low < 0 else high

@@ -58,7 +58,9 @@ class FiniteDifference(Engine):
 
     def _step(self, direction: Params, precisions: set[torch.dtype]) -> float:
         """ε, 0 where the direction goes nowhere."""
-        norm = torch.stack([torch.linalg.vector_norm(v) for v in direction.values()]).norm()
+        # The sum is made in the order of memory, which a checkpoint does not keep.
+        lengths = [torch.linalg.vector_norm(v.contiguous()) for v in direction.values()]
+        norm = torch.stack(lengths).norm()
         if norm == 0:
             return 0.0
         length = self.length or max(LENGTHS.get(dtype, 1e-1) for dtype in precisions)

@@ -79,7 +79,7 @@ class Memory(Source):
         """Mix the new predictions in."""
         del module
         if index is not None:  # every process remembers every sample, whoever saw it
-            z, index = collectives.gathered(z), collectives.gathered(index)
+            z, index = (collectives.gathered(part, equal=False) for part in (z, index))
         rows = self._rows(index)
         p = torch.softmax(full_precision(z), dim=1).to(self.visits.device)
         finite = p.flatten(1).isfinite().all(dim=1)
