@@ -189,6 +189,25 @@ def test_unfinished_and_foreign_runs_do_no_harm(tmp_path):
     assert "l2b run --config" not in page  # which would refuse those settings
 
 
+def test_damaged_runs_are_shown_as_failed_beside_the_others(tmp_path):
+    run = replace(TINY, training=Training(epochs=1, batch=256), method=CrossEntropy())
+    for name in ("cut", "byte", "old", "whole"):
+        run.execute(tmp_path / name, progress=False, figures=False)
+    cut, old = (tmp_path / name / "result.json" for name in ("cut", "old"))
+    cut.write_text(cut.read_text()[:40])
+    record = json.loads(old.read_text())
+    old.write_text(json.dumps({k: v for k, v in record.items() if k != "versions"}))
+    with (tmp_path / "byte" / "run.yaml").open("ab") as file:
+        file.write(b"\xff")
+    errors = {
+        entry.path.name: entry.error for batch in collect([tmp_path]) for entry in batch.entries
+    }
+    assert errors["whole"] == errors["old"] == ""
+    assert "result.json" in errors["cut"] and "run.yaml" in errors["byte"]
+    page = html.unescape(write_overview([tmp_path]).read_text(encoding="utf-8"))
+    assert errors["cut"] in page and errors["byte"] in page
+
+
 def test_a_report_is_written_over_no_other_kind_of_file(tmp_path, capsys):
     (tmp_path / "mine.npz").write_text("data")
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "mine.npz")]) == 2

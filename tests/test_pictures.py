@@ -72,3 +72,23 @@ def test_the_page_has_dashes_where_colours_end(page):
 def test_the_page_shows_a_single_epoch(page):
     dots = re.findall(r'<g class="line .*?"><circle cx="[\d.]+" cy="[\d.]+" r="4"/>', page)
     assert len(dots) == 14 and "<polyline" not in page
+
+
+def test_names_with_dollars_are_no_mathematics(tmp_path):
+    lines = {label: np.full((1, 2), 0.5) for label in ("a $x_$ b", "under_$5% → over_$5%")}
+    curves_picture(tmp_path / "a.png", "$10_^ off $20_", [Panel(title="$^ $", lines=lines)])
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_a_picture_that_fails_costs_no_result(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError("no picture today")
+
+    monkeypatch.setattr("l2b.experiment.run_figures", fail)
+    tiny = replace(Run(), clean=50, training=Training(epochs=1, batch=256))
+    with pytest.raises(ValueError, match="no picture today"):
+        tiny.execute(tmp_path / "a", progress=False)
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["method"] == "l2b"
+    monkeypatch.undo()
+    tiny.execute(tmp_path / "a", resume=True, progress=False)
+    assert any((tmp_path / "a" / "figures").iterdir())

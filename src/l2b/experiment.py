@@ -141,9 +141,9 @@ class Run:
             folder.write_model(outcome.learner.network.module)
             folder.write_scale(_scale(data))
             folder.write_ledger(ledger_state(data, outcome))
+            folder.write_result(record)
             if figures:
                 run_figures(folder.figures, data, outcome)
-            folder.write_result(record)
         return Result(run=self, data=data, outcome=outcome, record=record)
 
     def _open(self, folder: RunFolder, data: Data, *, resume: bool, overwrite: bool) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from l2b.checkpoint import Checkpoints
 from l2b.files import (
     read_json,
+    read_text,
     read_tree,
     remove_partial,
     write_atomically,
@@ -115,9 +116,13 @@ class RunFolder:
         write_text(self.path / "run.yaml", text)
 
     def read_config(self) -> str | None:
-        """The text of ``run.yaml``, or None if there is none."""
+        """The text of ``run.yaml``, or None if there is none.
+
+        Raises:
+            ValueError: naming the file, if it is not UTF-8.
+        """
         path = self.path / "run.yaml"
-        return path.read_text(encoding="utf-8") if path.exists() else None
+        return read_text(path) if path.exists() else None
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write ``metrics.jsonl``: one row per epoch, null for a number that is not finite."""

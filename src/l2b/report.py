@@ -25,6 +25,7 @@ STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "legend.frameon": False,
     "figure.dpi": 110,
+    "text.parse_math": False,  # names of classes may hold dollars
 }
 COLOURS = {
     "l2b": "#c2410c",

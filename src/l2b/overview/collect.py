@@ -168,11 +168,14 @@ def _flat(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
 
 def _entry(path: Path, labels: Mapping[str, str]) -> Entry:
     folder = RunFolder(path)
-    text = folder.read_config() or ""
-    record = folder.read_result()
-    failure = {}
-    if record is None and (path / FAILURE).exists():
-        failure = read_json(path / FAILURE)
+    text, record, failure = "", None, {}
+    try:
+        text = folder.read_config() or ""
+        record = folder.read_result()
+        if record is None and (path / FAILURE).exists():
+            failure = read_json(path / FAILURE)
+    except (ValueError, OSError) as error:  # a damaged run is one that failed
+        failure = {"error": str(error)}
     return Entry(
         path=path,
         labels=labels,

@@ -255,6 +255,6 @@ def _one(share: float | None) -> str:
 
 
 def _versions(entries: Sequence[Entry]) -> list[str]:
-    found = [entry.record["versions"] for entry in entries if entry.record]
+    found = [entry.record.get("versions", {}) for entry in entries if entry.record]
     said = [", ".join(f"{k} {v}" for k, v in versions.items()) for versions in found]
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys(filter(None, said)))
