@@ -146,7 +146,14 @@ def test_without_a_test_set_the_samples_kept_aside_are_reported(tmp_path, capsys
 
 @pytest.mark.parametrize(
     ("words", "plain"),
-    [("--epochs 2", True), ("--epochs 2 --warmup 1", False), ("--epochs 2 --method mixup", False)],
+    [
+        ("--epochs 2", True),
+        ("--epochs 2 --warmup 1", False),
+        ("--epochs 2 --method mixup", False),
+        ("--epochs 2 --warmup 2 --method mlc --model mlp", True),
+        ("--epochs 2 --warmup 2 --method mw_net", True),
+        ("--epochs 2 --warmup 1 --method mw_net", False),
+    ],
 )
 def test_a_run_that_learned_no_weights_says_so(words, plain, tmp_path, capsys):
     assert run("--data", "digits", *words.split(), "--quiet", "--out", tmp_path / "a") == 0

@@ -714,6 +714,15 @@ def test_comparison_by_hand():
     assert weighed.gain[0] == pytest.approx(0) and not weighed.noisy_labels_help
     assert "Class-weighted accuracy" in weighed.summary()
     assert "Class-weighted" not in helped.summary()
+    # A few samples that agree by chance prove nothing.
+    for judged in range(1, 7):
+        right = torch.ones(judged, dtype=torch.bool)
+        few = Comparison(
+            correct={"l2b": right, WITHOUT: ~right}, members={"l2b": 1},
+            **alike | {"worth": torch.ones(judged)},
+        )  # fmt: skip
+        assert few.gain == pytest.approx((1, judged**-0.5))
+        assert few.noisy_labels_help == (judged > 4)
 
 
 def test_auto_without_checked_samples_takes_the_default(problem, capsys):

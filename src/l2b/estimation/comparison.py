@@ -1,6 +1,5 @@
 """What a comparison of methods on the checked samples found."""
 
-import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -45,19 +44,23 @@ class Comparison:
     def noisy_labels_help(self) -> bool:
         """Whether the best use of the noisy labels beats doing without by two standard errors.
 
-        Two, since it is the best of several, which flatters it.
+        Two, since it is the best of several, which flatters it. Fewer than five judged samples
+        never say so.
         """
         gain, error = self.gain
         return gain > 2 * error
 
     @property
     def gain(self) -> tuple[float, float]:
-        """Accuracy that the best use of the noisy labels adds, and its standard error."""
+        """Accuracy that the best use of the noisy labels adds, and its standard error.
+
+        The error is what it would be if nothing were gained, as McNemar's test has it, so that a
+        few samples on which all agree by chance prove nothing.
+        """
         others = [name for name in self.correct if name != WITHOUT]
         best = max(others, key=self.accuracy.__getitem__)
         change = self.worth * (self.correct[best].float() - self.correct[WITHOUT].float())
-        error = change.std().item() / math.sqrt(len(change)) if len(change) > 1 else math.inf
-        return change.mean().item(), error
+        return change.mean().item(), change.norm().item() / len(change)
 
     def summary(self) -> str:
         """What was found, for a person."""

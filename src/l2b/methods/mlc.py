@@ -79,6 +79,7 @@ class Mlc(Method):
 class MlcLearner(Learner):
     """Cross-entropy towards labels that a second network corrects."""
 
+    steers = True
     in_pieces = False  # the virtual step calls the network by itself
 
     def __init__(self, method: Mlc, task: Task) -> None:

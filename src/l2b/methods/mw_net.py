@@ -77,6 +77,7 @@ class MwNet(Method):
 class MwNetLearner(Learner):
     """Weighted cross-entropy, the weights from a network of one input."""
 
+    steers = True
     in_pieces = False  # the virtual step calls the network by itself
 
     def __init__(self, method: MwNet, task: Task) -> None:
