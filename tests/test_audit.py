@@ -731,7 +731,9 @@ def test_what_clean_columns_may_hold(tmp_path):
         ("01", ["1", "", "0", "1"], "write true and false"),
         ("01", ["0", "0", "1", "1"], "write true and false"),  # every label checked
         ("01", ["1", "1", "1", "1"], "write true and false"),
+        ("01", ["1.0", "0.0", "", "1.0"], "write true and false"),  # as pandas fills a gap
         (["True", "False"], ["True", "False", "False", "True"], "write yes and no"),
+        (["True", "False"], ["true", "false", "false", "true"], "write yes and no"),
         ("xy", ["x", "x", "y", "y"], "write true and false"),
     ],
 )
@@ -740,6 +742,21 @@ def test_a_clean_column_with_two_meanings_is_refused(classes, marks, advice, tmp
     (tmp_path / "f.csv").write_text("x,y,clean\n" + "\n".join(lines))
     with pytest.raises(ValueError, match=f"could hold checked labels or yes and no: {advice}"):
         Table(path=tmp_path / "f.csv", label="y", clean="clean").labels()
+
+
+def test_checked_labels_may_be_spelt_another_way_than_the_labels(tmp_path):
+    def checked(classes, marks):
+        rows = [f"{k},{classes[k % len(classes)]},{mark}" for k, mark in enumerate(marks)]
+        (tmp_path / "f.csv").write_text("x,y,clean\n" + "\n".join(rows))
+        found = Table(path=tmp_path / "f.csv", label="y", clean="clean").labels()
+        assert found.classes == tuple(classes)
+        return found.checked.tolist()
+
+    assert checked(["1", "2", "3"], ["2.0", "", "3.0", "", "", "1"]) == [1, -1, 2, -1, -1, 0]
+    assert checked(["Cat", "dog"], ["DOG", "", "cat", ""]) == [1, -1, 0, -1]
+    assert checked(["Cat", "cat"], ["cat", "", "Cat", ""]) == [1, -1, 0, -1]
+    with pytest.raises(ValueError, match="got 'CAT'"):
+        checked(["Cat", "cat"], ["CAT", "", "Cat", ""])
 
 
 def test_where_both_meanings_agree_none_is_asked_for(tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from l2b.catalog import unknown
 from l2b.datasets.base import Dataset, Source, Split, moments
-from l2b.decisions import Decision, read_decisions
+from l2b.decisions import Decision, marked, read_decisions
 from l2b.decode import decode_images
 from l2b.features import Encoding, column_features, scale_of, text_encoding
 from l2b.features.columns import MISSING
@@ -23,12 +23,9 @@ from l2b.tables import TableFile
 
 MOST_CLASSES = 1000
 NO_LABEL = MISSING - {"none", "?"}  # which may be classes
-YES = frozenset({"1", "1.0", "true", "yes", "y", "x"})
-NO = frozenset({"", "0", "0.0", "false", "no", "n"})
 UNSPACED = "The texts have no spaces between words: characters and pairs of them are counted."
 ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes them
 SHOWN = 5  # columns that a remark names
-FLAGS = (("true", "false"), ("yes", "no"), ("1", "0"))  # the first that are no classes are advised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,7 +299,7 @@ class Table(Dataset):
         self, rows: list[int], ids: list[str], given: list[str], marks: list[str]
     ) -> dict[int, str]:
         """Checked label of the samples that have one, by their place among the samples."""
-        found = self._marked(given, marks) if self.clean else {}
+        found = marked(given, marks, self.label, self.clean, self.path) if self.clean else {}
         keys = ids or [str(row) for row in rows]
         place = {key: k for k, key in enumerate(keys)} if self.checked else {}
         for file in map(Path, self.checked):
@@ -342,30 +339,6 @@ class Table(Dataset):
                 )
             found[place[key]] = decision.label
         return found
-
-    def _marked(self, given: list[str], marks: list[str]) -> dict[int, str]:
-        known, said = set(given), set(marks)
-        as_labels = said - {""} <= known
-        as_flags = {mark.lower() for mark in said} <= YES | NO
-        flagged = {k: given[k] for k, mark in enumerate(marks) if mark.lower() in YES}
-        labelled = {k: mark for k, mark in enumerate(marks) if mark}
-        if as_labels and as_flags and flagged != labelled:
-            taken = {name.lower() for name in known}
-            yes, no = next((pair for pair in FLAGS if taken.isdisjoint(pair)), FLAGS[0])
-            raise ValueError(
-                f"Column {self.clean!r} of {self.path} could hold checked labels or yes and no: "
-                f"write {yes} and {no} where it tells which samples were checked, and give the "
-                "classes other names, in both columns, where it holds labels."
-            )
-        if as_flags:
-            return flagged
-        if as_labels:
-            return labelled
-        strange = sorted(said - {""} - known, key=lambda mark: (mark.lower() in YES | NO, mark))
-        raise ValueError(
-            f"Column {self.clean!r} of {self.path} must hold yes or no (1/0, true/false), or "
-            f"checked labels that also occur in {self.label!r}, got {strange[0]!r}."
-        )
 
 
 def label_in(cell: str) -> str:
