@@ -23,11 +23,16 @@ def test_row_numbers_are_not_learned_from(tmp_path):
     frame.to_parquet(tmp_path / "f.parquet")
     frame.to_csv(tmp_path / "f.csv")
     pd.read_csv(tmp_path / "f.csv").to_csv(tmp_path / "g.csv", index=False)
+    for old, new in ("gi", "ij"):  # written and read with their row numbers again
+        pd.read_csv(tmp_path / f"{old}.csv").to_csv(tmp_path / f"{new}.csv")
+        pd.read_csv(tmp_path / f"{new}.csv").to_csv(tmp_path / f"{new}.csv", index=False)
     frame.assign(k=list("1234"), ok=1).to_csv(tmp_path / "h.csv")
     for name, number, more in (
         ("f.parquet", "__index_level_0__", {}),
         ("f.csv", "(no name)", {}),
         ("g.csv", "Unnamed: 0", {}),
+        ("i.csv", "Unnamed: 0.1, Unnamed: 0", {}),
+        ("j.csv", "Unnamed: 0.2, Unnamed: 0.1, Unnamed: 0", {}),
         ("h.csv", "(no name)", {"clean": "ok", "id": "k"}),
     ):
         table = Table(path=tmp_path / name, label="y", **more)

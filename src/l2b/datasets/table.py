@@ -24,7 +24,7 @@ from l2b.tables import TableFile
 MOST_CLASSES = 1000
 NO_LABEL = MISSING - {"none", "?"}  # which may be classes
 UNSPACED = "The texts have no spaces between words: characters and pairs of them are counted."
-ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas writes them
+ROW_NUMBERS = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")  # as pandas writes them
 SHOWN = 5  # columns that a remark names
 
 
