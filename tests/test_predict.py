@@ -16,6 +16,7 @@ from l2b.datasets.image_folder import ImageFolder
 from l2b.datasets.table import Table
 from l2b.experiment import Run
 from l2b.features import Column, Columns, Words, encoding_from, text_encoding
+from l2b.folder import RunFolder
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.models.mlp import Mlp
 from l2b.noise.none import NoNoise
@@ -270,6 +271,32 @@ def test_arrays(tmp_path, capsys):
         l2b.load_model(tmp_path / "run").encode(["a text"])
 
 
+@pytest.mark.parametrize("learned", [np.uint8, np.float32])
+def test_samples_in_other_units_are_refused(learned, tmp_path, capsys):
+    """Pictures hold bytes, and a run on floats in [0, 1] would take all of them for white."""
+    y = np.arange(40) % 2
+    pixels = np.full((40, 3, 8, 8), 30, dtype=np.uint8) + (200 * y).astype("u1")[:, None, None, None]
+    pair = {np.uint8: pixels, np.float32: pixels.astype("f4") / 255}
+    np.savez(tmp_path / "a.npz", x_train=pair[learned], y_train=y, clean_index=np.arange(20))
+    run = tmp_path / "run"
+    replace(RUN, data=Arrays(path=tmp_path / "a.npz")).execute(run, progress=False)
+    (tmp_path / "pictures").mkdir()
+    Image.fromarray(pixels[0].transpose(1, 2, 0)).save(tmp_path / "pictures" / "0.png")
+    for name, values in (
+        ("uint8", pixels), ("floats", pair[np.float32]), ("int", pixels.astype(int)),
+    ):  # fmt: skip
+        np.save(tmp_path / f"{name}.npy", values)
+    told = {np.uint8: ["floats.npy"], np.float32: ["uint8.npy", "pictures"]}[learned]
+    for name in ("uint8.npy", "floats.npy", "int.npy", "pictures"):
+        words = ["predict", str(run), str(tmp_path / name), "--quiet"]
+        assert main(words) == (2 if name in told else 0)
+        said = capsys.readouterr().err
+        assert ("got" in said and f"in {tmp_path / name}: give an array" in said) == (name in told)
+    older = RunFolder(run)
+    older.write_scale({k: v for k, v in older.read_scale().items() if k != "bytes"})
+    assert main(["predict", str(run), str(tmp_path / told[0]), "--quiet"]) == 0
+
+
 def test_nothing_but_predictions_is_written_over(texts, tmp_path, capsys):
     folder, _ = texts
     path = write(tmp_path / "new.csv", [["title"], ["goal"]])
@@ -302,8 +329,6 @@ def test_rows_that_do_not_fit_are_named(texts, columns, tmp_path, capsys):
 
 
 def test_a_run_on_masks_is_refused(texts, tmp_path, monkeypatch, capsys):
-    from l2b.folder import RunFolder
-
     class OfMasks(RunFolder):
         def read_scale(self):
             return {**super().read_scale(), "masks": True}

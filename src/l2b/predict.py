@@ -31,12 +31,14 @@ class Samples:
 
     Attributes:
         heads: names of the columns that tell them apart.
-        chunks: their cells in these columns, and the samples.
-        labels: as given, where the file has the column that the run learned; else empty.
+        chunks: their cells in these columns, the samples, and their labels as given, where the
+            file has the column that the run learned; else none.
+        bytes: whether the samples are bytes (uint8), or floats; None if neither.
     """
 
     heads: tuple[str, ...]
     chunks: Iterable[tuple[list[tuple[str, ...]], Tensor, list[str]]]
+    bytes: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +102,13 @@ def predict(
     settings = load(Run, RunFolder(folder).read_config() or "")
     path = Path(out) if out is not None else folder / "predictions.csv"
     _refuse_loss(path)
-    if RunFolder(folder).read_scale()["masks"]:
+    scale = RunFolder(folder).read_scale()
+    if scale["masks"]:
         raise ValueError(
             f"{folder} is a run on masks, which no row of a table holds: take l2b.load_model."
         )
     samples = _samples(model, settings, source)
+    _refuse_other_units(scale.get("bytes"), samples.bytes, source)
     counts: Counter[str] = Counter()
     sums = {"sure": 0.0, "agreed": 0, "labelled": 0}
 
@@ -146,6 +150,18 @@ def _refuse_loss(path: Path) -> None:
         raise ValueError(
             f"{path} is there and holds no predictions, and would be lost: choose another --out."
         )
+
+
+def _refuse_other_units(learned: bool | None, given: bool | None, source: Path) -> None:
+    """Bytes from 0 to 255 are no floats, which mostly lie in [0, 1]; None tells neither."""
+    if learned is None or given is None or learned == given:
+        return
+    kinds = {True: "bytes (uint8, as pictures have)", False: "floats"}
+    raise ValueError(
+        f"The run learned from samples that are {kinds[learned]}, got {kinds[given]} in {source}: "
+        f"give an array (.npy) of {'uint8' if learned else 'floats'}, in the units of the data "
+        "that the run learned from."
+    )
 
 
 def _samples(model: TrainedModel, run: Run, source: Path) -> Samples:
@@ -190,7 +206,8 @@ def _of_table(model: TrainedModel, learned: Table, source: Path) -> Samples:
         if not done:
             raise ValueError(f"{source} holds no rows: there is nothing to predict.")
 
-    return Samples(heads=("row", learned.id) if by_id else ("row",), chunks=parts())
+    heads = ("row", learned.id) if by_id else ("row",)
+    return Samples(heads=heads, chunks=parts(), bytes=None if encoding else True)
 
 
 def _images(learned: Table, source: Path) -> list[Path]:
@@ -215,7 +232,7 @@ def _of_folder(model: TrainedModel, source: Path) -> Samples:
             pixels = decode_images(chunk, model.shape[-1], name=source, resize=True)
             yield [(str(path.relative_to(source)),) for path in chunk], pixels, []
 
-    return Samples(heads=("image",), chunks=parts())
+    return Samples(heads=("image",), chunks=parts(), bytes=True)
 
 
 def _of_array(source: Path) -> Samples:
@@ -237,4 +254,5 @@ def _of_array(source: Path) -> Samples:
             part = torch.from_numpy(np.array(values[rows[0] : rows[-1] + 1]))
             yield [(str(row),) for row in rows], part, []
 
-    return Samples(heads=("row",), chunks=parts())
+    kind = True if values.dtype == np.uint8 else False if values.dtype.kind == "f" else None
+    return Samples(heads=("row",), chunks=parts(), bytes=kind)
