@@ -234,6 +234,35 @@ def test_images_of_a_folder_and_of_a_table(tmp_path):
     assert found == ["light", "dark"]
 
 
+def test_the_images_of_a_new_table_are_not_those_learned_from(tmp_path, capsys):
+    """File names such as 0.png occur in both folders, with other images."""
+    for home, flip in (("old/pictures", 0), ("new", 1), ("more", 0)):
+        (tmp_path / home).mkdir(parents=True)
+        for k in range(40):
+            pixels = np.full((8, 8, 3), 20 + 200 * ((k + flip) % 2), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / home / f"{k}.png")
+    rows = [[f"{k}.png", ("dark", "light")[k % 2], "yes" if k < 16 else "no"] for k in range(40)]
+    learned, new = tmp_path / "old" / "t.csv", tmp_path / "new" / "t.csv"
+    for path in (learned, new):
+        write(path, [["file", "y", "ok"], *rows])
+    folder = str(tmp_path / "old" / "pictures")
+    data = Table(path=learned, label="y", image="file", folder=folder, clean="ok", size=8)
+    run = tmp_path / "run"
+    replace(RUN, data=data).execute(run, progress=False)
+    assert predict(run, learned, progress=False).agreed == 1
+    assert predict(run, new, progress=False).agreed == 0
+    words = ["predict", str(run), str(new), "--quiet", "--images"]
+    assert main([*words, str(tmp_path / "more")]) == 0
+    assert "agrees with 100.0%" in capsys.readouterr().out
+    (tmp_path / "new" / "3.png").unlink()
+    for source, more, message in (
+        (new, [], r"set the folder in which the paths begin (--images;"),
+        (tmp_path / "more", ["--images", folder], "--images tells where the paths of a table"),
+    ):
+        assert main(["predict", str(run), str(source), "--quiet", *more]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_arrays(tmp_path, capsys):
     draw = np.random.default_rng(0)
     y = np.arange(60) % 2
@@ -275,7 +304,9 @@ def test_arrays(tmp_path, capsys):
 def test_samples_in_other_units_are_refused(learned, tmp_path, capsys):
     """Pictures hold bytes, and a run on floats in [0, 1] would take all of them for white."""
     y = np.arange(40) % 2
-    pixels = np.full((40, 3, 8, 8), 30, dtype=np.uint8) + (200 * y).astype("u1")[:, None, None, None]
+    pixels = (
+        np.full((40, 3, 8, 8), 30, dtype=np.uint8) + (200 * y).astype("u1")[:, None, None, None]
+    )
     pair = {np.uint8: pixels, np.float32: pixels.astype("f4") / 255}
     np.savez(tmp_path / "a.npz", x_train=pair[learned], y_train=y, clean_index=np.arange(20))
     run = tmp_path / "run"

@@ -149,6 +149,10 @@ def _predict_parser(commands: Any) -> argparse.ArgumentParser:
         "--epoch", choices=("last", "chosen"), default="last",
         help="whose model: the last one's, or that of the epoch chosen on clean samples kept aside",
     )  # fmt: skip
+    predict.add_argument(
+        "--images", type=Path, metavar="DIR",
+        help="where the paths of a table of images begin (default: the table's own folder)",
+    )  # fmt: skip
     predict.add_argument("--out", type=Path, help="file to write (default: RUN/predictions.csv)")
     predict.set_defaults(command=_predict)
     return predict
@@ -245,7 +249,12 @@ def _predict(options: argparse.Namespace, rest: list[str]) -> int:
     from l2b.predict import predict
 
     found = predict(
-        options.run, options.source, options.out, epoch=options.epoch, progress=_progress(options)
+        options.run,
+        options.source,
+        options.out,
+        images=options.images,
+        epoch=options.epoch,
+        progress=_progress(options),
     )
     print(found)
     return 0

@@ -78,6 +78,7 @@ def predict(
     source: Path | str,
     out: Path | str | None = None,
     *,
+    images: Path | str | None = None,
     epoch: Literal["last", "chosen"] = "last",
     progress: bool = True,
 ) -> Predicted:
@@ -88,6 +89,8 @@ def predict(
         source: a CSV or Parquet file with the columns that the run learned from; a folder of
             images; or an array of samples, ``.npy`` [N, *shape].
         out: the file to write; ``predictions.csv`` in the run's folder if None.
+        images: where the paths of a table of images begin; if None the table's own folder, or, of
+            the file that the run learned from, where they began then.
         epoch: as for `load_model`.
         progress: show a progress bar.
 
@@ -107,7 +110,7 @@ def predict(
         raise ValueError(
             f"{folder} is a run on masks, which no row of a table holds: take l2b.load_model."
         )
-    samples = _samples(model, settings, source)
+    samples = _samples(model, settings, source, None if images is None else Path(images))
     _refuse_other_units(scale.get("bytes"), samples.bytes, source)
     counts: Counter[str] = Counter()
     sums = {"sure": 0.0, "agreed": 0, "labelled": 0}
@@ -164,7 +167,13 @@ def _refuse_other_units(learned: bool | None, given: bool | None, source: Path) 
     )
 
 
-def _samples(model: TrainedModel, run: Run, source: Path) -> Samples:
+def _samples(model: TrainedModel, run: Run, source: Path, images: Path | None) -> Samples:
+    of_images = source.is_file() and isinstance(run.data, Table) and bool(run.data.image)
+    if images is not None and (not of_images or source.suffix.lower() == ".npy"):
+        raise ValueError(
+            f"--images tells where the paths of a table of images begin, got {source} and a run on "
+            f"samples of shape {model.shape}: leave it away."
+        )
     if source.is_dir():
         return _of_folder(model, source)
     if not source.is_file():
@@ -174,14 +183,14 @@ def _samples(model: TrainedModel, run: Run, source: Path) -> Samples:
     if source.suffix.lower() == ".npy":
         return _of_array(source)
     if isinstance(run.data, Table):
-        return _of_table(model, run.data, source)
+        return _of_table(model, run.data, source, images)
     raise ValueError(
         f"The run learned from samples of shape {model.shape}, no table, got {source}: give a "
         "folder of images or an array of such samples (.npy)."
     )
 
 
-def _of_table(model: TrainedModel, learned: Table, source: Path) -> Samples:
+def _of_table(model: TrainedModel, learned: Table, source: Path, images: Path | None) -> Samples:
     file, encoding = TableFile(source), model.encoding
     columns = file.columns
     own = [name for name in (learned.id, learned.label) if name and name in columns]
@@ -189,7 +198,7 @@ def _of_table(model: TrainedModel, learned: Table, source: Path) -> Samples:
     names = [*own, *wanted]
     file.check_columns(names)
     by_id, labelled = learned.id in own, learned.label in own
-    paths = None if encoding else _images(learned, source)
+    paths = None if encoding else _images(learned, source, images)
 
     def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:
         done = 0
@@ -210,10 +219,12 @@ def _of_table(model: TrainedModel, learned: Table, source: Path) -> Samples:
     return Samples(heads=heads, chunks=parts(), bytes=None if encoding else True)
 
 
-def _images(learned: Table, source: Path) -> list[Path]:
-    """The images that a table names, in its own folder unless the run's settings say another."""
+def _images(learned: Table, source: Path, folder: Path | None) -> list[Path]:
+    """The images that a table names, in this folder; see `predict`."""
     rows = sum(1 for _ in TableFile(source).rows([learned.image]))
-    return replace(learned, path=source).images(np.arange(rows))
+    same = Path(learned.path).is_file() and source.samefile(learned.path)
+    base = str(folder) if folder is not None else learned.folder if same else ""
+    return replace(learned, path=source, folder=base).images(np.arange(rows))
 
 
 def _of_folder(model: TrainedModel, source: Path) -> Samples:

@@ -195,13 +195,15 @@ class Table(Dataset):
             if not Path(os.path.abspath(path)).is_relative_to(root):  # noqa: PTH100
                 raise ValueError(
                     f"{self.path} names the image {path}, which lies outside the folder {base}: "
-                    "set the folder of images to one that holds them all."
+                    "set the folder of images (--images; of l2b run --folder) to one that holds "
+                    "all."
                 )
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise FileNotFoundError(
                 f"{len(missing)} of the images that {self.path} names do not exist, such as "
-                f"{missing[0]}: set the folder in which the paths begin, or remove those rows."
+                f"{missing[0]}: set the folder in which the paths begin (--images; of l2b run "
+                "--folder), or remove those rows."
             )
         return paths
 
