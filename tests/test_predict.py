@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -212,6 +213,11 @@ def test_images_of_a_folder_and_of_a_table(tmp_path):
     assert main(["predict", str(tmp_path / "run"), str(new), "--quiet"]) == 0
     found = {row["image"]: row["predicted"] for row in read(tmp_path / "run" / "predictions.csv")}
     assert found == {"b.png": "light", "sub/a.png": "dark"}
+    (new / "b.png").rename(new / os.fsdecode(b"caf\xe9.png"))
+    predict(tmp_path / "run", new, progress=False)
+    found = [row["image"] for row in read(tmp_path / "run" / "predictions.csv")]
+    assert found == [r"caf\udce9.png", "sub/a.png"]
+    (new / os.fsdecode(b"caf\xe9.png")).rename(new / "b.png")
     (new / ".thumbnails").mkdir()
     for name in ("._b.png", ".thumbnails/a.png"):
         (new / name).write_bytes(b"left by a file manager")

@@ -17,6 +17,7 @@ from l2b.datasets.table import Table, label_in
 from l2b.decode import decode_images
 from l2b.experiment import Run
 from l2b.features import chunks
+from l2b.files import spelled_out
 from l2b.folder import RunFolder
 from l2b.tables import TableFile, defused, write_csv
 from l2b.trained import TrainedModel, load_model
@@ -241,7 +242,8 @@ def _of_folder(model: TrainedModel, source: Path) -> Samples:
     def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:
         for chunk in chunks(paths):
             pixels = decode_images(chunk, model.shape[-1], name=source, resize=True)
-            yield [(str(path.relative_to(source)),) for path in chunk], pixels, []
+            names = [spelled_out(str(path.relative_to(source))) for path in chunk]
+            yield [(name,) for name in names], pixels, []
 
     return Samples(heads=("image",), chunks=parts(), bytes=True)
 
