@@ -68,8 +68,9 @@ def test_mistakes_are_named(folder, tmp_path):
             l2b.load_model(path)
     model = l2b.load_model(folder)
     assert model.predict(np.zeros((2, 1, 8, 8))).shape == (2,)
-    with pytest.raises(ValueError, match="takes finite samples"):
-        model.predict(torch.full((1, 1, 8, 8), torch.nan))
+    for value in (torch.nan, 1e39):  # of which float64 holds one
+        with pytest.raises(ValueError, match="takes finite samples"):
+            model.predict(torch.full((1, 1, 8, 8), value, dtype=torch.float64))
     for shape in ((3, 8, 8), (0, 1, 8, 8), (1, 8, 8)):
         with pytest.raises(ValueError, match=r"samples of shape \(1, 8, 8\), got a tensor of"):
             model.predict(torch.zeros(shape))

@@ -136,7 +136,7 @@ class TrainedModel(nn.Module):
             [n, classes, *pixels], float32.
 
         Raises:
-            ValueError: if the samples have another shape, or are not finite.
+            ValueError: if the samples have another shape, or are not finite as float32.
         """
         inputs = torch.as_tensor(inputs)
         if tuple(inputs.shape[1:]) != self.shape or not len(inputs):
@@ -144,9 +144,12 @@ class TrainedModel(nn.Module):
                 f"The model takes one or more samples of shape {self.shape}, got a tensor of shape "
                 f"{tuple(inputs.shape)}: the first axis counts them."
             )
-        if not bool(torch.isfinite(inputs).all()):
-            raise ValueError("The model takes finite samples, got NaN or infinite values.")
         rows = max(1, min(ROWS_AT_ONCE, PIXELS_AT_ONCE // math.prod(self.shape[1:])))
+        if not all(block.float().isfinite().all() for block in inputs.split(rows)):
+            raise ValueError(
+                "The model takes finite samples, got NaN or infinite values, and they are read as "
+                "float32 (up to 3.4e38)."
+            )
         was = self.training
         self.eval()
         with torch.no_grad():
