@@ -281,7 +281,12 @@ def test_arrays(tmp_path, capsys):
     assert main([*words, str(tmp_path / "x.npy")]) == 0
     found = read(tmp_path / "run" / "predictions.csv")
     assert [row["predicted"] for row in found] == ["1", "0"]
+    for dtype in (">f4", np.longdouble, "f2", ">i2", "u4"):
+        np.save(tmp_path / "other.npy", np.load(tmp_path / "x.npy").astype(dtype))
+        assert main([*words, str(tmp_path / "other.npy")]) == 0
+        assert read(tmp_path / "run" / "predictions.csv") == found
     capsys.readouterr()
+    np.save(tmp_path / "large.npy", np.array([[1e39, 0, 0]]))
     (tmp_path / "bad.npy").write_bytes(b"no array")
     np.save(tmp_path / "none.npy", np.empty((0, 3)))
     np.save(tmp_path / "four.npy", np.zeros((2, 4)))
@@ -292,6 +297,7 @@ def test_arrays(tmp_path, capsys):
     for name, message in {
         "bad.npy": "cannot be read as an array",
         "none.npy": "holds no samples",
+        "large.npy": "takes finite samples",
         "words.npy": "words.npy must hold one array of numbers, got <U1: write it with np.save",
         "pack.npy": "pack.npy must hold one array of numbers, got several arrays",
         "four.npy": "samples of shape (3,), got a tensor of shape (2, 4)",

@@ -261,11 +261,13 @@ def _of_array(source: Path) -> Samples:
         )
     if not values.ndim or not len(values):
         raise ValueError(f"{source} holds no samples: there is nothing to predict.")
+    dtype = np.uint8 if values.dtype == np.uint8 else np.float32  # as the model sees them
 
     def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:
         for rows in chunks(range(len(values))):
-            part = torch.from_numpy(np.array(values[rows[0] : rows[-1] + 1]))
-            yield [(str(row),) for row in rows], part, []
+            with np.errstate(over="ignore"):  # what is infinite then is refused
+                part = np.array(values[rows[0] : rows[-1] + 1], dtype=dtype)
+            yield [(str(row),) for row in rows], torch.from_numpy(part), []
 
-    kind = True if values.dtype == np.uint8 else False if values.dtype.kind == "f" else None
+    kind = True if dtype == np.uint8 else False if values.dtype.kind == "f" else None
     return Samples(heads=("row",), chunks=parts(), bytes=kind)
