@@ -223,6 +223,9 @@ def test_batches_that_cannot_be_filled_are_refused():
         feed(batch=52)
     with pytest.raises(ValueError, match="clean_batch must be at least 1"):
         feed(clean_batch=0)
+    checked = ready(source(trusted=torch.arange(60)), noise=NoNoise())
+    with pytest.raises(ValueError, match="Every row of the training data is checked, so no label"):
+        Feed(data=checked, batch=7, clean_batch=4, augment=Identity(), seed=0)
 
 
 def test_digits_are_whole_and_standardised():

@@ -41,6 +41,12 @@ class Feed:
 
     def __post_init__(self) -> None:
         """Refuse batches that cannot be filled."""
+        if not len(self.data.train):
+            raise ValueError(
+                "Every row of the training data is checked, so no label is left to learn from: "
+                "mark as checked only what a person has looked at, and lower clean where the data "
+                "has no marks."
+            )
         if not 1 <= self.batch <= len(self.data.train):
             raise ValueError(
                 f"training.batch must lie in [1, {len(self.data.train)}], the number of "
