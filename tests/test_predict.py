@@ -159,6 +159,23 @@ def test_what_was_never_there_counts_as_missing_and_is_told(columns, tmp_path, c
     assert len(read(folder / "predictions.csv")) == 3
 
 
+def test_a_column_that_was_constant_has_no_effect_later(tmp_path):
+    """Such as the day of the export, and what it was exported by."""
+    rows = [[f"{k % 2}.5", "20240105", "v1", "ab"[k % 2], str(int(k < 12))] for k in range(40)]
+    path = write(tmp_path / "t.csv", [["size", "day", "by", "y", "ok"], *rows])
+    data = Table(path=path, label="y", clean="ok")
+    found = replace(RUN, data=data).execute(tmp_path / "run", progress=False)
+    assert found.data.std.isfinite().all()
+    model = l2b.load_model(tmp_path / "run")
+    then = [{"size": f"{k}.5", "day": "20240105", "by": "v1"} for k in range(3)]
+    expected = model.predict_proba(model.encode(then))
+    own = torch.softmax(model.network(found.data.standardise(model.encode(then))), dim=1)
+    torch.testing.assert_close(expected, own.detach())
+    with pytest.warns(Notice, match="'by' holds what it never held"):
+        now = model.encode([{**row, "day": "20261128", "by": "v2"} for row in then])
+    assert torch.equal(model.predict_proba(now), expected)
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from l2b import collectives
 from l2b.advise import StepAdvice, advise_step_size
@@ -19,6 +20,7 @@ from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.digits import Digits
 from l2b.evaluate import measure, predict_pool
+from l2b.features import Columns
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
@@ -334,13 +336,24 @@ def _scale(data: Data) -> dict[str, Any]:
     """What the model's inputs and outputs mean."""
     return {
         "mean": data.mean.cpu(),
-        "std": data.std.cpu(),
+        "std": _spread(data).cpu(),
         "shape": list(data.train.inputs.shape[1:]),
         "classes": list(data.classes),
         "masks": data.masks,
         "bytes": data.train.inputs.dtype == torch.uint8,
         "encoding": None if data.encoding is None else data.encoding.plain(),
     }
+
+
+def _spread(data: Data) -> Tensor:
+    """What new samples are divided by: infinite for a column of a table that was constant.
+
+    The model has learned nothing of such a column, which must not move its answer later.
+    """
+    if not isinstance(data.encoding, Columns):
+        return data.std
+    constant = (data.std == 1) & (data.train.inputs == data.mean).all(dim=0)
+    return data.std.masked_fill(constant, math.inf)
 
 
 def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
