@@ -16,7 +16,7 @@ from l2b.datasets.arrays import Arrays
 from l2b.datasets.image_folder import ImageFolder
 from l2b.datasets.table import Table
 from l2b.experiment import Run
-from l2b.features import Column, Columns, Words, encoding_from, text_encoding
+from l2b.features import Column, Columns, Words, column_features, encoding_from, text_encoding
 from l2b.folder import RunFolder
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.models.mlp import Mlp
@@ -157,6 +157,44 @@ def test_what_was_never_there_counts_as_missing_and_is_told(columns, tmp_path, c
     assert main(["predict", str(folder), str(path), "--quiet"]) == 0
     assert capsys.readouterr().err.count("'colour' holds what it never held") == 1
     assert len(read(folder / "predictions.csv")) == 3
+
+
+def test_numbers_far_from_zero_keep_what_tells_them_apart(tmp_path):
+    """Unix seconds: float32 knows them in steps of 128."""
+    start = 1_700_000_000
+    rows = [[str(start + 60 * (k % 2)), f"{k}", "ab"[k % 2], str(int(k < 12))] for k in range(40)]
+    rows[7][0] = ""
+    path = write(tmp_path / "t.csv", [["at", "age", "y", "ok"], *rows])
+    data = Table(path=path, label="y", clean="ok", ignore=("age",))
+    found = replace(RUN, data=data).execute(tmp_path / "run", progress=False)
+    assert found.data.train.inputs[:, 0].unique().tolist() == [0, 60]
+    model = l2b.load_model(tmp_path / "run")
+    new = model.encode([{"at": start + 61}, {"at": ""}])
+    assert new.tolist() == [[61, 0], [0, 1]]
+    assert [model.classes[k] for k in model.predict(model.encode([{"at": start + 59}]))] == ["b"]
+    older = json.loads(json.dumps(model.encoding.plain()))
+    del older["columns"][0]["origin"]
+    assert encoding_from(older).encode([(str(start),)])[0, 0] == np.float32(start)
+
+
+@pytest.mark.parametrize(
+    ("cells", "origin"),
+    [
+        (["1990", "2020", "2024.5"], 0),
+        (["1700000000", "1720000000"], 0),
+        (["1700000000.5", "1700000000", "NA"], 1700000000),
+        (["-1e6", "-1000001"], -1000001),
+        (["0.1", "0.30000000000000004"], 0),
+        (["0.3", "0.30000000000000004"], 0),
+        (["20240105", "20240105"], 0),
+    ],
+)
+def test_only_such_numbers_are_counted_from_another_than_zero(cells, origin):
+    found = column_features(["x"], lambda: ((cell,) for cell in cells))
+    assert found.encoding.columns[0].origin == origin
+    if not origin:
+        expected = np.array([[float(cell)] for cell in cells], dtype=np.float32)
+        assert np.array_equal(found.values, expected)
 
 
 def test_a_column_that_was_constant_has_no_effect_later(tmp_path):

@@ -23,7 +23,8 @@ class Column:
         categories: its values, one feature each; none if it holds numbers.
         gaps: whether a further feature marks missing numbers.
         commas: whether its numbers had decimal commas.
-        median: of the numbers, which fills gaps.
+        median: of the numbers, less the origin, which fills gaps.
+        origin: subtracted from its numbers while they are float64, where float32 would merge them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Column:
     gaps: bool = False
     commas: bool = False
     median: float = 0.0
+    origin: float = 0.0
 
     @property
     def width(self) -> int:
@@ -43,7 +45,7 @@ class Column:
         missing = cell.lower() in MISSING
         if self.categories:
             return [float(not missing and cell == own) for own in self.categories]
-        value = math.nan if missing else self._number(cell, row)
+        value = math.nan if missing else self._number(cell, row) - self.origin
         return [value, float(missing)] if self.gaps else [value]
 
     def is_unseen(self, cell: str) -> bool:
@@ -65,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns(Encoding):
-    """Numbers as they are, categories one-hot, gaps filled and marked; float32.
+    """Numbers as they are or from an origin, categories one-hot, gaps filled and marked; float32.
 
     Attributes:
         columns: what each of them became.

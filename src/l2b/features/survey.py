@@ -10,6 +10,8 @@ import numpy as np
 from l2b.features.base import BUDGET
 from l2b.features.columns import LARGEST, MISSING, Column, Columns, number
 
+FINE = 2**-10  # of numbers whose spread is a smaller share of their size, float32 merges many
+ROUNDING = 1e-12  # a smaller share is rounding
 CATEGORIES = 50  # a text column with more different values is no category
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # 1,234: the comma may be decimal or not
 
@@ -43,6 +45,9 @@ def column_features(
 
     A missing number becomes the median of its column, and a further feature says so. A text
     column is a category if it has at most 50 different values; other columns are ignored.
+
+    Numbers so close together and so far from zero that float32 would merge many of them, such as
+    the Unix seconds of one day, count from the least one.
 
     Numbers have decimal commas where a column has commas and no points. If every number with a
     comma could be thousands (1,234), nobody can tell, and the column holds no numbers.
@@ -98,6 +103,7 @@ class _Kind:
         self.finite, self.points, self.commas, self.decimal = True, False, False, decimal_commas
         self.gaps, self.filled = False, 0
         self.values: dict[str, int] = {}
+        self.least, self.most = math.inf, -math.inf
         self.beyond: tuple[str, int] | None = None  # float32, the first such cell and its row
 
     def see(self, cell: str, row: int) -> None:
@@ -107,8 +113,10 @@ class _Kind:
             return
         self.filled += 1
         if self.finite:
-            size = abs(number(cell))
+            value = number(cell)
+            size = abs(value)
             self.finite = bool(np.isfinite(size))
+            self.least, self.most = min(self.least, value), max(self.most, value)
             self.points |= "." in cell
             self.commas |= "," in cell
             self.decimal |= "," in cell and not THOUSANDS.fullmatch(cell)
@@ -122,6 +130,12 @@ class _Kind:
         return self.finite and not (self.commas and (self.points or not self.decimal))
 
     @property
+    def origin(self) -> float:
+        """The least number, where all lie close together and far from zero; else 0."""
+        size = max(abs(self.least), abs(self.most))
+        return self.least if ROUNDING * size < self.most - self.least < FINE * size else 0.0
+
+    @property
     def usable(self) -> bool:
         return self.filled > 0 and (self.number or len(self.values) <= CATEGORIES)
 
@@ -129,7 +143,9 @@ class _Kind:
         if not self.number:
             return Column(name=name, categories=tuple(self.values))
         # Without a median yet, so that gaps stay NaN.
-        return Column(name=name, gaps=self.gaps, commas=self.commas, median=math.nan)
+        return Column(
+            name=name, gaps=self.gaps, commas=self.commas, median=math.nan, origin=self.origin
+        )
 
 
 def _refuse_large(names: list[str], kinds: list[_Kind]) -> None:
