@@ -19,7 +19,8 @@ class L2RW(Method):
         engine: how logits are differentiated along the clean gradient.
         normalise: how scores of observed labels become weights.
         lookahead: where the clean gradient is taken.
-        warmup: epochs of plain cross-entropy before weights are learned, or "auto", as for `L2B`.
+        warmup: epochs of plain cross-entropy before weights are learned, or "auto", as for `L2B`;
+            the paper has none (0).
         warmup_patience: epochs in a row without a better one that end an automatic warm-up.
     """
 
