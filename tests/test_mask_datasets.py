@@ -533,12 +533,22 @@ def test_damaged_and_missing_nifti_files_are_named(task):
         Decathlon(root=task, axis=3)
 
 
-def test_written_masks_are_read_again(tmp_path):
-    mask = torch.randint(3, (4, 7, 9))
+@pytest.mark.parametrize("classes", [3, 400])
+def test_written_masks_are_read_again(classes, tmp_path):
+    mask = torch.randint(classes, (4, 7, 9))
     write_nifti(tmp_path / "m.nii.gz", mask, (3.0, 1.0, 2.0))
     volume = read_nifti(tmp_path / "m.nii.gz")
     assert volume.spacing == (1.0, 2.0, 3.0)
     assert np.array_equal(volume.voxels.transpose(2, 0, 1), mask.numpy())
+
+
+def test_a_fourth_axis_of_one_entry_is_dropped(tmp_path):
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    for name, found in {"a": voxels, "b": voxels[..., None]}.items():
+        nibabel.save(nibabel.Nifti1Image(found, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    first, second = (read_nifti(tmp_path / f"{name}.nii.gz") for name in "ab")
+    assert np.array_equal(first.voxels, voxels) and np.array_equal(second.voxels, voxels)
+    assert first.spacing == second.spacing
 
 
 def save_meta(folder, name, voxels, kind, spacing=SPACING, order="<"):
@@ -1087,6 +1097,15 @@ def test_a_run_whose_data_changed_is_not_audited(audited):
             look(path)
     for file in added:
         file.unlink()
+    image = min((path.parent / "images").iterdir())
+    before = image.read_bytes()
+    with Image.open(image) as stored:
+        other = Image.new("RGB", stored.size, (1, 2, 3))
+    other.save(image)
+    for look in (audit_masks, lambda run: masks_figure(run, run / "masks.png")):
+        with pytest.raises(ValueError, match="learned from other images than its data set gives"):
+            look(path)
+    image.write_bytes(before)
 
 
 def test_a_figure_has_a_kind_and_the_clean_loss_of_its_run(audited):

@@ -101,12 +101,13 @@ def data_of(path: Path, run: Run) -> Data:
     Raises:
         ValueError: if the data set, or what noise draws on this machine, changed since.
     """
-    data, record = run.prepare(), RunFolder(path).read_result()
-    if record is not None and record["noise_hash"] != data.noise_hash:
-        raise ValueError(
-            f"{path} learned from other labels than its data set gives now: the files or the noise "
-            "changed since the run. Put the files back as they were, or run it again."
-        )
+    data, record = run.prepare(), RunFolder(path).read_result() or {}
+    for key, what in (("noise_hash", "labels"), ("data_hash", "images")):
+        if record.get(key, now := getattr(data, key)) != now:
+            raise ValueError(
+                f"{path} learned from other {what} than its data set gives now: the files or the "
+                "noise changed since the run. Put the files back as they were, or run it again."
+            )
     return data
 
 

@@ -78,6 +78,8 @@ def read_nifti(path: Path) -> Volume:
     try:
         image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
         refused = _no_scan(image, path) or _bomb(image, path)
+        if not refused:
+            image = nibabel.squeeze_image(image)  # pyright: ignore[reportPrivateImportUsage]
         if not refused and len(image.shape) == 3:
             image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
         voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
@@ -260,7 +262,8 @@ def write_nifti(path: Path, mask: Tensor, spacing: Sequence[float]) -> None:
     """
     import nibabel
 
-    voxels = mask.cpu().numpy().astype(np.uint8).transpose(1, 2, 0)
+    kind = np.uint8 if mask.numel() == 0 or int(mask.max()) < 256 else np.uint16
+    voxels = mask.cpu().numpy().astype(kind).transpose(1, 2, 0)
     affine = np.diag([spacing[1], spacing[2], spacing[0], 1.0])
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)  # pyright: ignore[reportPrivateImportUsage]
 
