@@ -1,5 +1,6 @@
 """Grids: resumed after a kill, claimed once, failures reported, results in tables."""
 
+import html
 import json
 import math
 import multiprocessing
@@ -671,7 +672,6 @@ def test_damaged_files_are_named(tmp_path, capsys):
         (plan, "", "is damaged"),
         (plan, "[]", "must hold a mapping"),
         (plan, '{"trials": [], "reference": "l2b"}', "it lacks compare"),
-        (next((tmp_path / "out" / "runs").glob("*/result.json")), "", "is damaged"),
     ):
         path.write_text(text)
         capsys.readouterr()
@@ -680,3 +680,8 @@ def test_damaged_files_are_named(tmp_path, capsys):
         assert said.count("\n") == 1
         assert str(path) in said and message in said
         plan.write_text(whole)
+    record = next((tmp_path / "out" / "runs").glob("*/result.json"))
+    record.write_text("")  # one run of several: the page shows it as failed
+    assert main(["report", str(tmp_path / "out"), "--quiet"]) == 0
+    page = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert str(record) in page and "is damaged" in page
