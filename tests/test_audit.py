@@ -602,6 +602,9 @@ def test_images_of_a_folder_are_called_by_their_files(tmp_path, capsys):
     written(decided, "id,label\nclean/dog/1.png,cat\n")
     with pytest.raises(ValueError, match=r"'clean/dog/1\.png', which .* did not audit"):
         apply_decisions(tmp_path / "run", decided)
+    written(decided, f"index,id,label\n{index},train/dog/3.png,cat\n{index},,dog\n")
+    with pytest.raises(ValueError, match=r"as 'cat' .* and as 'dog' .* keep one of the two rows"):
+        apply_decisions(tmp_path / "run", decided)
     photos.rename(tmp_path / "elsewhere")
     written(decided, f"index,id,label\n{index},train/dog/3.png,cat\n")
     after = rows_of(apply_decisions(tmp_path / "run", decided).path)

@@ -144,7 +144,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             y: their labels as given, [n_samples]: strings, integers or booleans.
             X_clean: checked samples that are not in X.
             y_clean: their labels.
-            clean: rows of X whose label in y was checked, as positions or a mask.
+            clean: rows of X whose label in y was checked, as positions or a mask. In a search or a
+                cross-validation it has to be a mask: scikit-learn cuts a mask with X, and leaves
+                positions as they are, which then name other rows.
 
         A fit that fails leaves the estimator as it was.
 

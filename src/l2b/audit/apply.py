@@ -186,7 +186,11 @@ def _fitting(
             )
         if decision.label not in classes:
             raise ValueError(f"In {file}: {unknown('label', decision.label, classes)}")
-        found[index] = decision.label
+        if found.setdefault(index, decision.label) != decision.label:
+            raise ValueError(
+                f"{file} decides sample {decision.key!r} as {found[index]!r} in one row and as "
+                f"{decision.label!r} in another: keep one of the two rows."
+            )
     return found
 
 
