@@ -1103,7 +1103,7 @@ def test_a_run_whose_data_changed_is_not_audited(audited):
         other = Image.new("RGB", stored.size, (1, 2, 3))
     other.save(image)
     for look in (audit_masks, lambda run: masks_figure(run, run / "masks.png")):
-        with pytest.raises(ValueError, match="learned from other images than its data set gives"):
+        with pytest.raises(ValueError, match="learned from other samples than its data set gives"):
             look(path)
     image.write_bytes(before)
 

@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -173,8 +174,7 @@ class Run:
     def _recalled(self, folder: RunFolder, data: Data, *, figures: bool) -> "Result":
         """What a run has found that is over, as it stands in its folder."""
         record = folder.read_result() or {}
-        then = {key: record.get(key, getattr(data, key)) for key in ("noise_hash", "data_hash")}
-        if any(found != getattr(data, key) for key, found in then.items()):
+        if other_than(record, data):
             raise ValueError(
                 f"{folder.path} learned from other data than its data set gives now: the files or "
                 "the noise changed since the run. Put the files back as they were, or start afresh "
@@ -330,6 +330,17 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
         step=run.training.optimiser.lr,
         batch=run.training.batch,
     )
+
+
+def other_than(record: Mapping[str, Any], data: Data) -> str:
+    """What differs from what a run learned from: "labels", "samples", or nothing ("").
+
+    Args:
+        record: of the run, as in ``result.json``; of an older one, which tells less, less is known.
+        data: what its data set and noise give now.
+    """
+    hashes = ("labels", "noise_hash", data.noise_hash), ("samples", "data_hash", data.data_hash)
+    return next((what for what, key, now in hashes if record.get(key, now) != now), "")
 
 
 def _scale(data: Data) -> dict[str, Any]:

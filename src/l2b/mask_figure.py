@@ -14,7 +14,7 @@ from torch import Tensor
 
 from l2b.config import load
 from l2b.data import Data, Pool
-from l2b.experiment import Run
+from l2b.experiment import Run, other_than
 from l2b.files import write_atomically
 from l2b.folder import RunFolder, read_module
 from l2b.methods import Method
@@ -102,12 +102,11 @@ def data_of(path: Path, run: Run) -> Data:
         ValueError: if the data set, or what noise draws on this machine, changed since.
     """
     data, record = run.prepare(), RunFolder(path).read_result() or {}
-    for key, what in (("noise_hash", "labels"), ("data_hash", "images")):
-        if record.get(key, now := getattr(data, key)) != now:
-            raise ValueError(
-                f"{path} learned from other {what} than its data set gives now: the files or the "
-                "noise changed since the run. Put the files back as they were, or run it again."
-            )
+    if other := other_than(record, data):
+        raise ValueError(
+            f"{path} learned from other {other} than its data set gives now: the files or the "
+            "noise changed since the run. Put the files back as they were, or run it again."
+        )
     return data
 
 

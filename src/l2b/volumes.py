@@ -80,8 +80,8 @@ def read_nifti(path: Path) -> Volume:
         refused = _no_scan(image, path) or _bomb(image, path)
         if not refused:
             image = nibabel.squeeze_image(image)  # pyright: ignore[reportPrivateImportUsage]
-        if not refused and len(image.shape) == 3:
-            image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
+            if len(image.shape) == 3:
+                image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
         voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
         spacing = () if refused else tuple(float(size) for size in image.header.get_zooms()[:3])
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, *damaged) as e:
