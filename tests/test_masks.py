@@ -135,6 +135,33 @@ def test_cases_go_to_another_device_as_a_whole(data):
     assert cases.patient[cases.of].shape == slabs.of.shape
 
 
+@pytest.mark.parametrize("validation", [0.0, 0.4])
+def test_clean_patients_show_every_class(run, validation):
+    """Where one patient alone shows a class, that one is always among those learned from."""
+    source = run.data.load()
+    owner = source.train.cases.patient[source.train.cases.of]
+    for patient in owner.unique().tolist():
+        alone = (owner == patient)[:, None, None]
+        labels = torch.where(alone | (source.train.labels < 2), source.train.labels, 1)
+        made = replace(source, train=source.train._replace(labels=labels))
+        for seed in range(4):
+            data = prepare(made, NoNoise(), clean=3, validation=validation, seed=seed)
+            seen = [set(pool.cases.of.tolist()) for pool in (data.clean, data.validation) if pool]
+            assert [len(part) for part in seen] == [2, 1] if validation else [3]
+            assert patient in seen[0] and not seen[0] & set().union(*seen[1:])
+            assert set(data.clean.labels.unique().tolist()) == {0, 1, 2}
+    # Two patients show one class each: one clean patient cannot do.
+    first, second = owner.unique()[:2].tolist()
+    labels = source.train.labels.clone()
+    labels[(owner != first)[:, None, None] & (labels == 1)] = 0
+    labels[(owner != second)[:, None, None] & (labels == 2)] = 0
+    apart = replace(source, train=source.train._replace(labels=labels))
+    both = prepare(apart, NoNoise(), clean=2, validation=0.0, seed=0)
+    assert set(both.clean.cases.of.tolist()) == {first, second}
+    with pytest.raises(ValueError, match=r"The 1 patients of the clean set show no .*Raise clean"):
+        prepare(apart, NoNoise(), clean=1, validation=0.0, seed=0)
+
+
 def test_splits_of_masks_refuse_what_cannot_be(run):
     source = run.data.load()
 
@@ -149,7 +176,7 @@ def test_splits_of_masks_refuse_what_cannot_be(run):
     with pytest.raises(ValueError, match=r"masks are \(16, 8\) pixels large, their images"):
         ready(replace(source, train=source.train._replace(labels=source.train.labels[..., 8:])))
     only_one = torch.where(source.train.labels == 2, 0, source.train.labels)
-    with pytest.raises(ValueError, match=r"clean set show no 'two'"):
+    with pytest.raises(ValueError, match=r"No patient whose masks are all checked shows 'two'"):
         ready(replace(source, train=source.train._replace(labels=only_one)))
     some = torch.arange(0, SLICES * 4, SLICES)  # one slice of each volume
     with pytest.raises(ValueError, match=r"none has all of its images checked, got 4 checked"):

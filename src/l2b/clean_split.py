@@ -147,19 +147,61 @@ def _patients(
             "number of patients, whose images are all trusted, and at least one must be left to "
             "train on."
         )
-    order = patients[torch.randperm(len(patients), generator=generator)][:clean]
+    order = patients[torch.randperm(len(patients), generator=generator)]
     aside = int(validation * clean + 1e-9)
+    drawn = _showing_all(source, owner, order, aside, clean)
     chosen, kept_aside = (
-        torch.isin(owner, drawn).nonzero().squeeze(1) for drawn in (order[aside:], order[:aside])
+        torch.isin(owner, part).nonzero().squeeze(1) for part in (drawn[aside:], drawn[:aside])
     )
-    missing = set(range(len(source.classes))) - set(source.train.labels[chosen].unique().tolist())
-    if missing:
+    return chosen, kept_aside
+
+
+def _showing_all(source: Source, owner: Tensor, order: Tensor, aside: int, clean: int) -> Tensor:
+    """The first ``clean`` patients in an order, of whom those after ``aside`` show every class.
+
+    Where they do not as they come, the first ones that show what is missing come before others.
+
+    Args:
+        source: a loaded data set of masks.
+        owner: the patient of each image, [N].
+        order: patients whose images are all checked, in random order.
+        aside: how many of them choose an epoch.
+        clean: how many are drawn.
+
+    Raises:
+        ValueError: if no patient shows a class, or too few are drawn to show all.
+    """
+    if _shown(source, owner, order[aside:clean]).any(dim=0).all():
+        return order[:clean]
+    shown = _shown(source, owner, order)
+    absent = (~shown.any(dim=0)).nonzero().flatten().tolist()
+    if absent:
+        raise ValueError(
+            f"No patient whose masks are all checked shows {source.classes[absent[0]]!r}: what is "
+            "never shown as trusted cannot be told from noise. Check the masks of one that does."
+        )
+    needed: list[int] = []
+    for k in shown.sum(dim=0).argsort(stable=True).tolist():  # what few show comes first
+        if not shown[needed, k].any():
+            needed.append(int(shown[:, k].nonzero()[0]))
+    if len(needed) > clean - aside:
+        missing = (~shown[needed[: clean - aside]].any(dim=0)).nonzero()
         raise ValueError(
             f"The {clean - aside} patients of the clean set show no "
-            f"{source.classes[min(missing)]!r}: what is never shown as trusted cannot be told "
+            f"{source.classes[int(missing[0])]!r}: what is never shown as trusted cannot be told "
             "from noise. Raise clean."
         )
-    return chosen, kept_aside
+    rest = [k for k in range(len(order)) if k not in needed]
+    kept_aside, learned = rest[:aside], [*needed, *rest[aside:]][: clean - aside]
+    return order[kept_aside + learned]
+
+
+def _shown(source: Source, owner: Tensor, patients: Tensor) -> Tensor:
+    """Which classes the masks of patients show, [patients, classes] bool."""
+    shown = torch.zeros(len(patients), len(source.classes), dtype=torch.bool)
+    for row, patient in enumerate(patients.tolist()):
+        shown[row, source.train.labels[owner == patient].unique()] = True
+    return shown
 
 
 def _whole(source: Source, owner: Tensor) -> Tensor:
