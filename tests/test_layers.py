@@ -33,7 +33,7 @@ LAYERS = [
     {"weighing"},
     {"bilevel"},
     {"parquet", "tables", "features", "volumes", "drawn_masks"},
-    {"unpack", "metaimage"},
+    {"unpack", "metaimage", "slices"},
     {"decisions"},
     {"noise", "datasets", "models", "augment"},
     {"clean_split", "long_tail", "fingerprint"},

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import struct
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from l2b import drawn_masks
 from l2b.audit import mask_export
 from l2b.audit.mask_export import export_masks
 from l2b.audit.masks import audit_masks
@@ -38,14 +40,16 @@ from l2b.models.unet import Unet
 from l2b.models.unet_plus_plus import UnetPlusPlus
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
+from l2b.noise.second_annotator import SecondAnnotator
 from l2b.notices import Notice
 from l2b.overlap import Dice
 from l2b.overview import write_overview
 from l2b.pseudo.views import Views
 from l2b.recipes import promise12_recipe
+from l2b.slices import cut
 from l2b.train import Training
 from l2b.types import Cases
-from l2b.volumes import Volume, cut, read_nifti, write_nifti
+from l2b.volumes import Volume, read_nifti, write_nifti
 
 nibabel = pytest.importorskip("nibabel")
 Image = pytest.importorskip("PIL.Image")
@@ -286,7 +290,6 @@ def spoil(task, **changes):
         ({"mask": lambda m: m[:-1]}, r"must have the size of its image, \(18, 20, 8\) voxels"),
         ({"spacing": (1.0, 2.0, 3.5)}, r"spacing of its image, 1 × 2 × 3 mm, got 1 × 2 × 3.5 mm"),
         ({"mask": lambda m: 2 * m}, r"must hold the labels 0 to 2, got 4"),
-        ({"mask": lambda m: 0 * m}, r"marks nothing"),
         ({"mask": lambda m: m[..., None].repeat(2, 3)}, r"one volume of three dimensions"),
     ],
 )
@@ -295,6 +298,60 @@ def test_bad_masks_are_one_line_with_their_file(task, changes, message):
     with pytest.raises(ValueError, match=message) as caught:
         Decathlon(root=task).load()
     assert path.name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{}, {"size": 24}, {"depth": 4}], ids=str)
+def test_volumes_without_an_object_are_learned_and_said(task, changes):
+    path = spoil(task, mask=lambda m: 0 * m)
+    with pytest.warns(
+        Notice, match=r"masks of 1 of 4 volumes mark nothing, such as that of case_2"
+    ):
+        source = Decathlon(root=task, test=0.5, **changes).load()
+    split = next(s for s in (source.train, source.test) if (s.cases.of == 2).any())
+    assert not split.cases.volume(split.labels, 2).any() and split.labels.any()
+    for k in (0, 1, 3):
+        shutil.copy(path, task / "labelsTr" / f"case_{k}.nii.gz")
+        _, mask = arrays(k, (20 - k, 18 + k, 6 + k))
+        save_nifti(task / "labelsTr" / f"case_{k}.nii.gz", 0 * mask)
+    with pytest.raises(ValueError, match=r"masks of all 4 volumes mark nothing, such as case_0"):
+        Decathlon(root=task, **changes).load()
+
+
+def test_a_list_names_the_volumes_whose_masks_were_checked(task):
+    (task / "clean.txt").write_text("case_0\ncase_1.nii.gz\n\ncase_3.nii\n")
+    source = Decathlon(root=task, test=0.4).load()
+    assert not source.truth_known
+    trusted = set(source.train.cases.of[source.trusted].tolist())
+    judged = set(source.test.cases.of.tolist())
+    assert trusted | judged == {0, 1, 3} and not trusted & judged and len(judged) == 1
+    assert 2 in source.train.cases.of.tolist()
+    rows = torch.isin(source.train.cases.of, torch.tensor(sorted(trusted))).nonzero().squeeze(1)
+    assert torch.equal(source.trusted, rows)  # with every slice
+    data = prepare(source, NoNoise(), clean=1, validation=0.0, seed=0)
+    assert data.train.true is None and set(data.train.cases.of.tolist()) >= {2}
+    (task / "clean.txt").write_text("case_9\n")
+    with pytest.raises(ValueError, match=r"clean\.txt names 'case_9', and there is no such"):
+        Decathlon(root=task).load()
+
+
+@pytest.mark.parametrize("changes", [{}, {"size": 24, "axis": 0}, {"depth": 4}], ids=str)
+def test_second_annotations_of_volumes(task, changes):
+    for k in range(4):
+        _, mask = arrays(k, (20 - k, 18 + k, 6 + k))
+        save_nifti(task / "labelsTr_anna" / f"case_{k}.nii.gz", np.roll(mask, 1, axis=0))
+    source = Decathlon(root=task, **changes).load()
+    found = source.annotations["anna"]
+    assert found.shape == source.train.labels.shape and (found != source.train.labels).any()
+    for k in range(4):  # those of another annotator are cut as the masks themselves are
+        shutil.copy(task / "labelsTr_anna" / f"case_{k}.nii.gz", task / "labelsTr")
+    assert torch.equal(Decathlon(root=task, **changes).load().train.labels, found)
+    noisy = prepare(source, SecondAnnotator(annotation="anna"), clean=1, validation=0.0, seed=0)
+    assert (noisy.train.labels != noisy.train.true).any()
+    (task / "labelsTr_anna" / "case_2.nii.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no .*labelsTr_anna.case_2.*Complete it, or"):
+        Decathlon(root=task, **changes).load()
+    shutil.rmtree(task / "labelsTr_anna")
+    assert not Decathlon(root=task, limit=3, **changes).load().annotations
 
 
 def test_volumes_are_turned_the_same_way(task):
@@ -776,6 +833,33 @@ def test_a_list_of_checked_masks_makes_the_others_untrusted(folder):
         MaskFolder(root=folder).load()
 
 
+def test_pictures_without_an_object_are_learned_and_said(folder):
+    for kind in ("masks", "masks_second"):
+        Image.new("L", (40, 30)).save(folder / kind / "p1_1.png")
+    with pytest.warns(Notice, match=r"1 of 8 masks mark nothing, such as .*p1_1\.png, every pixel"):
+        source = MaskFolder(root=folder, size=32, test=0.4).load()
+    split = next(s for s in (source.train, source.test) if (s.cases.of == 3).any())
+    assert not split.labels[split.cases.of == 3].any() and split.labels.flatten(1).any(1).sum() >= 2
+    for path in (folder / "masks").iterdir():
+        Image.new("L", (40, 30)).save(path)
+    with pytest.raises(ValueError, match="hold a single value, 0"):
+        MaskFolder(root=folder, size=32).load()
+
+
+def test_masks_are_read_one_at_a_time(folder, monkeypatch):
+    """Whole masks of large images never lie in memory together."""
+    read, alive, usual = [], [], drawn_masks._resized
+
+    def counted(path, values, size):
+        read.append(weakref.ref(values))
+        alive.append(sum(ref() is not None for ref in read))
+        return usual(path, values, size)
+
+    monkeypatch.setattr(drawn_masks, "_resized", counted)
+    MaskFolder(root=folder, size=16).load()
+    assert len(alive) == 16 and max(alive) <= 2  # the last one until the next is there
+
+
 def test_pictures_of_many_classes(folder):
     for k, path in enumerate(sorted((folder / "masks").iterdir())):
         values = np.asarray(Image.open(path)).copy()
@@ -1137,7 +1221,6 @@ def replace_mask(folder, change):
     [
         (lambda p: Image.open(p).resize((20, 30)).save(p), ValueError,
          r"p1_1\.png must have the size of its image, 40 × 30 pixels, got 20 × 30"),
-        (lambda p: Image.new("L", (40, 30)).save(p), ValueError, r"p1_1\.png marks nothing"),
         (lambda p: picture(0)[0].save(p), ValueError, r"p1_1\.png must hold one grey value"),
         (lambda p: p.write_bytes(p.read_bytes()[:60]), ValueError, r"p1_1\.png cannot be decoded"),
         (lambda p: p.unlink(), FileNotFoundError, r"p1_1\.jpg has no partner"),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,51 +18,68 @@ Palette = dict[int, tuple[int, ...]]  # colours by entry
 WITH_ALPHA = ("LA", "PA", "RGBA")  # Pillow's modes whose last channel says nothing of classes
 
 
-def read_masks(paths: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Raw values of mask files, [height, width] each.
+class DrawnMask(NamedTuple):
+    """A mask file, brought to one size.
+
+    Attributes:
+        path: the file.
+        values: what stands in the file for the class of each pixel, [size, size], int64.
+        shares: of the file's pixels, by the value that they hold, least first; above 0.
+    """
+
+    path: Path
+    values: np.ndarray
+    shares: dict[int, float]
+
+
+def read_masks(
+    paths: Sequence[Path], sizes: Sequence[tuple[int, int]], size: int
+) -> list[DrawnMask]:
+    """Mask files, one after the other brought to one size.
+
+    A pixel of the result gets the value that covers most of it, whatever the grid's phase. What
+    is thinner than half a pixel of the result is lost.
 
     Args:
         paths: PNG or other images of one channel, or of equal channels.
         sizes: (width, height) of the image that each belongs to.
+        size: height and width of the results, in pixels.
 
     Raises:
         ValueError: naming the file, if one cannot be decoded, was stored with loss, has another
-            size than its image, is in colour, holds several pages or values that are not whole;
-            or if one entry of a palette is painted in two colours, or another than the least in
-            black.
+            size than its image, is in colour, holds several pages, values that are not whole or
+            too many; or if one entry of a palette is painted in two colours, or another than the
+            least in black.
     """
-    read = [_read(path, size) for path, size in zip(paths, sizes, strict=True)]
-    _refuse_palettes(paths, [palette for _, palette in read])
-    return [values for values, _ in read]
+    drawn, palettes = [], []
+    for path, own in zip(paths, sizes, strict=True):
+        values, palette = _read(path, own)
+        drawn.append(_resized(path, values, size))
+        palettes.append(palette)
+    _refuse_palettes(paths, palettes)
+    return drawn
 
 
-def mask_values(masks: Sequence[np.ndarray], paths: Sequence[Path]) -> tuple[int, ...]:
+def mask_values(masks: Sequence[DrawnMask]) -> tuple[int, ...]:
     """The values that occur, least first; the least is the background.
 
     Raises:
-        ValueError: naming the file that has too many of them, or with which they become too many;
-            if there is only one; or if two files mark the same thing by 1 and by 255.
+        ValueError: naming the file with which they become too many; if there is only one; or if
+            two files mark the same thing by 1 and by 255.
     """
-    found = [np.unique(mask).tolist() for mask in masks]
     values: set[int] = set()
-    for path, own in zip(paths, found, strict=True):
-        values |= set(own)
-        if len(own) > MOST_VALUES:
-            raise ValueError(
-                f"{path} must hold one value per class, got {len(own)} different ones: it was "
-                "compressed with loss (JPEG) or smoothed. Export masks as PNG without smoothing."
-            )
+    for mask in masks:
+        values |= set(mask.shares)
         if len(values) > MOST_VALUES:
             raise ValueError(
-                f"{path} and the masks before it must hold one value per class, got "
+                f"{mask.path} and the masks before it must hold one value per class, got "
                 f"{len(values)} different ones together: they were smoothed, or number objects. "
                 "Export masks with the same few values everywhere."
             )
     if len(values) < 2:
-        raise ValueError(f"The masks beside {paths[0]} hold a single value, {min(values)}.")
-    if values == {0, 1, 255} and not any({1, 255} <= set(own) for own in found):
-        one, other = (next(p for p, own in zip(paths, found, strict=True) if v in own)
-                      for v in (1, 255))  # fmt: skip
+        raise ValueError(f"The masks beside {masks[0].path} hold a single value, {min(values)}.")
+    if values == {0, 1, 255} and not any({1, 255} <= set(mask.shares) for mask in masks):
+        one, other = (next(m.path for m in masks if v in m.shares) for v in (1, 255))
         raise ValueError(
             f"{one} marks by 1 what {other} marks by 255, which would make two classes: write all "
             "masks with the same values."
@@ -70,45 +87,61 @@ def mask_values(masks: Sequence[np.ndarray], paths: Sequence[Path]) -> tuple[int
     return tuple(sorted(values))
 
 
-def class_masks(
-    masks: Sequence[np.ndarray], paths: Sequence[Path], values: tuple[int, ...], size: int
-) -> Tensor:
-    """Class indices of masks, brought to one size.
+def class_masks(masks: Sequence[DrawnMask], values: tuple[int, ...]) -> Tensor:
+    """Class indices of masks.
 
-    A pixel of the result gets the class that covers most of it, whatever the grid's phase. What
-    is thinner than half a pixel of the result is lost; where a class vanishes from a mask
-    altogether, a notice says so.
+    Notices say where a class has vanished from a mask as it was resized, where masks mark
+    nothing, and where they look inverted.
 
     Args:
-        masks: raw values.
-        paths: their files, for messages.
+        masks: as read.
         values: that of each class.
-        size: height and width of the result, in pixels.
 
     Returns:
         [N, size, size], int64.
 
     Raises:
-        ValueError: naming the file with a value that is no class, or that marks nothing.
+        ValueError: naming the file with a value that is no class.
     """
-    resized, lost = [], []
-    for mask, path in zip(masks, paths, strict=True):
-        small, gone = _resized(mask, path, values, size)
-        resized.append(small)
-        lost += [f"{path} has none of its pixels of value {gone[0]} left"] if gone else []
-    covered = np.mean([(mask == values[0]).mean() for mask in masks])
+    for mask in masks:
+        wrong = sorted(set(mask.shares) - set(values))
+        if wrong:
+            raise ValueError(
+                f"{mask.path} must hold the values {', '.join(map(str, values))}, one per class, "
+                f"got {wrong[0]}: there is no such class."
+            )
+    _tell(masks, values)
+    return torch.from_numpy(np.stack([np.searchsorted(values, mask.values) for mask in masks]))
+
+
+def _tell(masks: Sequence[DrawnMask], values: tuple[int, ...]) -> None:
+    """Say what is odd about masks as a whole."""
+    background = values[0]
+    covered = sum(mask.shares.get(background, 0.0) for mask in masks) / len(masks)
     if covered < 0.5:
         notice(
-            f"The least value of the masks, {values[0]}, is read as the background, and covers "
-            f"only {covered:.0%} of the pixels of masks like {paths[0]}: if they are inverted, "
-            "invert them back."
+            f"The least value of the masks, {background}, is read as the background, and covers "
+            f"only {covered:.0%} of the pixels of masks like {masks[0].path}: if they are "
+            "inverted, invert them back."
         )
-    if lost:
+    empty = [mask.path for mask in masks if mask.shares.keys() == {background}]
+    if empty:
         notice(
-            f"{lost[0]} at {size} × {size} pixels, and {len(lost)} of {len(masks)} masks lose a "
-            "class like that: it is too thin or too small for them. Raise size."
+            f"{len(empty)} of {len(masks)} masks mark nothing, such as {empty[0]}, every pixel of "
+            f"which is {background}: they teach that nothing is there. Remove the pairs if that is "
+            "not meant."
         )
-    return torch.stack(resized)
+    lost = [(mask, sorted(mask.shares.keys() - {background, *np.unique(mask.values).tolist()}))
+            for mask in masks]  # fmt: skip
+    lost = [(mask, gone) for mask, gone in lost if gone]
+    if lost:
+        first, gone = lost[0]
+        size = " × ".join(map(str, first.values.shape))
+        notice(
+            f"{first.path} has none of its pixels of value {gone[0]} left at {size} pixels, and "
+            f"{len(lost)} of {len(masks)} masks lose a class like that: it is too thin or too "
+            "small for them. Raise size."
+        )
 
 
 def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
@@ -230,25 +263,16 @@ def _read(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, Palette]:
     return values.astype(np.int64), palette
 
 
-def _resized(
-    mask: np.ndarray, path: Path, values: tuple[int, ...], size: int
-) -> tuple[Tensor, list[int]]:
-    """A mask of class indices, and the values, the background's aside, that it lost."""
-    wrong = mask[~np.isin(mask, values)]
-    if len(wrong):
+def _resized(path: Path, values: np.ndarray, size: int) -> DrawnMask:
+    found, counts = np.unique(values, return_counts=True)
+    if len(found) > MOST_VALUES:
         raise ValueError(
-            f"{path} must hold the values {', '.join(map(str, values))}, one per class, got "
-            f"{wrong[0]}: there is no such class."
+            f"{path} must hold one value per class, got {len(found)} different ones: it was "
+            "compressed with loss (JPEG) or smoothed. Export masks as PNG without smoothing."
         )
-    if (mask == values[0]).all():
-        raise ValueError(
-            f"{path} marks nothing, every pixel is {values[0]}: an empty mask teaches that "
-            "nothing is there. Remove the pair if that is not meant."
-        )
-    shares = np.stack([_share(mask == value, size) for value in values])
-    small = shares.argmax(axis=0)
-    lost = [v for k, v in enumerate(values) if k and shares[k].any() and not (small == k).any()]
-    return torch.from_numpy(small), lost
+    covering = np.stack([_share(values == value, size) for value in found]).argmax(axis=0)
+    shares = dict(zip(found.tolist(), (counts / values.size).tolist(), strict=True))
+    return DrawnMask(path, found[covering], shares)
 
 
 def _share(covered: np.ndarray, size: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Images in three dimensions and their masks: files to slices of one size.
+"""Files of images in three dimensions and of their masks.
 
-Files: NIfTI (through nibabel); MetaImage is read by `l2b.metaimage`.
+NIfTI (through nibabel); MetaImage is read by `l2b.metaimage`. What becomes of them: `l2b.slices`.
 """
 
 import gzip
@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
-from l2b.notices import notice
-from l2b.types import Cases
-
-MULTIPLE = 16  # pixels; networks halve slices four times
-CLIP = (0.005, 0.995)  # quantiles of a volume's intensities that are kept
 SPACING_TOLERANCE = 1e-3
 MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
 
@@ -38,21 +31,6 @@ class Volume(NamedTuple):
     voxels: np.ndarray
     spacing: tuple[float, ...]
     affine: np.ndarray | None = None
-
-
-class Slices(NamedTuple):
-    """Volumes cut into slices, or into slabs of neighbouring slices, of one size.
-
-    Attributes:
-        images: standardised intensities, [N, 1, height, width] or [N, 1, depth, height, width],
-            float32.
-        masks: class indices, [N, height, width] or [N, depth, height, width], int64.
-        cases: which slices or slabs make up which volume.
-    """
-
-    images: Tensor
-    masks: Tensor
-    cases: Cases
 
 
 def read_nifti(path: Path) -> Volume:
@@ -158,8 +136,7 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
         classes: number of classes; every voxel must be one of [0, classes).
 
     Raises:
-        ValueError: on another size, spacing or place, unknown values, or a mask without any
-            object.
+        ValueError: on another size, spacing or place, or unknown values.
     """
     if mask.voxels.shape != image.voxels.shape:
         raise ValueError(
@@ -185,71 +162,6 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
             f"{file} must hold the labels 0 to {classes - 1}, got {wrong[0]:g}: there is no such "
             "class. Renumber its labels from 0 (background)."
         )
-    if len(found) == 1 and found[0] == 0:
-        raise ValueError(
-            f"{file} marks nothing: an empty mask teaches that nothing is there. Remove the pair "
-            "if that is not meant."
-        )
-
-
-def cut(
-    volumes: Sequence[tuple[str, Volume, Volume]],
-    *,
-    axis: int = 2,
-    size: int | None = None,
-    depth: int | None = None,
-) -> Slices:
-    """Cut volumes into slices of one size, background slices included, or into slabs of them.
-
-    The intensities of each volume are clipped to its 0.5 % and 99.5 % quantiles, then shifted
-    and scaled to mean 0 and standard deviation 1 over the volume: MRI has no unit of its own.
-    Where a class vanishes from a volume through resampling, a notice says so.
-
-    Args:
-        volumes: name, image and mask of each.
-        axis: across which they are cut.
-        size: height and width to which every slice is resampled (images bilinear, masks by
-            their nearest voxel; the spacing changes with them). With None nothing is resampled:
-            slices are padded evenly, images by their least value and masks by background, to
-            the smallest multiples of 16 that hold all of them.
-        depth: how many neighbouring slices make one sample in three dimensions; the last slab
-            of a volume is filled up likewise. None takes every slice as one in two dimensions.
-    """
-    pairs = [
-        (_turned(image.voxels, axis), _turned(mask.voxels, axis)) for _, image, mask in volumes
-    ]
-    shapes = torch.tensor([pair[0].shape[1:] for pair in pairs])
-    largest = shapes.max(dim=0).values
-    room = ((largest + MULTIPLE - 1) // MULTIPLE * MULTIPLE).tolist()
-    images, masks, spacings, lost = [], [], [], []
-    for (voxels, labels), (name, image, _) in zip(pairs, volumes, strict=True):
-        x, y = _standardised(voxels), torch.from_numpy(labels.astype(np.int64))
-        spacing = torch.tensor(_turned_spacing(image.spacing, axis))
-        if size is None:
-            images.append(_padded(x, room, float(x.min())))
-            masks.append(_padded(y, room, 0))
-        else:
-            images.append(_resampled(x, size, "bilinear"))
-            masks.append(_resampled(y.float(), size, "nearest-exact").long())
-            lost += [(label, name) for label in _vanished(y, masks[-1])]
-            spacing[1:] *= torch.tensor(x.shape[1:]) / size
-        if depth is not None:
-            images[-1] = _slabs(images[-1], depth, float(x.min()))
-            masks[-1] = _slabs(masks[-1], depth, 0)
-        spacings.append(spacing)
-    if lost:
-        _tell_lost(lost, len(volumes), f"{size} × {size}")
-    counts = torch.tensor([len(mask) for mask in masks])
-    lengths = torch.tensor([len(pair[1]) for pair in pairs])
-    numbers = torch.arange(len(masks))
-    cases = Cases(
-        of=numbers.repeat_interleave(counts),
-        names=tuple(name for name, _, _ in volumes),
-        spacing=torch.stack(spacings).float(),
-        patient=numbers,
-        lengths=None if depth is None else lengths,
-    )
-    return Slices(torch.cat(images).unsqueeze(1), torch.cat(masks), cases)
 
 
 def write_nifti(path: Path, mask: Tensor, spacing: Sequence[float]) -> None:
@@ -306,61 +218,6 @@ def check_there(path: Path) -> None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}: its pair or its list names it.")
-
-
-def _turned(voxels: np.ndarray, axis: int) -> np.ndarray:
-    return np.ascontiguousarray(np.moveaxis(voxels, axis, 0))
-
-
-def _turned_spacing(spacing: tuple[float, ...], axis: int) -> list[float]:
-    return [spacing[axis], *(s for k, s in enumerate(spacing) if k != axis)]
-
-
-def _standardised(voxels: np.ndarray) -> Tensor:
-    x = voxels.astype(np.float64)
-    x = np.clip(x, *np.quantile(x, CLIP))
-    return torch.from_numpy(((x - x.mean()) / (x.std() or 1.0)).astype(np.float32))
-
-
-def _padded(slices: Tensor, room: list[int], value: float) -> Tensor:
-    height, width = (total - own for total, own in zip(room, slices.shape[1:], strict=True))
-    margins = (width // 2, width - width // 2, height // 2, height - height // 2)
-    return functional.pad(slices, margins, value=value)
-
-
-def _slabs(slices: Tensor, depth: int, value: float) -> Tensor:
-    """[slices, height, width] → [slabs, depth, height, width], the last one filled up."""
-    lacking = -len(slices) % depth
-    whole = functional.pad(slices, (0, 0, 0, 0, 0, lacking), value=value)
-    return whole.unflatten(0, (-1, depth))
-
-
-def _resampled(slices: Tensor, size: int, mode: str) -> Tensor:
-    return functional.interpolate(slices.unsqueeze(1), (size, size), mode=mode).squeeze(1)
-
-
-def _vanished(mask: Tensor, resampled: Tensor) -> list[int]:
-    """The classes of a volume's mask, the background aside, that resampling left nothing of."""
-    return sorted(set(mask.unique().tolist()) - set(resampled.unique().tolist()) - {0})
-
-
-def _tell_lost(lost: list[tuple[int, str]], volumes: int, size: str) -> None:
-    """Say which classes vanished from how many volumes.
-
-    Args:
-        lost: every class that vanished, and the volume that it vanished from.
-        volumes: how many there are.
-        size: height and width of the resampled slices, in pixels.
-    """
-    owners = {label: [name for k, name in lost if k == label] for label, _ in sorted(lost)}
-    said = (
-        f"label {label} in {len(names)} of {volumes} volumes, such as {names[0]}"
-        for label, names in owners.items()
-    )
-    notice(
-        f"At {size} pixels nothing is left of {'; of '.join(said)}: it is too thin or too small "
-        "for them, and is scored as if it were not there. Raise size."
-    )
 
 
 def _mm(spacing: Sequence[float]) -> str:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from l2b.features import Encoding
-from l2b.streams import stream
 from l2b.types import Cases
 
 PIECE = 4096  # samples looked at at a time
@@ -233,48 +232,3 @@ def pieces(inputs: Tensor) -> tuple[Tensor, ...]:
         inputs: [N, …]; samples that lie in a file are read when they are computed with.
     """
     return inputs.split(max(1, min(PIECE, NUMBERS // max(1, math.prod(inputs.shape[1:])))))
-
-
-def mask_source(
-    images: Tensor,
-    masks: Tensor,
-    cases: Cases,
-    classes: tuple[str, ...],
-    *,
-    test: float | Tensor,
-    remark: str = "",
-) -> Source:
-    """Masks with known truth, some patients held out with all of their images.
-
-    Args:
-        images: [N, channels, *pixels].
-        masks: class indices, [N, *pixels].
-        cases: which of them make up which volume, of which patient.
-        classes: names, the background first.
-        test: share of the patients that are held out, drawn once and for all, in (0, 1); or the
-            numbers of these patients, which may be none.
-        remark: what a reader must know of these bytes.
-
-    Raises:
-        ValueError: if either side would have no patient.
-    """
-    patients = cases.patient.unique()
-    if not isinstance(test, Tensor):
-        count = round(test * len(patients))
-        if not 0 < count < len(patients):
-            raise ValueError(
-                f"test must leave patients on both sides, got {test} of {len(patients)}: it is "
-                "the share of patients held out for testing, in (0, 1)."
-            )
-        test = patients[torch.randperm(len(patients), generator=stream(0, "test"))[:count]]
-    held_out = torch.isin(cases.patient[cases.of], test)
-    train, tested = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
-    mean, std = moments(images[train])
-    return Source(
-        train=Split(images[train], masks[train], cases.take(train)),
-        test=Split(images[tested], masks[tested], cases.take(tested)) if len(tested) else None,
-        classes=classes,
-        mean=mean,
-        std=std,
-        remark=remark,
-    )

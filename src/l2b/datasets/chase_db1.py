@@ -1,13 +1,14 @@
 """CHASE_DB1 (Fraz et al. 2012): vessels of the retina, drawn by two observers."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from l2b.datasets.base import Dataset, Source, data_root, mask_source
+from l2b.datasets.base import Dataset, Source, data_root
+from l2b.datasets.with_masks import mask_source
 from l2b.decode import decode_images
 from l2b.drawn_masks import class_masks, image_sizes, picture_spacing, read_masks
 from l2b.types import Cases
@@ -64,7 +65,7 @@ class ChaseDb1(Dataset):
                 raise FileNotFoundError(
                     f"There is no {missing[0]}: every image comes with the masks of two observers."
                 )
-            masks.append(class_masks(read_masks(paths, sizes), paths, VALUES, self.size))
+            masks.append(class_masks(read_masks(paths, sizes, self.size), VALUES))
         cases = _cases(images, picture_spacing(sizes, self.size))
         children = cases.patient.unique()
         if self.held_out >= len(children):
@@ -72,16 +73,15 @@ class ChaseDb1(Dataset):
                 f"ChaseDb1 needs held_out below the number of children, {len(children)}, got "
                 f"{self.held_out}: nobody would be left to train on."
             )
-        source = mask_source(
+        return mask_source(
             decode_images(images, self.size, name=folder, resize=True, workers=self.workers),
             masks[0],
             cases,
             ("background", "vessel"),
             test=children[-self.held_out :],
+            annotations={SECOND: masks[1]},
             remark=f"images and masks were resampled from 999 × 960 to {self.size} pixels",
         )
-        of = source.train.cases.of if source.train.cases is not None else torch.arange(0)
-        return replace(source, annotations={SECOND: masks[1][of]})
 
 
 def _cases(images: list[Path], spacing: Tensor) -> Cases:

@@ -15,13 +15,16 @@ from l2b.datasets.base import (
     check_depth,
     check_limit,
     check_patient,
-    mask_source,
     patient_of,
 )
+from l2b.datasets.with_masks import checked_cases, mask_source
 from l2b.files import read_text
-from l2b.volumes import check_pair, cut, read_nifti
+from l2b.slices import cut, cut_masks
+from l2b.volumes import Volume, check_pair, read_nifti
 
 SUFFIX = re.compile(r"\.nii(\.gz)?\Z", re.IGNORECASE)
+LABELS = "labelsTr"
+FURTHER = f"{LABELS}_"  # begins the names of folders with second annotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,14 @@ class Decathlon(Dataset):
     """A task folder of the Medical Segmentation Decathlon: dataset.json, imagesTr, labelsTr.
 
     Volumes are cut into slices; training and test set, which the official archive does not
-    give labels for, are made of whole patients. How intensities are handled says `l2b.volumes.cut`.
+    give labels for, are made of whole patients. How intensities are handled says `l2b.slices.cut`.
     Images of several channels (four dimensions), which some tasks have, are not read.
+
+    Beside the list may lie ``clean.txt``, the names of volumes whose masks were checked, one a
+    line: the masks then are as observed, and only these are trusted; only patients all of whose
+    masks were checked are held out for testing. Without it all masks are taken for true. Any
+    further folder ``labelsTr_<name>`` with a mask for every volume, under the name that it has in
+    labelsTr, is a second annotation, for ``--noise second_annotator --annotation <name>``.
 
     Attributes:
         root: the task's folder.
@@ -43,7 +52,8 @@ class Decathlon(Dataset):
         patient: regular expression whose first group in a volume's name, that of its mask without
             folders and .nii.gz, names the patient, such as ``(.+)_visit[0-9]+``; empty takes
             every volume for a patient of its own.
-        test: share of the patients held out for testing, drawn once and for all, in (0, 1).
+        test: share of the patients (of the checked ones, if there is ``clean.txt``) held out for
+            testing, drawn once and for all, in (0, 1).
     """
 
     root: Path | str | None
@@ -72,20 +82,40 @@ class Decathlon(Dataset):
         folder = self.folder()
         listed = self._listed(folder)
         classes = _classes(listed, folder)
-        names = _names([entry["label"] for entry in listed["training"]], folder)
-        entries = list(zip(names, listed["training"], strict=True))[: self.limit]
+        entries = listed["training"][: self.limit]
+        names = _names([entry["label"] for entry in listed["training"]], folder)[: self.limit]
         owners = [
-            patient_of(name, self.patient, folder / entry["label"]) for name, entry in entries
+            patient_of(name, self.patient, folder / entry["label"])
+            for name, entry in zip(names, entries, strict=True)
         ]
-        volumes = []
-        for name, entry in entries:
-            image_file, mask_file = folder / entry["image"], folder / entry["label"]
-            image, mask = read_nifti(image_file), read_nifti(mask_file)
-            check_pair(image, mask, mask_file, classes=len(classes))
-            volumes.append((name, image, mask))
-        images, masks, cases = cut(volumes, axis=self.axis, size=self.size, depth=self.depth)
+        files = [entry["label"] for entry in entries]
+        scans = [read_nifti(folder / entry["image"]) for entry in entries]
+
+        def masks(paths: list[Path]) -> list[Volume]:
+            pairs = zip(scans, paths, strict=True)
+            return [_mask(scan, path, len(classes)) for scan, path in pairs]
+
+        shape = {"axis": self.axis, "size": self.size, "depth": self.depth}
+        volumes = list(zip(names, scans, masks([folder / file for file in files]), strict=True))
+        images, labels, cases = cut(volumes, **shape)
         cases = cases._replace(patient=_numbers(owners))
-        return mask_source(images, masks, cases, classes, test=self.test)
+        further = {
+            other.name.removeprefix(FURTHER): cut_masks(
+                list(zip(names, masks([_second(other, file) for file in files]), strict=True)),
+                **shape,
+            )
+            for other in sorted(folder.glob(f"{FURTHER}*"))
+            if other.is_dir()
+        }
+        return mask_source(
+            images,
+            labels,
+            cases,
+            classes,
+            test=self.test,
+            annotations=further,
+            checked=checked_cases(folder, cases),
+        )
 
     def folder(self) -> Path:
         """Where the task lies."""
@@ -113,6 +143,33 @@ class Decathlon(Dataset):
         for place, entry in enumerate(entries):
             _check_entry(entry, f"{path}, training[{place}]")
         return listed
+
+
+def _mask(scan: Volume, path: Path, classes: int) -> Volume:
+    """The mask of an image, if it fits."""
+    mask = read_nifti(path)
+    check_pair(scan, mask, path, classes=classes)
+    return mask
+
+
+def _second(annotation: Path, label: str) -> Path:
+    """Where a further annotation of a volume lies.
+
+    Args:
+        annotation: its folder, labelsTr_….
+        label: the volume's mask in the list.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    own = Path(label)
+    path = annotation / (own.relative_to(LABELS) if own.is_relative_to(LABELS) else own)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}: every folder called {FURTHER}… is read as a second annotation "
+            f"of all volumes. Complete it, or rename {annotation}."
+        )
+    return path
 
 
 def _check_entry(entry: Any, place: str) -> None:

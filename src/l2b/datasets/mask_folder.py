@@ -1,16 +1,16 @@
 """Your own images with masks, as pictures in two folders."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from l2b.datasets.base import Dataset, Source, Split, check_patient, mask_source, patient_of
+from l2b.datasets.base import Dataset, Source, check_patient, patient_of
 from l2b.datasets.image_folder import SUFFIXES
+from l2b.datasets.with_masks import checked_cases, mask_source
 from l2b.decode import decode_images
 from l2b.drawn_masks import (
+    DrawnMask,
     class_masks,
     image_sizes,
     mask_values,
@@ -18,8 +18,6 @@ from l2b.drawn_masks import (
     read_masks,
     told_turned,
 )
-from l2b.files import read_text
-from l2b.streams import stream
 from l2b.types import Cases
 
 FURTHER = "masks_"  # begins the names of folders with second annotations
@@ -63,44 +61,38 @@ class MaskFolder(Dataset):
     def load(self) -> Source:
         """Decode every pair."""
         root = Path(self.root)
-        images, masks, sizes, raw = self._read()
-        values = mask_values(raw, masks)
+        images, sizes, masks = self._read()
+        values = mask_values(masks)
         names = ("object",) if len(values) == 2 else [f"value {v}" for v in values[1:]]
         cases = _cases(images, self.patient, sizes, self.size)
-        checked = _checked(root / "clean.txt", cases)
-        source = mask_source(
-            decode_images(images, self.size, name=root, resize=True, workers=self.workers),
-            class_masks(raw, masks, values, self.size),
-            cases,
-            ("background", *names),
-            test=self.test if checked is None else _held_out(cases, checked, self.test),
-        )
         further = {
             folder.name.removeprefix(FURTHER): class_masks(
-                read_masks(found := _pairs(root / "images", folder)[1], sizes),
-                found, values, self.size,
+                read_masks(_pairs(root / "images", folder)[1], sizes, self.size), values
             )
-            for folder in sorted(root.glob(f"{FURTHER}*")) if folder.is_dir()
-        }  # fmt: skip
-        rows = _rows_of(source.train, cases)
-        source = replace(source, annotations={name: m[rows] for name, m in further.items()})
-        if checked is None:
-            return source
-        trusted = checked[rows].nonzero().squeeze(1)
-        return replace(source, truth_known=False, trusted=trusted)
+            for folder in sorted(root.glob(f"{FURTHER}*"))
+            if folder.is_dir()
+        }
+        return mask_source(
+            decode_images(images, self.size, name=root, resize=True, workers=self.workers),
+            class_masks(masks, values),
+            cases,
+            ("background", *names),
+            test=self.test,
+            annotations=further,
+            checked=checked_cases(root, cases),
+        )
 
     def values(self) -> tuple[int, ...]:
         """What stands for each class in the masks, the background first."""
-        _, masks, _, raw = self._read()
-        return mask_values(raw, masks)
+        return mask_values(self._read()[2])
 
-    def _read(self) -> tuple[list[Path], list[Path], list[tuple[int, int]], list[np.ndarray]]:
-        """Files of images and of masks, sizes of the images, raw values of the masks."""
+    def _read(self) -> tuple[list[Path], list[tuple[int, int]], list[DrawnMask]]:
+        """Files of images, their sizes, and the masks."""
         root = Path(self.root)
         images, masks = _pairs(root / "images", root / "masks")
         sizes = image_sizes(images)
         told_turned(images, masks)
-        return images, masks, sizes, read_masks(masks, sizes)
+        return images, sizes, read_masks(masks, sizes, self.size)
 
 
 def _pairs(images: Path, masks: Path) -> tuple[list[Path], list[Path]]:
@@ -154,39 +146,3 @@ def _cases(images: list[Path], pattern: str, sizes: list[tuple[int, int]], size:
         spacing=picture_spacing(sizes, size),
         patient=torch.tensor([known.index(owner) for owner in owners]),
     )
-
-
-def _rows_of(split: Split, cases: Cases) -> Tensor:
-    """Positions of a split's images among all, whose cases have one image each."""
-    return cases.of if split.cases is None else split.cases.of
-
-
-def _checked(listed: Path, cases: Cases) -> Tensor | None:
-    """Whether each image is on the list of checked ones, [N]; None without a list."""
-    if not listed.is_file():
-        return None
-    stems, known = set(), set(cases.names)
-    for name in filter(None, map(str.strip, read_text(listed).splitlines())):
-        # A stem may hold a dot, so what names an image as it stands is not cut.
-        stem = name if name in known else Path(name).stem
-        if stem not in known:
-            raise ValueError(f"{listed} names {name!r}, and there is no such image.")
-        stems.add(stem)
-    if not stems:
-        raise ValueError(
-            f"{listed} is empty, so no checked image is left to train with: list some, or remove "
-            "it if all masks are right."
-        )
-    return torch.tensor([name in stems for name in cases.names])
-
-
-def _held_out(cases: Cases, checked: Tensor, share: float) -> Tensor:
-    """Patients that judge: a share of those all of whose masks were checked, never all of them.
-
-    What nobody checked cannot judge, and is needed to learn from.
-    """
-    unchecked = cases.patient[~checked].unique()
-    known = cases.patient.unique()
-    whole = known[~torch.isin(known, unchecked)]
-    count = min(max(1, round(share * len(whole))), len(whole) - 1) if len(whole) else 0
-    return whole[torch.randperm(len(whole), generator=stream(0, "test"))[:count]]

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root, mask_source
+from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root
+from l2b.datasets.with_masks import checked_cases, mask_source
 from l2b.metaimage import read_metaimage
-from l2b.volumes import check_pair, cut
+from l2b.slices import cut
+from l2b.volumes import check_pair
 
 SUFFIX = "_segmentation"
 
@@ -15,7 +17,8 @@ class Promise12(Dataset):
     """PROMISE12: prostate MRI, 50 labelled volumes, CaseNN.mhd and CaseNN_segmentation.mhd.
 
     Volumes differ in size and spacing, so slices are resampled. How intensities are handled
-    says `l2b.volumes.cut`.
+    says `l2b.slices.cut`. A ``clean.txt`` beside them names the volumes whose masks were
+    checked, one a line, as `l2b.datasets.mask_folder.MaskFolder` has it.
 
     Attributes:
         root: folder of the files; by default $L2B_DATA/promise12, else ./data/promise12.
@@ -23,7 +26,8 @@ class Promise12(Dataset):
         depth: how many neighbouring slices make one sample, for networks in three dimensions
             (U-Nets need at least 16); None trains on slices.
         limit: keep only the first so many volumes; None keeps all.
-        test: share of the volumes held out for testing, drawn once and for all, in (0, 1).
+        test: share of the volumes (of the checked ones, if there is ``clean.txt``) held out for
+            testing, drawn once and for all, in (0, 1).
     """
 
     root: Path | str | None = None
@@ -58,7 +62,9 @@ class Promise12(Dataset):
             check_pair(image, mask, mask_file, classes=2)
             volumes.append((path.stem, image, mask))
         slices = cut(volumes, size=self.size, depth=self.depth)
-        return mask_source(*slices, ("background", "prostate"), test=self.test)
+        checked = checked_cases(folder, slices.cases)
+        classes = ("background", "prostate")
+        return mask_source(*slices, classes, test=self.test, checked=checked)
 
 
 def _check_pairs(images: list[Path], masks: list[Path]) -> None:
