@@ -104,6 +104,7 @@ class Data:
         remark: what a reader must know of these bytes.
         class_weights: how much classes count, in training and where an epoch is chosen.
         stand_ins: how many of the clean samples nobody checked; they are among ``train`` too.
+        values: of masks that are pictures, what stands for each class in their files.
     """
 
     train: Pool
@@ -121,6 +122,7 @@ class Data:
     remark: str = ""
     class_weights: ClassWeights = "none"
     stand_ins: int = 0
+    values: tuple[int, ...] = ()
 
     @property
     def masks(self) -> bool:
@@ -231,6 +233,7 @@ def prepare(
         encoding=source.encoding,
         remark=" ".join(filter(None, (source.remark, _unused(len(unused), source)))),
         class_weights=class_weights,
+        values=source.values,
     )
 
 

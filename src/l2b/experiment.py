@@ -351,6 +351,7 @@ def _scale(data: Data) -> dict[str, Any]:
         "shape": list(data.train.inputs.shape[1:]),
         "classes": list(data.classes),
         "masks": data.masks,
+        "values": list(data.values),
         "bytes": data.train.inputs.dtype == torch.uint8,
         "encoding": None if data.encoding is None else data.encoding.plain(),
     }

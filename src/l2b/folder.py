@@ -168,7 +168,8 @@ class RunFolder:
     def read_scale(self) -> Any:
         """What raw samples are scaled by, their shape, the classes, and whether labels are masks.
 
-        Also whether samples are bytes (uint8), which older runs do not tell.
+        Also whether samples are bytes (uint8), and what stands for each class in masks that are
+        pictures, which older runs do not tell.
 
         Raises:
             FileNotFoundError: if the run has not ended.

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from l2b.files import read_text
+from l2b.grids import LPS_TO_RAS, Scan
 from l2b.volumes import Volume, check_there, checked
 
 USUAL = {"ElementSpacing": "1 1 1", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "0 0 0"}
@@ -55,11 +56,36 @@ def read_metaimage(path: Path) -> Volume:
         )
     voxels = np.fromfile(raw, dtype=stored).reshape(size[::-1]).T
     spacing = _numbers(header, "ElementSpacing", 3, path)
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(_numbers(header, "TransformMatrix", 9, path), (3, 3)).T * spacing
-    affine[:3, 3] = _numbers(header, "Offset", 3, path)
+    affine = _affine(header, path)
     placed = affine if _told(header, "TransformMatrix") and _told(header, "Offset") else None
     return checked(Volume(voxels.astype(stored.newbyteorder("=")), spacing, placed), path)
+
+
+def metaimage_grid(path: Path) -> Scan:
+    """The grid of a MetaImage file, of which only the header is read; slices are resampled.
+
+    A place or an orientation that the header does not tell is that of the origin, as in ITK.
+
+    Raises:
+        FileNotFoundError: if there is no header.
+        ValueError: if it is damaged.
+    """
+    check_there(path)
+    header = _header(path)
+    return Scan(
+        shape=tuple(map(int, _numbers(header, "DimSize", 3, path))),
+        affine=LPS_TO_RAS @ _affine(header, path),
+        turned=False,
+        resampled=True,
+    )
+
+
+def _affine(header: dict[str, str], path: Path) -> np.ndarray:
+    """From voxel indices to places in mm, [4, 4]."""
+    affine, spacing = np.eye(4), _numbers(header, "ElementSpacing", 3, path)
+    affine[:3, :3] = np.reshape(_numbers(header, "TransformMatrix", 9, path), (3, 3)).T * spacing
+    affine[:3, 3] = _numbers(header, "Offset", 3, path)
+    return affine
 
 
 def _header(path: Path) -> dict[str, str]:

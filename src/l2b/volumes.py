@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 SPACING_TOLERANCE = 1e-3
 MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
@@ -162,22 +161,6 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
             f"{file} must hold the labels 0 to {classes - 1}, got {wrong[0]:g}: there is no such "
             "class. Renumber its labels from 0 (background)."
         )
-
-
-def write_nifti(path: Path, mask: Tensor, spacing: Sequence[float]) -> None:
-    """Write a mask as NIfTI.
-
-    Args:
-        path: the file, .nii or .nii.gz.
-        mask: class indices, [slices, height, width]; slices become the last axis.
-        spacing: along slices, rows and columns, in mm.
-    """
-    import nibabel
-
-    kind = np.uint8 if mask.numel() == 0 or int(mask.max()) < 256 else np.uint16
-    voxels = mask.cpu().numpy().astype(kind).transpose(1, 2, 0)
-    affine = np.diag([spacing[1], spacing[2], spacing[0], 1.0])
-    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def checked(volume: Volume, path: Path) -> Volume:

@@ -2,25 +2,29 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
 from l2b.files import read_json, write_json
 from l2b.folder import set_aside
+from l2b.grids import Grid, learned_grid
 from l2b.types import Cases
-from l2b.volumes import write_nifti
 
 STAGE = ".new"  # ends the name of the folder in which files are written first
-DEEPEST = 2**16  # values that a PNG can hold
 
 
 def export_masks(
-    folder: Path, cases: Cases, masks: Tensor, values: Sequence[int] | None = None
+    folder: Path,
+    cases: Cases,
+    logits: Tensor,
+    *,
+    grids: Mapping[str, Grid] | None = None,
+    values: Sequence[int] = (),
 ) -> tuple[str, ...]:
-    """Write one file per case: volumes as NIfTI, single images as PNG.
+    """Write one file per case, on its own grid: volumes as NIfTI, single images as PNG.
 
     Beside the folder, ``<folder>.json`` holds the SHA-256 of what was written. A file that is
     no longer as it was written is somebody's work and stays; one that is, and whose case is
@@ -31,18 +35,23 @@ def export_masks(
     Args:
         folder: where the files go.
         cases: which masks make up which volume.
-        masks: class indices, [N, height, width].
-        values: what stands for each class in a PNG; None writes class indices.
+        logits: of every class, on the learned grid, [N, classes, height, width].
+        grids: of each case's file, by the name of the case; others are written on the learned one.
+        values: what stands for each class in a PNG; none writes class indices.
 
     Returns:
         Names of the files that were edited since, and kept.
+
+    Raises:
+        ValueError: naming the case, if its grid is not the one that it was learned from.
     """
     record = folder.with_suffix(".json")
     if folder.is_dir() and not record.is_file():
         set_aside(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, list[str]] = read_json(record) if record.is_file() else {}
-    wanted, there = _writers(cases, masks, values), {path.name for path in folder.iterdir()}
+    wanted = _writers(cases, logits, grids or {}, values)
+    there = {path.name for path in folder.iterdir()}
     edited = tuple(
         name
         for name in sorted(there & {*wanted, *written})
@@ -67,34 +76,29 @@ def export_masks(
 
 
 def _writers(
-    cases: Cases, masks: Tensor, values: Sequence[int] | None
+    cases: Cases, logits: Tensor, grids: Mapping[str, Grid], values: Sequence[int]
 ) -> dict[str, Callable[[Path], object]]:
     """What writes the mask of each case, by the name of its file."""
     found: dict[str, Callable[[Path], object]] = {}
     for case in cases.of.unique().tolist():
-        own, name = masks[cases.rows(case)], cases.names[case]
-        if len(own) > 1:
-            spacing = cases.spacing[case].tolist()
-            found[f"{name}.nii.gz"] = lambda path, own=own, spacing=spacing: write_nifti(
-                path, own, spacing
-            )
-        else:
-            pixels = _pixels(own[0], values)
-            found[f"{name}.png"] = lambda path, pixels=pixels: _save_png(path, pixels)
+        rows, name = cases.rows(case), cases.names[case]
+        spacing = cases.spacing[case].tolist()
+        grid = grids.get(name) or learned_grid(len(rows), logits.shape[2:], spacing)
+        found[f"{name}{grid.ending}"] = partial(_write, name, grid, logits, rows, values)
     return found
 
 
-def _pixels(mask: Tensor, values: Sequence[int] | None) -> np.ndarray:
-    if values is None or min(values) < 0 or max(values) >= DEEPEST:
-        values = range(int(mask.max()) + 1)
-    table = np.array(values, dtype=np.uint8 if max(values) < 256 else np.uint16)
-    return table[mask.numpy()]
-
-
-def _save_png(path: Path, pixels: np.ndarray) -> None:
-    from l2b.decode import pillow
-
-    pillow().fromarray(pixels).save(path)
+def _write(
+    name: str, grid: Grid, logits: Tensor, rows: Tensor, values: Sequence[int], path: Path
+) -> None:
+    try:
+        mask = grid.drawn(logits[rows].softmax(dim=1))
+    except ValueError as error:
+        raise ValueError(
+            f"{name} was another file when the run learned from it: {error} Put it back as it was, "
+            "or run it again."
+        ) from error
+    grid.write(path, mask, values)
 
 
 def _digest(path: Path) -> str:

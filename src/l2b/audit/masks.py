@@ -13,7 +13,6 @@ from l2b.audit.mask_page import write_mask_page
 from l2b.cases import case_dice, mean_score
 from l2b.config import load
 from l2b.data import Data
-from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import predict_pool
 from l2b.experiment import Run
 from l2b.files import write_atomically, write_json
@@ -87,9 +86,8 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
         most: how many images are drawn.
 
     Returns:
-        The audit; volumes are exported as NIfTI, single images as PNG, on the grid that the run
-        was trained on. Values are class indices, or those of the masks in a `MaskFolder`. What
-        was edited since an earlier audit is kept.
+        The audit; volumes are exported as NIfTI, single images as PNG, on the grids of the files
+        and in the values of their masks. What was edited since an earlier audit is kept.
 
     Raises:
         FileNotFoundError: if there is no finished run in the folder.
@@ -100,10 +98,10 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
         raise FileNotFoundError(f"{path} holds no run (run.yaml).")
     run = load(Run, settings)
     data = data_of(path, run)
-    suggested = _suggested(run, data, path / "model.safetensors")
+    logits = _logits(run, data, path / "model.safetensors")
     # Slabs are looked at slice by slice.
-    suggested = replace(data.train, labels=suggested).slices().labels
-    data = replace(data, train=data.train.slices())
+    logits = logits if data.train.cases is None else data.train.cases.real(logits)
+    data, suggested = replace(data, train=data.train.slices()), logits.argmax(dim=1)
     suspicion, summary = judge_masks(data, suggested)
     folder = path / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,8 +109,9 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     assert cases is not None  # it was judged
     order = suspicion.argsort(descending=True, stable=True)
     _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
-    values = run.data.values() if isinstance(run.data, MaskFolder) else None
-    kept = export_masks(folder / SUGGESTED, cases, suggested, values)
+    kept = export_masks(
+        folder / SUGGESTED, cases, logits, grids=run.data.grids(), values=data.values
+    )
     write_json(folder / "summary.json", summary)
     picture = suspects_figure(data, suggested, order[:most], suspicion)
     write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
@@ -160,14 +159,14 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
-def _suggested(run: Run, data: Data, weights: Path) -> Tensor:
+def _logits(run: Run, data: Data, weights: Path) -> Tensor:
     with torch.random.fork_rng(devices=[]):
         shape = tuple(data.train.inputs.shape[1:])
         module = run.model.suited(masks=True).build(shape, len(data.classes))
     read_module(module, weights)
     module.eval()
     with torch.no_grad():
-        return predict_pool(module, data.train, data).argmax(dim=1)
+        return predict_pool(module, data.train, data)
 
 
 def _apart(one: Tensor, other: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from l2b.features import Encoding
+from l2b.grids import Grid
 from l2b.types import Cases
 
 PIECE = 4096  # samples looked at at a time
@@ -55,6 +56,7 @@ class Source:
         remark: what a reader must know of these bytes, for the run's record.
         names: what a person calls each training sample, such as the path of its file; each
             differs from the others, and there are none if the data gives none.
+        values: of masks that are pictures, what stands for each class in their files.
     """
 
     train: Split
@@ -68,6 +70,7 @@ class Source:
     encoding: Encoding | None = None
     remark: str = ""
     names: tuple[str, ...] = ()
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,17 @@ class Dataset(ABC):
                 and where to put them.
             ValueError: if a file is not what its name promises; the message names it.
         """
+
+    def grids(self) -> Mapping[str, Grid]:
+        """The grid of the file that each case's mask is read from, by the name of the case.
+
+        Empty where masks have no files of their own; files are read as far as that takes.
+
+        Raises:
+            FileNotFoundError: if files are missing.
+            ValueError: naming the file, if one is damaged.
+        """
+        return {}
 
 
 def data_root(root: Path | str | None, name: str) -> Path:

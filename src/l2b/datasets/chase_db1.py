@@ -11,6 +11,7 @@ from l2b.datasets.base import Dataset, Source, data_root
 from l2b.datasets.with_masks import mask_source
 from l2b.decode import decode_images
 from l2b.drawn_masks import class_masks, image_sizes, picture_spacing, read_masks
+from l2b.grids import Picture
 from l2b.types import Cases
 
 OBSERVERS = ("_1stHO.png", "_2ndHO.png")
@@ -50,7 +51,7 @@ class ChaseDb1(Dataset):
     def load(self) -> Source:
         """Decode every image and both of its masks."""
         folder = data_root(self.root, "chase_db1")
-        images = sorted(p for p in folder.glob("Image_*.jpg") if NAME.fullmatch(p.stem))
+        images = _images(folder)
         if not images:
             raise FileNotFoundError(
                 f"There are no images Image_01L.jpg, … in {folder.absolute()}. Fetch CHASE_DB1 "
@@ -80,8 +81,19 @@ class ChaseDb1(Dataset):
             ("background", "vessel"),
             test=children[-self.held_out :],
             annotations={SECOND: masks[1]},
+            values=VALUES,
             remark=f"images and masks were resampled from 999 × 960 to {self.size} pixels",
         )
+
+    def grids(self) -> dict[str, Picture]:
+        """Pictures of the sizes of the images."""
+        images = _images(data_root(self.root, "chase_db1"))
+        sizes = image_sizes(images)
+        return {image.stem: Picture(size=size) for image, size in zip(images, sizes, strict=True)}
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("Image_*.jpg") if NAME.fullmatch(p.stem))
 
 
 def _cases(images: list[Path], spacing: Tensor) -> Cases:

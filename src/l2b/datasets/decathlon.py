@@ -19,6 +19,7 @@ from l2b.datasets.base import (
 )
 from l2b.datasets.with_masks import checked_cases, mask_source
 from l2b.files import read_text
+from l2b.grids import Scan, nifti_grid
 from l2b.slices import cut, cut_masks
 from l2b.volumes import Volume, check_pair, read_nifti
 
@@ -120,6 +121,27 @@ class Decathlon(Dataset):
     def folder(self) -> Path:
         """Where the task lies."""
         return Path(str(self.root))
+
+    def files(self) -> dict[str, tuple[Path, Path]]:
+        """The image and the mask of every volume of the list, by its name.
+
+        Raises:
+            FileNotFoundError: if there is no list.
+            ValueError: if it is damaged.
+        """
+        folder = self.folder()
+        entries = self._listed(folder)["training"]
+        names = _names([entry["label"] for entry in entries], folder)
+        return {
+            name: (folder / entry["image"], folder / entry["label"])
+            for name, entry in zip(names, entries, strict=True)
+        }
+
+    def grids(self) -> dict[str, Scan]:
+        """Those in the headers of the masks."""
+        masks = [(name, mask) for name, (_, mask) in self.files().items()][: self.limit]
+        settings: dict[str, Any] = {"axis": self.axis, "resampled": self.size is not None}
+        return {name: nifti_grid(mask, **settings) for name, mask in masks}
 
     def _listed(self, folder: Path) -> dict[str, Any]:
         path = folder / "dataset.json"

@@ -18,6 +18,7 @@ from l2b.drawn_masks import (
     read_masks,
     told_turned,
 )
+from l2b.grids import Picture
 from l2b.types import Cases
 
 FURTHER = "masks_"  # begins the names of folders with second annotations
@@ -80,11 +81,27 @@ class MaskFolder(Dataset):
             test=self.test,
             annotations=further,
             checked=checked_cases(root, cases),
+            values=values,
         )
 
     def values(self) -> tuple[int, ...]:
         """What stands for each class in the masks, the background first."""
         return mask_values(self._read()[2])
+
+    def files(self) -> dict[str, tuple[Path, Path]]:
+        """The image and the mask of each case, by its name.
+
+        Raises:
+            FileNotFoundError: if there are none, or one of a pair is missing.
+        """
+        images, masks = _pairs(Path(self.root) / "images", Path(self.root) / "masks")
+        return {image.stem: (image, mask) for image, mask in zip(images, masks, strict=True)}
+
+    def grids(self) -> dict[str, Picture]:
+        """Pictures of the sizes of the images."""
+        files = self.files()
+        sizes = image_sizes([image for image, _ in files.values()])
+        return {name: Picture(size=size) for name, size in zip(files, sizes, strict=True)}
 
     def _read(self) -> tuple[list[Path], list[tuple[int, int]], list[DrawnMask]]:
         """Files of images, their sizes, and the masks."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root
 from l2b.datasets.with_masks import checked_cases, mask_source
-from l2b.metaimage import read_metaimage
+from l2b.grids import Scan
+from l2b.metaimage import metaimage_grid, read_metaimage
 from l2b.slices import cut
 from l2b.volumes import check_pair
 
@@ -65,6 +66,12 @@ class Promise12(Dataset):
         checked = checked_cases(folder, slices.cases)
         classes = ("background", "prostate")
         return mask_source(*slices, classes, test=self.test, checked=checked)
+
+    def grids(self) -> dict[str, Scan]:
+        """Those in the headers of the masks; a place that a header does not tell is the origin."""
+        folder = data_root(self.root, "promise12")
+        masks = sorted(folder.glob(f"*{SUFFIX}.mhd"))
+        return {mask.stem.removesuffix(SUFFIX): metaimage_grid(mask) for mask in masks}
 
 
 def _check_pairs(images: list[Path], masks: list[Path]) -> None:

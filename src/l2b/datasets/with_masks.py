@@ -24,6 +24,7 @@ def mask_source(
     test: float | Tensor,
     annotations: Mapping[str, Tensor] | None = None,
     checked: Tensor | None = None,
+    values: tuple[int, ...] = (),
     remark: str = "",
 ) -> Source:
     """Images with masks, some patients held out with all of their images.
@@ -39,6 +40,7 @@ def mask_source(
         annotations: second annotations by name, each like ``masks``.
         checked: whether the masks of each case were checked, [cases] bool, so that only these
             are trusted; None takes all masks for the truth.
+        values: of masks that are pictures, what stands for each class in their files.
         remark: what a reader must know of these bytes.
 
     Raises:
@@ -56,6 +58,7 @@ def mask_source(
         annotations={name: found[train] for name, found in (annotations or {}).items()},
         mean=mean,
         std=std,
+        values=values,
         remark=remark,
     )
     if checked is None:
