@@ -7,7 +7,16 @@ import torch
 
 from browser import Browser
 from l2b.audit import mask_page
-from l2b.audit.mask_page import DIFFERS, GIVEN, SUGGESTED, drawn, outline, write_mask_page
+from l2b.audit.mask_page import (
+    DIFFERS,
+    GIVEN,
+    SUGGESTED,
+    changed_pixels,
+    drawn,
+    most_suspicious,
+    outline,
+    write_mask_page,
+)
 from l2b.data import Data, Pool
 from l2b.types import Cases
 
@@ -76,6 +85,16 @@ def test_a_large_picture_is_shrunk_and_keeps_its_outlines(size):
     scale = 288 / max(size)
     assert tuple(pixels[int(140 * scale), int(101 * scale)].tolist()) == GIVEN
     assert tuple(pixels[int(240 * scale), int(201 * scale)].tolist()) == SUGGESTED
+
+
+def test_equally_suspicious_masks_come_by_how_much_differs(data, made):
+    suggested, _ = made  # row k differs by up to 4 k pixels
+    changed = changed_pixels(data, suggested)
+    assert changed.tolist() == [int((suggested[k] != data.train.labels[k]).sum()) for k in range(6)]
+    assert len(changed.unique()) == 6
+    order = most_suspicious(data, suggested, torch.tensor([1.0, 0.5, 1.0, 0.5, 1.0, 0.7])).tolist()
+    expected = sorted([0, 2, 4], key=lambda k: -changed[k])
+    assert order == [*expected, 5, *sorted([1, 3], key=lambda k: -changed[k])]
 
 
 def test_pictures_stay_within_their_budget(data, made, tmp_path, monkeypatch):

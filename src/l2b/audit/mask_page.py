@@ -38,7 +38,8 @@ def write_mask_page(
     cards: list[dict[str, Any]] = []
     used = 0
     place = cases.places()
-    for row in suspicion.argsort(descending=True, stable=True).tolist():
+    changed = changed_pixels(data, suggested)
+    for row in most_suspicious(data, suggested, suspicion).tolist():
         picture = drawn(data.train.inputs[row], data.train.labels[row], suggested[row])
         code = base64.b64encode(encoded_png(picture)).decode()
         used += len(code)
@@ -49,7 +50,7 @@ def write_mask_page(
             "slice": int(place[row]),
             "index": int(data.train.index[row]),
             "suspicion": round(float(suspicion[row]), 3),
-            "changed": int((suggested[row] != data.train.labels[row]).sum()),
+            "changed": int(changed[row]),
             "picture": f"data:image/png;base64,{code}",
         })  # fmt: skip
     text = rendered(
@@ -63,6 +64,29 @@ def write_mask_page(
         left_out=len(suspicion) - len(cards),
     )
     write_text(path, text)
+
+
+def most_suspicious(data: Data, suggested: Tensor, suspicion: Tensor) -> Tensor:
+    """Rows of the images, the most suspicious first; of equally suspicious ones, by what differs.
+
+    A stray pixel in an empty slice has nothing in common with its mask either, so suspicion alone
+    would put it beside an object that was missed.
+
+    Args:
+        data: what the run learned from.
+        suggested: masks of its training images, [N, height, width].
+        suspicion: of every one of them, [N].
+
+    Returns:
+        [N], int64.
+    """
+    order = changed_pixels(data, suggested).argsort(descending=True, stable=True)
+    return order[suspicion[order].argsort(descending=True, stable=True)]
+
+
+def changed_pixels(data: Data, suggested: Tensor) -> Tensor:
+    """How many pixels of each training image the model would draw otherwise, [N] int64."""
+    return (suggested != data.train.labels).flatten(1).sum(dim=1)
 
 
 def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from l2b.audit.mask_export import export_masks
-from l2b.audit.mask_page import write_mask_page
+from l2b.audit.mask_page import changed_pixels, most_suspicious, write_mask_page
 from l2b.cases import case_dice, mean_score
 from l2b.config import load
 from l2b.data import Data
@@ -107,7 +107,7 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     folder.mkdir(parents=True, exist_ok=True)
     cases = data.train.cases
     assert cases is not None  # it was judged
-    order = suspicion.argsort(descending=True, stable=True)
+    order = most_suspicious(data, suggested, suspicion)
     _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
     kept = export_masks(
         folder / SUGGESTED, cases, logits, grids=run.data.grids(), values=data.values
@@ -180,7 +180,7 @@ def _write_table(
     path: Path, data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor, order: Tensor
 ) -> None:
     place = cases.places()
-    changed = (suggested != data.train.labels).flatten(1).sum(dim=1)
+    changed = changed_pixels(data, suggested)
 
     def cells(rank: int, row: int) -> list[Any]:
         return [
