@@ -182,18 +182,21 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
     )
     audit.add_argument(
         "--clean", action="append", default=[], metavar="COLUMN|FILE",
-        help="what was checked: a column (yes/no, or the right label), or exported decisions",
+        help="what was checked: a column (yes/no, or the right label), or exported decisions; of "
+        "masks, a list of those that are right as they are",
     )  # fmt: skip
     audit.add_argument(
         "--out", type=Path, metavar="DIR|FILE",
-        help="folder for the run and its audit; with --apply, the file of corrected labels",
+        help="folder for the run and its audit; with --apply, the file of corrected labels, or "
+        "the data folder with corrected masks",
     )  # fmt: skip
     audit.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
     audit.add_argument("--resume", action="store_true", help="go on with the training there")
     audit.add_argument("--next", type=int, metavar="N", help="propose N labels to check next")
     audit.add_argument(
-        "--apply", type=Path, metavar="FILE|suggestions",
-        help="correct the labels by these decisions, or by the suggestions that are sure",
+        "--apply", type=Path, metavar="FILE|suggestions|DIR",
+        help="correct the labels by these decisions, or by the suggestions that are sure; masks by "
+        "the files in a folder",
     )  # fmt: skip
     audit.set_defaults(command=_audit)
     return audit

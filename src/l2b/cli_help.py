@@ -16,11 +16,15 @@ AUDIT_HELP = """Find the labels that are wrong: a table, a summary, and a page t
   l2b audit runs/first --next 50                       which labels to check next
   l2b audit runs/first --apply decisions.csv           write the corrected labels
   l2b audit runs/first --apply suggestions             correct them unseen
+  l2b audit runs/scans --apply runs/scans/audit/suggested --out scans-corrected
+                                                       masks: a data folder with what you corrected
   l2b audit runs/news --clean decisions.csv --out runs/again
                                                        learn from what you checked, audit again
 
 With --csv, give --text or --images, or neither to use all other columns. Settings of `l2b run`
 such as --epochs 30 or --seed 1 may follow. All files go into the folder `audit` of the run.
+Of runs on masks, edit the files in audit/suggested; --clean FILE lists masks that are right as
+given.
 """
 
 RUN_HELP = """usage: l2b run [--out DIR] [--config FILE] [--resume | --overwrite] [settings]

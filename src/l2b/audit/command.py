@@ -7,11 +7,13 @@ from pathlib import Path
 
 from l2b.audit.active import next_to_check, write_next
 from l2b.audit.apply import accept_suggestions, apply_decisions
-from l2b.audit.masks import audit_masks, is_mask_run
+from l2b.audit.mask_apply import apply_masks
+from l2b.audit.masks import SUGGESTED, audit_masks, is_mask_run
 from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
 from l2b.datasets.table import Table
+from l2b.folder import AUDIT
 from l2b.provenance import typed
 from l2b.tables import TableFile
 
@@ -29,9 +31,10 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     Raises:
         ValueError: if words contradict each other, or files do not fit.
     """
-    _check(options, settings)
-    if options.run is not None and is_mask_run(options.run):
-        return str(audit_masks(_only_masks(options)))
+    masks = options.run is not None and options.csv is None and is_mask_run(options.run)
+    _check(options, settings, masks=masks)
+    if masks:
+        return _masks(options)
     if options.apply is not None:
         run = Path(str(options.run))
         if str(options.apply) == SUGGESTIONS:
@@ -45,15 +48,25 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     return f"{found}\n  Fill in the column label of {path}, then: {again}"
 
 
-def _only_masks(options: argparse.Namespace) -> Path:
-    """The run on masks, if nothing is asked for that only an audit of labels can do."""
-    asked = [name for name in ("apply", "next", "out") if getattr(options, name) is not None]
-    if asked or options.clean:
+def _masks(options: argparse.Namespace) -> str:
+    """An audit of masks, or a data folder with the corrected ones, and what came out."""
+    run, suggested = options.run, options.run / AUDIT / SUGGESTED
+    again = typed(["audit", str(run), "--apply", str(suggested), "--out", "NEW"])
+    if options.next is not None:
         raise ValueError(
-            f"--{asked[0] if asked else 'clean'} is of labels, and {options.run} is a run on "
-            "masks: edit the suggested masks in its folder audit/suggested instead."
+            f"--next is of labels, and {run} is a run on masks: look at the most suspicious ones "
+            f"in its audit, edit them in {suggested}, and take them back in: {again}"
         )
-    return options.run
+    if options.apply is None:
+        if options.clean:
+            raise ValueError(
+                "--clean names masks that are right as they are, beside the corrected ones: add "
+                f"these: {again}"
+            )
+        return str(audit_masks(run))
+    if options.out is None:
+        raise ValueError(f"--apply makes a data folder of the corrected masks: name it: {again}")
+    return str(apply_masks(run, options.apply, options.out, list(map(Path, options.clean))))
 
 
 def _audited(options: argparse.Namespace, settings: Sequence[str], *, progress: bool) -> Audit:
@@ -127,7 +140,7 @@ def _clean(words: Sequence[str], columns: Sequence[str]) -> tuple[str, tuple[str
     return "".join(named), tuple(str(Path(word).resolve()) for word in files)
 
 
-def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
+def _check(options: argparse.Namespace, settings: Sequence[str], *, masks: bool) -> None:
     if (options.run is None) == (options.csv is None):
         raise ValueError(
             "l2b audit needs the folder of a run or --csv FILE, one of the two: see "
@@ -140,11 +153,14 @@ def _check(options: argparse.Namespace, settings: Sequence[str]) -> None:
     if options.csv is not None and options.apply is not None:
         raise ValueError("--apply needs the folder of the audited run, not --csv.")
     if options.apply is not None:
-        given = [n for n in ("next", "clean", "overwrite", "resume") if getattr(options, n)]
+        others = (
+            ("next", "overwrite", "resume") if masks else ("next", "clean", "overwrite", "resume")
+        )
+        given = [n for n in others if getattr(options, n)]
         if given:
             raise ValueError(f"--apply writes labels, nothing else: leave --{given[0]} away.")
-    trains = options.csv is not None or options.clean
-    if not trains and options.apply is None:
+    trains = options.csv is not None or (options.clean and not masks)
+    if not trains and options.apply is None and not (masks and options.clean):
         given = [n for n in ("overwrite", "resume", "out") if getattr(options, n)]
         if given:
             raise ValueError(

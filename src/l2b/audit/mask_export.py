@@ -52,11 +52,7 @@ def export_masks(
     written: dict[str, list[str]] = read_json(record) if record.is_file() else {}
     wanted = _writers(cases, logits, grids or {}, values)
     there = {path.name for path in folder.iterdir()}
-    edited = tuple(
-        name
-        for name in sorted(there & {*wanted, *written})
-        if _digest(folder / name) not in written.get(name, ())
-    )
+    edited = tuple(sorted((there & {*wanted, *written}) - unedited(folder)))
     for name in sorted((there & set(written)) - set(wanted) - set(edited)):
         (folder / name).unlink()
         del written[name]
@@ -73,6 +69,20 @@ def export_masks(
     stage.rmdir()
     write_json(record, written | {name: [digest] for name, digest in new.items()})
     return edited
+
+
+def unedited(folder: Path) -> frozenset[str]:
+    """Names of the files in a folder that are as `export_masks` wrote them.
+
+    Raises:
+        ValueError: if the record beside it is damaged.
+    """
+    record = folder.with_suffix(".json")
+    written: dict[str, list[str]] = read_json(record) if record.is_file() else {}
+    files = ((name, folder / name) for name in written)
+    return frozenset(
+        name for name, path in files if path.is_file() and _digest(path) in written[name]
+    )
 
 
 def _writers(

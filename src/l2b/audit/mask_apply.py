@@ -1,0 +1,304 @@
+"""Masks that a person corrected, or found to be right → a data folder to learn from again."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from l2b.audit.mask_export import unedited
+from l2b.audit.masks import SUGGESTED
+from l2b.clean_split import clean_bounds
+from l2b.config import load
+from l2b.datasets import Source
+from l2b.datasets.decathlon import SUFFIX, Decathlon
+from l2b.datasets.image_folder import SUFFIXES
+from l2b.datasets.mask_folder import FURTHER, MaskFolder
+from l2b.drawn_masks import image_sizes, read_masks
+from l2b.experiment import Run
+from l2b.files import read_text, write_json, write_text
+from l2b.folder import AUDIT, RunFolder
+from l2b.notices import no_notices, notice
+from l2b.provenance import typed
+from l2b.volumes import check_pair, read_nifti
+
+LIST = "clean.txt"  # in the root: names of what was checked
+Files: TypeAlias = dict[str, tuple[Path, Path]]  # image and mask of each case, by its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppliedMasks:
+    """What was written.
+
+    Attributes:
+        path: the data folder.
+        replaced: number of masks that a person corrected.
+        checked: number of masks that are known to be right, these among them.
+        masks: number of all.
+        command: what to type to learn from them.
+    """
+
+    path: Path
+    replaced: int
+    checked: int
+    masks: int
+    command: str
+
+    def __str__(self) -> str:
+        """One line for a terminal."""
+        return (
+            f"{self.replaced:,} masks replaced, {self.checked:,} of {self.masks:,} are now "
+            f"checked: {self.path}. Learn from them: {self.command}"
+        )
+
+
+def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) -> AppliedMasks:
+    """Write the data of an audited run with corrected masks in it, whole or not at all.
+
+    In the run's own ``audit/suggested`` only files that somebody edited count; in any other
+    folder, all that are called like a case. They take the place of the masks as given, and with
+    those that were checked before they stand in ``clean.txt``. The data of the run stay as
+    they are.
+
+    Args:
+        run: folder of a run on a `MaskFolder` or a `Decathlon`.
+        folder: the corrected masks, on the grids of the images.
+        out: the folder to make; it may be there if it is empty.
+        right: text files that name cases whose masks are right as given, one a line.
+
+    Raises:
+        FileExistsError: if there is anything in the place of ``out``.
+        FileNotFoundError: if the run, its data or the folder are missing.
+        ValueError: naming the file, if a mask does not fit its image or holds unknown values; or
+            if nothing was corrected, the run is on other data, or no patient is wholly checked.
+    """
+    made = load(Run, RunFolder(run).read_config() or "")
+    data = made.data
+    if not isinstance(data, Decathlon | MaskFolder):
+        raise ValueError(
+            f"{run} learned from {type(data).__name__}, whose layout has no place for corrected "
+            "masks: they go into runs on a mask_folder or a decathlon folder."
+        )
+    root, files = _root(data), data.files()
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"--out {out} lies in the data of the run, {root}: name another folder.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there and not empty: choose another --out.")
+    corrected = _corrected(folder, run / AUDIT / SUGGESTED, files)
+    confirmed = {name: path for path in right for name in _listed(path, files)}
+    for name in corrected.keys() & confirmed.keys():
+        raise ValueError(
+            f"{confirmed[name]} calls the mask of {name!r} right as it is, and {corrected[name]} "
+            "corrects it: keep one of the two."
+        )
+    if not corrected and not confirmed:
+        raise ValueError(
+            f"Nothing in {folder} was edited since the audit wrote it, or is called like a case: "
+            "correct masks there, or name those that are right as they are with --clean FILE."
+        )
+    classes = RunFolder(run).read_scale()["classes"]
+    if isinstance(data, MaskFolder):
+        _check_pictures(data, files, corrected)
+    else:
+        _check_volumes(files, corrected, len(classes))
+    before = _listed(root / LIST, files) if (root / LIST).is_file() else []
+    checked = {*before, *corrected, *confirmed}
+    with _whole(out) as stage:
+        copies = (_copy_pictures if isinstance(data, MaskFolder) else _copy_volumes)(
+            root, files, corrected, stage
+        )
+        write_text(stage / LIST, "".join(f"{name}\n" for name in files if name in checked))
+        source = _loaded(replace(data, root=stage), copies)
+        patients = min(_patients(source, classes, out), len(checked))
+    words = ["--config", str(run / "run.yaml"), "--data.root", str(out), "--noise", "none"]
+    again = ["--clean", str(patients), "--out", f"{run}-corrected"]
+    return AppliedMasks(
+        path=out,
+        replaced=len(corrected),
+        checked=len(checked),
+        masks=len(files),
+        command=typed(["run", *words, *again]),
+    )
+
+
+def _root(data: Decathlon | MaskFolder) -> Path:
+    return data.folder() if isinstance(data, Decathlon) else Path(data.root)
+
+
+def _corrected(folder: Path, own: Path, files: Files) -> dict[str, Path]:
+    """The file of each case that a person corrected.
+
+    Args:
+        folder: where they are.
+        own: where the audit wrote its suggestions.
+        files: of the data.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {folder}: name the one with the corrected masks, such as {own}, "
+            "of which only what was edited counts."
+        )
+    same = folder.resolve() == own.resolve()
+    if same and not own.with_suffix(".json").is_file():
+        raise FileNotFoundError(
+            f"There is no {own.with_suffix('.json')}, which tells what was edited in {own}: copy "
+            "the corrected masks into another folder, and name that."
+        )
+    left, found, strange = unedited(own) if same else frozenset(), dict[str, Path](), []
+    for path in sorted(folder.iterdir()):
+        if not path.is_file() or path.name[0] == "." or path.name in left:
+            continue
+        name = _case(path.name, files)
+        if name is None:
+            strange.append(path)
+        elif name in found:
+            raise ValueError(f"{found[name]} and {path} are masks of one case: remove one.")
+        else:
+            found[name] = path
+    if strange:
+        notice(
+            f"{len(strange)} files are called like no case, such as {strange[0]}, and are left out."
+        )
+    return found
+
+
+def _case(name: str, files: Files, *, bare: bool = False) -> str | None:
+    """The case that a file is called like, if there is one.
+
+    Args:
+        name: of the file.
+        files: of the data.
+        bare: whether it may also be named without an ending.
+    """
+    if bare and name in files:
+        return name
+    stem = SUFFIX.sub("", name)
+    if stem == name and Path(name).suffix.lower() in SUFFIXES:
+        stem = Path(name).stem
+    return stem if stem != name and stem in files else None
+
+
+def _listed(path: Path, files: Files) -> list[str]:
+    """The cases that a text file names, one a line."""
+    found = []
+    for line in filter(None, map(str.strip, read_text(path).splitlines())):
+        name = _case(line, files, bare=True)
+        if name is None:
+            raise ValueError(f"{path} names {line!r}, and there is no such case.")
+        found.append(name)
+    return found
+
+
+def _check_pictures(data: MaskFolder, files: Files, corrected: dict[str, Path]) -> None:
+    """Refuse masks that do not fit, all together, for a palette must mean the same everywhere."""
+    values = data.values()
+    masks = [corrected.get(name, mask) for name, (_, mask) in files.items()]
+    read = read_masks(masks, image_sizes([image for image, _ in files.values()]))
+    for name, mask in zip(files, read, strict=True):
+        wrong = mask[~np.isin(mask, values)]
+        if name in corrected and len(wrong):
+            raise ValueError(
+                f"{corrected[name]} must hold the values {', '.join(map(str, values))} of the "
+                f"masks as given, one per class, got {wrong[0]}: draw it without smoothing."
+            )
+
+
+def _check_volumes(files: Files, corrected: dict[str, Path], classes: int) -> None:
+    for name, path in corrected.items():
+        check_pair(read_nifti(files[name][0]), read_nifti(path), path, classes=classes)
+
+
+def _copy_pictures(
+    root: Path, files: Files, corrected: dict[str, Path], stage: Path
+) -> dict[Path, Path]:
+    """Write the new folder; returned is where each image and mask in it comes from."""
+    for kind in ("images", "masks"):
+        (stage / kind).mkdir()
+    copies = {}
+    for name, (image, mask) in files.items():
+        source = corrected.get(name, mask)
+        copies[stage / "images" / image.name] = image
+        copies[stage / "masks" / f"{mask.stem}{source.suffix}"] = source
+    _copy(copies)
+    for folder in root.glob(f"{FURTHER}*"):
+        if folder.is_dir():
+            shutil.copytree(folder, stage / folder.name)
+    return copies
+
+
+def _copy_volumes(
+    root: Path, files: Files, corrected: dict[str, Path], stage: Path
+) -> dict[Path, Path]:
+    """The same of a task; scans without masks, which nobody learns from, are left out."""
+    for kind in ("imagesTr", "labelsTr"):
+        (stage / kind).mkdir()
+    entries, copies = [], {}
+    for name, (image, mask) in files.items():
+        entry = {}
+        for kind, path in (("image", image), ("label", corrected.get(name, mask))):
+            ending = SUFFIX.search(path.name)
+            entry[kind] = f"./{kind}sTr/{name}{ending.group() if ending else ''}"
+            copies[stage / entry[kind]] = path
+        entries.append(entry)
+    _copy(copies)
+    listed = json.loads(read_text(root / "dataset.json"))
+    without = {key: value for key, value in listed.items() if key not in ("test", "numTest")}
+    write_json(stage / "dataset.json", without | {"numTraining": len(entries), "training": entries})
+    return copies
+
+
+def _copy(copies: dict[Path, Path]) -> None:
+    for made, path in copies.items():
+        shutil.copyfile(path, made)
+
+
+def _loaded(data: Decathlon | MaskFolder, copies: dict[Path, Path]) -> Source:
+    """What was written, read as a run will read it; errors name what a file was copied from."""
+    with no_notices():  # the run says them
+        try:
+            return data.load()
+        except ValueError as error:
+            said = str(error)
+            for made, path in copies.items():
+                said = said.replace(str(made), str(path))
+            raise ValueError(said) from error
+
+
+def _patients(source: Source, classes: Sequence[str], out: Path) -> int:
+    """How many patients can be trusted.
+
+    Raises:
+        ValueError: if there are none, or other classes than the run's.
+    """
+    if tuple(classes) != source.classes:
+        raise ValueError(
+            f"The masks in {out} would hold the classes {', '.join(source.classes)}, and the run "
+            f"learned {', '.join(classes)}: keep a mask that shows each of them."
+        )
+    least, most = clean_bounds(source)
+    if most < least:
+        raise ValueError(
+            "Of masks whole patients are trusted, and of none all images would be checked: correct "
+            "the other images of some patient, or name those that are right with --clean FILE."
+        )
+    return most
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its place once everything is in it, or goes away."""
+    target = out.resolve()
+    stage = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(parents=True)
+    try:
+        yield stage
+        if target.is_dir():
+            target.rmdir()
+        stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
