@@ -153,7 +153,7 @@ def test_masks_that_are_right_as_given_need_no_correction(audited, own, tmp_path
     assert (found.replaced, found.checked) == (0, 4)
     assert (tmp_path / "new" / "clean.txt").read_text() == "p.0\np.1\np.3\np.4\n"
     (tmp_path / "right.txt").write_text("p.33\n")
-    with pytest.raises(ValueError, match=r"right\.txt names 'p.33', and there is no such case"):
+    with pytest.raises(ValueError, match=r"right\.txt names 'p.33', and there is no such image"):
         apply_masks(run, suggested, tmp_path / "other", [tmp_path / "right.txt"])
     (tmp_path / "right.txt").write_text("p.3")
     redrawn(root, "p.3").save(own / "p.3.png")
@@ -357,6 +357,31 @@ def test_edited_volumes_become_a_task_to_learn_from(scans, tmp_path, capsys):
              "cross_entropy", "--noise", "none", "--model", "unet", "--width", "2", "--epochs", "1",
              "--batch", "2", "--out", str(tmp_path / "third"), "--quiet"]  # fmt: skip
     assert main(words) == 0
+
+
+def test_second_annotations_of_volumes_go_along(scans, tmp_path):
+    root, run = scans
+    old = Decathlon(root=root)
+    try:
+        for _, mask in old.files().values():
+            path = root / "labelsTr_anna" / mask.relative_to(root)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stored = nibabel.load(mask)
+            voxels = np.roll(np.asarray(stored.dataobj), 1, axis=0)
+            nibabel.save(nibabel.Nifti1Image(voxels, stored.affine), path)
+        (tmp_path / "right.txt").write_text("labels_1_case_1\n")
+        found = apply_masks(run, run / "audit" / "suggested", tmp_path / "new",
+                            [tmp_path / "right.txt"])  # fmt: skip
+        assert found.replaced == 0 and found.checked == 1
+        new = Decathlon(root=tmp_path / "new").load()
+        drawn, given = new.annotations["anna"], new.train.labels
+        assert (drawn != given).any()
+        for case in new.train.cases.of.unique().tolist():
+            rows = new.train.cases.rows(case)
+            one, other = (x[rows].bool().sum() for x in (drawn, given))
+            assert one == other > 0  # the same object, moved
+    finally:
+        shutil.rmtree(root / "labelsTr_anna")
 
 
 def _moved(stored):

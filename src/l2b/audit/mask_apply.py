@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-
 from l2b.audit.mask_export import unedited
 from l2b.audit.masks import SUGGESTED
 from l2b.clean_split import clean_bounds
 from l2b.config import load
 from l2b.datasets import Source
-from l2b.datasets.decathlon import SUFFIX, Decathlon
+from l2b.datasets.decathlon import SUFFIX, Decathlon, annotation_of, annotations
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.datasets.mask_folder import FURTHER, MaskFolder
+from l2b.datasets.with_masks import CLEAN, listed_cases
 from l2b.drawn_masks import image_sizes, read_masks
 from l2b.experiment import Run
 from l2b.files import read_text, write_json, write_text
@@ -26,7 +25,6 @@ from l2b.notices import no_notices, notice
 from l2b.provenance import typed
 from l2b.volumes import check_pair, read_nifti
 
-LIST = "clean.txt"  # in the root: names of what was checked
 Files: TypeAlias = dict[str, tuple[Path, Path]]  # image and mask of each case, by its name
 
 
@@ -89,7 +87,7 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there and not empty: choose another --out.")
     corrected = _corrected(folder, run / AUDIT / SUGGESTED, files)
-    confirmed = {name: path for path in right for name in _listed(path, files)}
+    confirmed = {name: path for path in right for name in listed_cases(path, files)}
     for name in corrected.keys() & confirmed.keys():
         raise ValueError(
             f"{confirmed[name]} calls the mask of {name!r} right as it is, and {corrected[name]} "
@@ -105,13 +103,13 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
         _check_pictures(data, files, corrected)
     else:
         _check_volumes(files, corrected, len(classes))
-    before = _listed(root / LIST, files) if (root / LIST).is_file() else []
+    before = listed_cases(root / CLEAN, files) if (root / CLEAN).is_file() else set[str]()
     checked = {*before, *corrected, *confirmed}
     with _whole(out) as stage:
         copies = (_copy_pictures if isinstance(data, MaskFolder) else _copy_volumes)(
             root, files, corrected, stage
         )
-        write_text(stage / LIST, "".join(f"{name}\n" for name in files if name in checked))
+        write_text(stage / CLEAN, "".join(f"{name}\n" for name in files if name in checked))
         source = _loaded(replace(data, root=stage), copies)
         patients = min(_patients(source, classes, out), len(checked))
     words = ["--config", str(run / "run.yaml"), "--data.root", str(out), "--noise", "none"]
@@ -166,41 +164,27 @@ def _corrected(folder: Path, own: Path, files: Files) -> dict[str, Path]:
     return found
 
 
-def _case(name: str, files: Files, *, bare: bool = False) -> str | None:
+def _case(name: str, files: Files) -> str | None:
     """The case that a file is called like, if there is one.
 
     Args:
         name: of the file.
         files: of the data.
-        bare: whether it may also be named without an ending.
     """
-    if bare and name in files:
-        return name
     stem = SUFFIX.sub("", name)
     if stem == name and Path(name).suffix.lower() in SUFFIXES:
         stem = Path(name).stem
     return stem if stem != name and stem in files else None
 
 
-def _listed(path: Path, files: Files) -> list[str]:
-    """The cases that a text file names, one a line."""
-    found = []
-    for line in filter(None, map(str.strip, read_text(path).splitlines())):
-        name = _case(line, files, bare=True)
-        if name is None:
-            raise ValueError(f"{path} names {line!r}, and there is no such case.")
-        found.append(name)
-    return found
-
-
 def _check_pictures(data: MaskFolder, files: Files, corrected: dict[str, Path]) -> None:
     """Refuse masks that do not fit, all together, for a palette must mean the same everywhere."""
     values = data.values()
     masks = [corrected.get(name, mask) for name, (_, mask) in files.items()]
-    read = read_masks(masks, image_sizes([image for image, _ in files.values()]))
+    read = read_masks(masks, image_sizes([image for image, _ in files.values()]), data.size)
     for name, mask in zip(files, read, strict=True):
-        wrong = mask[~np.isin(mask, values)]
-        if name in corrected and len(wrong):
+        wrong = sorted(mask.shares.keys() - set(values))
+        if name in corrected and wrong:
             raise ValueError(
                 f"{corrected[name]} must hold the values {', '.join(map(str, values))} of the "
                 f"masks as given, one per class, got {wrong[0]}: draw it without smoothing."
@@ -224,7 +208,7 @@ def _copy_pictures(
         copies[stage / "images" / image.name] = image
         copies[stage / "masks" / f"{mask.stem}{source.suffix}"] = source
     _copy(copies)
-    for folder in root.glob(f"{FURTHER}*"):
+    for folder in sorted(root.glob(f"{FURTHER}*")):
         if folder.is_dir():
             shutil.copytree(folder, stage / folder.name)
     return copies
@@ -244,6 +228,11 @@ def _copy_volumes(
             entry[kind] = f"./{kind}sTr/{name}{ending.group() if ending else ''}"
             copies[stage / entry[kind]] = path
         entries.append(entry)
+    for folder in annotations(root):
+        (stage / folder.name).mkdir()
+        for (_, mask), entry in zip(files.values(), entries, strict=True):
+            source = annotation_of(folder, mask.relative_to(root))
+            copies[stage / folder.name / entry["label"].rpartition("/")[2]] = source
     _copy(copies)
     listed = json.loads(read_text(root / "dataset.json"))
     without = {key: value for key, value in listed.items() if key not in ("test", "numTest")}

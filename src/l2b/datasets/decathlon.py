@@ -100,14 +100,11 @@ class Decathlon(Dataset):
         volumes = list(zip(names, scans, masks([folder / file for file in files]), strict=True))
         images, labels, cases = cut(volumes, **shape)
         cases = cases._replace(patient=_numbers(owners))
-        further = {
-            other.name.removeprefix(FURTHER): cut_masks(
-                list(zip(names, masks([_second(other, file) for file in files]), strict=True)),
-                **shape,
-            )
-            for other in sorted(folder.glob(f"{FURTHER}*"))
-            if other.is_dir()
-        }
+        further = {}
+        for other in annotations(folder):
+            drawn = masks([annotation_of(other, Path(file)) for file in files])
+            pairs = list(zip(names, drawn, strict=True))
+            further[other.name.removeprefix(FURTHER)] = cut_masks(pairs, **shape)
         return mask_source(
             images,
             labels,
@@ -174,18 +171,22 @@ def _mask(scan: Volume, path: Path, classes: int) -> Volume:
     return mask
 
 
-def _second(annotation: Path, label: str) -> Path:
+def annotations(folder: Path) -> list[Path]:
+    """The folders of second annotations of a task, in the order of their names."""
+    return sorted(path for path in folder.glob(f"{FURTHER}*") if path.is_dir())
+
+
+def annotation_of(annotation: Path, label: Path) -> Path:
     """Where a further annotation of a volume lies.
 
     Args:
         annotation: its folder, labelsTr_….
-        label: the volume's mask in the list.
+        label: the volume's mask, from the task's folder.
 
     Raises:
         FileNotFoundError: if there is none.
     """
-    own = Path(label)
-    path = annotation / (own.relative_to(LABELS) if own.is_relative_to(LABELS) else own)
+    path = annotation / (label.relative_to(LABELS) if label.is_relative_to(LABELS) else label)
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path}: every folder called {FURTHER}… is read as a second annotation "

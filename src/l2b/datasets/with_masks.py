@@ -1,6 +1,6 @@
 """What data sets of masks share: whole patients are held out, and ``clean.txt`` says who judges."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,19 +81,33 @@ def checked_cases(folder: Path, cases: Cases) -> Tensor | None:
     listed = folder / CLEAN
     if not listed.is_file():
         return None
-    known, found = set(cases.names), set[str]()
-    for line in filter(None, map(str.strip, read_text(listed).splitlines())):
-        # A name may hold a dot, so one that is known as it stands is not cut.
-        name = next((name for name in (line, *_without_ending(line)) if name in known), None)
-        if name is None:
-            raise ValueError(f"{listed} names {line!r}, and there is no such image.")
-        found.add(name)
+    found = listed_cases(listed, cases.names)
     if not found:
         raise ValueError(
             f"{listed} is empty, so no checked image is left to train with: list some, or remove "
             "it if all masks are right."
         )
     return torch.tensor([name in found for name in cases.names])
+
+
+def listed_cases(path: Path, known: Collection[str]) -> set[str]:
+    """The images or volumes that a text file names, one a line, with or without their endings.
+
+    Args:
+        path: the file.
+        known: names of all.
+
+    Raises:
+        ValueError: if it is no text, or names what is not there.
+    """
+    found = set[str]()
+    for line in filter(None, map(str.strip, read_text(path).splitlines())):
+        # A name may hold a dot, so one that is known as it stands is not cut.
+        name = next((name for name in (line, *_without_ending(line)) if name in known), None)
+        if name is None:
+            raise ValueError(f"{path} names {line!r}, and there is no such image.")
+        found.add(name)
+    return found
 
 
 def _held_out(cases: Cases, checked: Tensor | None, share: float) -> Tensor:
