@@ -230,9 +230,10 @@ def _copy_volumes(
         entries.append(entry)
     for folder in annotations(root):
         (stage / folder.name).mkdir()
-        for (_, mask), entry in zip(files.values(), entries, strict=True):
+        for name, (_, mask) in files.items():
             source = annotation_of(folder, mask.relative_to(root))
-            copies[stage / folder.name / entry["label"].rpartition("/")[2]] = source
+            ending = SUFFIX.search(source.name)
+            copies[stage / folder.name / f"{name}{ending.group() if ending else ''}"] = source
     _copy(copies)
     listed = json.loads(read_text(root / "dataset.json"))
     without = {key: value for key, value in listed.items() if key not in ("test", "numTest")}

@@ -181,18 +181,24 @@ def annotation_of(annotation: Path, label: Path) -> Path:
 
     Args:
         annotation: its folder, labelsTr_….
-        label: the volume's mask, from the task's folder.
+        label: the volume's mask, from the task's folder; compressed or not, either may be.
 
     Raises:
         FileNotFoundError: if there is none.
     """
     path = annotation / (label.relative_to(LABELS) if label.is_relative_to(LABELS) else label)
-    if not path.is_file():
+    stem = SUFFIX.sub("", path.name)
+    found = [
+        own
+        for own in (path, path.with_name(f"{stem}.nii"), path.with_name(f"{stem}.nii.gz"))
+        if own.is_file()
+    ]
+    if not found:
         raise FileNotFoundError(
             f"There is no {path}: every folder called {FURTHER}… is read as a second annotation "
             f"of all volumes. Complete it, or rename {annotation}."
         )
-    return path
+    return found[0]
 
 
 def _check_entry(entry: Any, place: str) -> None:
