@@ -21,8 +21,14 @@ from l2b.audit import (
 )
 from l2b.audit.apply import accept_suggestions
 from l2b.audit.neighbours import neighbour_agreement
-from l2b.audit.summary import joint_counts, summarise, transition, wrong_probability
-from l2b.audit.table import write_table
+from l2b.audit.summary import (
+    against_truth,
+    joint_counts,
+    summarise,
+    transition,
+    wrong_probability,
+)
+from l2b.audit.table import AuditTable, write_table
 from l2b.audit.thumbnails import thumbnails
 from l2b.cli import main
 from l2b.config import dump, load
@@ -145,6 +151,60 @@ def test_the_summary_counts(tmp_path):
     assert found["frequent_confusions"] == [{"observed": "b", "suggested": "c", "samples": 1}]
     assert found["against_truth"]["auroc"] == 1
     json.dumps(found, allow_nan=False)
+
+
+def test_precision_is_of_suspects_and_recall_of_wrong_labels():
+    """Four suspects, three of them wrong, among five wrong labels; two suggestions are right."""
+    nothing = np.zeros(10)
+    table = AuditTable(
+        classes=("a", "b", "c"), ids=(), index=np.arange(10), observed=np.zeros(10, dtype=int),
+        suggested=np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]), quality=nothing, confidence=nothing,
+        alpha=nothing, beta=nothing, rejected=nothing, first_rejection=nothing,
+        neighbours=nothing, true=np.array([1, 1, 2, 0, 1, 2, 0, 0, 0, 0]),
+    )  # fmt: skip
+    found = against_truth(table, table.true)
+    assert (found["precision"], found["recall"]) == (0.75, 0.6)
+    assert (found["suggestions_right"], found["noise_rate"]) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "total", "low", "high"),
+    [(10, 100, 0.0552, 0.1744), (0, 10, 0.0, 0.2775), (3, 4, 0.3006, 0.9544)],
+)
+def test_the_interval_of_a_share_is_that_of_the_books(wrong, total, low, high):
+    """Wilson's score interval at 95 %, as tables and R's prop.test without correction have it."""
+    right = np.zeros(total, dtype=int)
+    observed = (np.arange(total) < wrong).astype(int)
+    found = summarise(audit_table(ledger()), (observed, right))["checked"]
+    assert (found["samples"], found["wrong"]) == (total, wrong)
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-4),
+                                             pytest.approx(high, abs=1e-4))  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "found"), [("right", (40, 12)), ("marks", None)])
+def test_checked_labels_tell_how_many_are_wrong_and_marks_do_not(column, found, tmp_path):
+    """Of forty checked rows twelve were labelled wrong; a mark says nothing of the others."""
+    draw = np.random.default_rng(0)
+    lines = ["x,y,right,marks"]
+    for k in range(80):
+        right, wrong = "ab"[k % 2], k % 10 in (0, 3, 6)
+        given = "ba"[k % 2] if wrong else right
+        mark = "yes" if k < 40 and not wrong else ""
+        lines.append(f"{draw.normal() + 4 * (k % 2):.3f},{given},{right if k < 40 else ''},{mark}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    table = Table(path=tmp_path / "t.csv", label="y", clean=column)
+    audit = audit_own(table, tmp_path / "run", settings=["--epochs", "2"], progress=False)
+    checked = audit.summary.get("checked")
+    assert (checked and (checked["samples"], checked["wrong"])) == found
+
+
+def test_least_trusted_come_first_and_of_these_the_surest_suggestions():
+    table = replace(
+        audit_table(ledger()),
+        quality=np.array([0.5, 0.1, 0.1, 0.1]),
+        confidence=np.array([0.9, 0.2, 0.8, 0.2]),
+    )
+    assert table.order().tolist() == [2, 1, 3, 0]  # equal ones in the order of the table
 
 
 def test_no_cell_is_run_by_a_spreadsheet(tmp_path):

@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, KFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -27,7 +28,7 @@ from l2b.estimation import committee, selection
 from l2b.estimation.committee import Committee, elected, temperature, tempered
 from l2b.estimation.comparison import WITHOUT, Comparison
 from l2b.estimation.distil import Distilled
-from l2b.estimation.learn import CPU, Plan, learn, logits, raw_logits
+from l2b.estimation.learn import CPU, Learned, Plan, learn, logits, raw_logits
 from l2b.estimation.rows import SparseRows
 from l2b.estimation.scaling import fitted_scale
 from l2b.estimation.selection import Contest, _affordable, candidates, vote
@@ -39,6 +40,7 @@ from l2b.models import Mlp
 from l2b.notices import Notice
 from l2b.quality import knowing_epochs
 from l2b.train import Training, fit
+from l2b.types import Batch
 
 NAMES = np.array(["ape", "bee", "cat"])
 
@@ -332,6 +334,47 @@ def test_epochs_are_judged_by_samples_that_were_not_trained_on(problem, monkeypa
         assert asked == expected
 
 
+def test_labels_are_judged_by_what_the_knowing_epochs_recorded(monkeypatch):
+    """Four rows, three epochs, of which the first knows nothing: every attribute by hand."""
+    ledger = SimpleNamespace(
+        alpha=torch.tensor([[9.0, 9, 9, 9], [1, 0, 2, 1], [1, 0, 1, 1]]),
+        beta=torch.tensor([[0.0, 0, 0, 0], [0, 3, 0, 0], [0, 3, 3, 0]]),
+        pseudo=torch.tensor([[2, 2, 2, 2], [0, 2, 1, 2], [0, 2, 2, 2]]),
+        loss=-torch.tensor([[0.1] * 4, [0.8, 0.1, 0.4, 0.9], [0.8, 0.1, 0.1, 0.9]]).log(),
+    )
+    learned = Learned(
+        module=nn.Linear(2, 3), device=CPU, epoch=2, known=[0.2, 0.9, 0.9], judges=100,
+        outcome=SimpleNamespace(ledger=ledger, history=[]),
+    )  # fmt: skip
+    monkeypatch.setattr(estimator, "learn", lambda *_: learned)
+    x, y = np.eye(4)[:, :2], np.array([0, 1, 1, 2])
+    found = quick().fit(x, y, np.ones((3, 2)), np.array([0, 1, 2]))
+    np.testing.assert_allclose(found.label_quality_, [0.9, 0.05, 0.375, 0.95], atol=1e-6)
+    assert found.suggested_labels_.tolist() == [0, 2, 1, 2]
+    assert found.suggestion_confidence_.tolist() == [1, 1, 0.5, 1]
+    # The third is doubtful, yet no other label has more votes.
+    assert found.is_suspect_.tolist() == [False, True, False, False]
+    np.testing.assert_allclose(found.alpha_, [11 / 3, 3, 4, 11 / 3], atol=1e-6)
+    assert found.beta_.tolist() == [0, 2, 1, 0]
+
+
+def test_training_follows_the_parameters(problem, monkeypatch):
+    plans = []
+
+    def watched(samples, method, plan, seed):
+        plans.append(plan)
+        return learn(samples, method, plan, seed)
+
+    monkeypatch.setattr(estimator, "learn", watched)
+    settings = {"batch_size": 7, "epochs": 2, "learning_rate": 0.03, "validation": 0.2}
+    quick(**settings, n_jobs=1).fit(problem.x, problem.y, clean=problem.clean)
+    (plan,) = plans
+    training = plan.training
+    assert (training.batch, training.clean_batch) == (7, 7)
+    assert (training.epochs, training.optimiser.lr) == (2, 0.03)
+    assert (training.threads, training.device, plan.validation) == (1, "cpu", 0.2)
+
+
 def test_class_weights_shift_the_balance(problem):
     plain = quick().fit(problem.x, problem.y, clean=problem.clean)
     heavy = quick(class_weight={0: 50, 1: 1, 2: 1}).fit(problem.x, problem.y, clean=problem.clean)
@@ -555,6 +598,41 @@ def test_a_single_network_teaches_nobody(problem, monkeypatch):
         assert isinstance(model.module_, nn.Sequential) and model.chosen_epoch_ == 1
 
 
+@pytest.mark.parametrize("clean_weight", [0.0, 0.2, 3.0])
+def test_the_student_learns_clean_samples_at_their_weight(clean_weight):
+    """One step, against the loss written out."""
+    draw = torch.Generator().manual_seed(0)
+    x, q = torch.randn(6, 4, generator=draw), torch.full((6, 3), 1 / 3)
+    x_clean, y_clean = torch.randn(2, 4, generator=draw), torch.tensor([0, 2])
+    module, descended = nn.Linear(4, 3), []
+    network = SimpleNamespace(
+        logits=module, descend=descended.append, overlap=lambda z, _: z.new_zeros(())
+    )
+    labels = torch.zeros(6, dtype=torch.int64)
+    task = SimpleNamespace(
+        data=SimpleNamespace(train=SimpleNamespace(labels=labels)), network=lambda _: network
+    )
+    learner = Distilled(targets=q, clean_weight=clean_weight).build(task)
+    learner.blends = SimpleNamespace(draw=lambda *_: Unblended())
+    learner.step(
+        Batch(index=torch.arange(6), inputs=x, labels=labels),
+        Batch(index=torch.arange(2), inputs=x_clean, labels=y_clean),
+    )
+    cross_entropy = torch.nn.functional.cross_entropy
+    expected = cross_entropy(module(x), q) + clean_weight * cross_entropy(module(x_clean), y_clean)
+    torch.testing.assert_close(descended[0], expected)
+
+
+class Unblended:
+    """A blend of every sample with nothing."""
+
+    def inputs(self, x):
+        return x
+
+    def __call__(self, q):
+        return q
+
+
 def test_auto_tells_when_noisy_labels_do_not_help():
     draw = np.random.default_rng(0)
     true = np.arange(300) % 2
@@ -772,6 +850,42 @@ def test_pipelines_searches_clones_and_pickles(problem):
     np.testing.assert_array_equal(pipe.predict(problem.x), back.predict(problem.x))
     fresh = clone(fitted)
     assert fresh.get_params() == fitted.get_params() and not hasattr(fresh, "module_")
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy, np.ndarray.tolist])
+def test_a_search_cuts_a_mask_of_checked_images_with_the_images(kind, monkeypatch):
+    """Every fold learns from the checked images that are in it, with their own labels."""
+    seen = []
+
+    def watched(given, method, plan, seed):
+        seen.append(given)
+        return learn(given, method, plan, seed)
+
+    monkeypatch.setattr(estimator, "learn", watched)
+    y = np.arange(48) % 2
+    # Each image is of one value, its number, so that it can be told after scaling, too.
+    x = np.arange(48.0).reshape(-1, 1, 1, 1) * np.ones((1, 1, 4, 4))
+    checked = (np.arange(48) % 3 == 0) | (np.arange(48) > 40)
+    model = quick(epochs=1, model=lambda shape, classes: nn.Sequential(
+        nn.Flatten(), nn.Linear(math.prod(shape), classes)))  # fmt: skip
+    folds = KFold(3)
+    search = GridSearchCV(model, {"learning_rate": [0.1]}, cv=folds, refit=False)
+    search.fit(x, y, clean=kind(checked))
+    assert len(seen) == 3
+    for part, (rows, _) in zip(seen, folds.split(x), strict=True):
+        scale = np.polyfit(rows[part.index.numpy()], part.x[:, 0, 0, 0].numpy(), 1)
+        numbers = (part.x_clean[:, 0, 0, 0].numpy() - scale[1]) / scale[0]
+        np.testing.assert_allclose(numbers, rows[checked[rows]], atol=1e-3)
+        assert part.y_clean.tolist() == y[rows[checked[rows]]].tolist()
+        assert rows[part.index.numpy()].tolist() == rows[~checked[rows]].tolist()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads"), [(None, None), (3, 3), (-1, 8), (-2, 7), (-8, 1), (-20, 1)]
+)
+def test_negative_jobs_count_from_the_number_of_cores(jobs, threads, monkeypatch):
+    monkeypatch.setattr(estimator.os, "cpu_count", lambda: 8)
+    assert estimator._threads(jobs) == threads
 
 
 def test_threads_are_given_back(problem):

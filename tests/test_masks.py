@@ -222,7 +222,12 @@ def test_every_method_takes_masks(name, run, data):
     ledger = result.outcome.ledger.state_dict()
     assert set(ledger) == {"alpha", "beta", "changed", "loss"}
     assert all(column.shape == (3, len(data.train)) for column in ledger.values())
-    assert ((ledger["changed"] >= 0) & (ledger["changed"] <= 1)).any()
+    seen = ~ledger["loss"].isnan()
+    assert seen.any(dim=0).all() and seen.any(dim=1).all()  # every image, in every epoch
+    for name, values in ledger.items():
+        known = values[seen].float()
+        assert known.isfinite().all() and (known >= 0).all(), name
+        assert name != "changed" or (known <= 1).all()  # a share of pixels
     assert 0 <= result.record["last_dice"] <= 1
     assert set(result.record["volumes"]) == {
         data.test.cases.names[k] for k in data.test.cases.of.unique().tolist()

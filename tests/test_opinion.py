@@ -98,6 +98,54 @@ class Guesses(nn.Module):
         return torch.zeros(len(x), 2)
 
 
+def test_the_rate_of_wrong_labels_is_counted_for_a_run_that_trusts_them_all(data):
+    """Every label has the same high quality: without the count, hardly one would be suspect."""
+    true = data.train.true
+    flipped = torch.rand(len(true), generator=stream(1, "noise")) < 0.3
+    noisy = pool(data.train.inputs, torch.where(flipped, 1 - true, true), true)
+    given = Data(**{**data.__dict__, "train": noisy})
+    draw = np.random.default_rng(0)
+    table = judged(given, 0.999 + 0.0009 * draw.random(400))
+    found = second_opinion(table, given, Guesses())
+    assert found.suspect.sum() == pytest.approx(int(flipped.sum()), rel=0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opinion, "_counted", lambda *_: 0.0)
+        assert second_opinion(table, given, Guesses()).suspect.sum() < 0.7 * found.suspect.sum()
+
+
+@pytest.mark.parametrize("informative", [1, 40])
+def test_the_strength_of_the_linear_model_is_that_which_held_out_samples_bear_out(informative):
+    """A faint signal in forty numbers wants a weak model, a clear one in one number a strong."""
+    draw = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = draw.normal(size=(60, 40))
+    x[:, :informative] += (2 * y[:, None] - 1) * (3 if informative == 1 else 0.1)
+    seen = views.View(x[:20], x, True, np.empty(0), np.empty(0))
+    found = []
+    for strengths in [opinion.STRENGTHS, *((s,) for s in opinion.STRENGTHS)]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opinion, "STRENGTHS", strengths)
+            found.append(opinion._of_checked(seen, y[:20], y))
+    losses = [-np.log(np.maximum(f.held_out[np.arange(60), y], opinion.SURE)).mean() for f in found]
+    chosen, alone = losses[0], losses[1:]
+    assert chosen == min(alone) < max(alone) - 0.05
+    np.testing.assert_array_equal(found[0].believed, found[1 + np.argmin(alone)].believed)
+
+
+def test_opinions_are_judged_on_labels_that_did_not_choose_their_exponents():
+    """The mean over folds, each by the exponents of the others, written out."""
+    draw = np.random.default_rng(0)
+    y = draw.integers(3, size=37)
+    pair = [draw.dirichlet(np.ones(3), size=37) for _ in range(2)]
+    fold, expected = np.arange(37) % opinion.FOLDS, 0.0
+    for k in range(opinion.FOLDS):
+        chosen = _exponents([p[fold != k] for p in pair], y[fold != k])
+        for row in np.flatnonzero(fold == k):
+            q = np.prod([p[row] ** e for p, e in zip(pair, chosen, strict=True)], axis=0)
+            expected -= np.log(q[y[row]] / q.sum()) / 37
+    assert opinion._loss(pair, y) == pytest.approx(expected)
+
+
 def test_linear_models_are_heard_only_where_they_help():
     """Three opinions: one that knows, one that guesses, one that knows where the first does not."""
     y = np.arange(100) % 2
