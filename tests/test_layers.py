@@ -51,7 +51,7 @@ LAYERS = [
     {"advise"},
     {"experiment"},
     {"recipes", "trained"},
-    {"mask_figure", "predict"},
+    {"mask_figure", "predict", "predict_masks"},
     {"audit", "grid", "presets", "launch"},
     {"figures", "overview"},
     {"demo", "make_figure"},

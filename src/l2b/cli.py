@@ -137,13 +137,14 @@ def _predict_parser(commands: Any) -> argparse.ArgumentParser:
     predict = commands.add_parser(
         "predict",
         help="label new samples with the model of a run",
-        description="Label new samples with the model of a run, and write predictions.csv.",
+        description="Label new samples with the model of a run, and write predictions.csv; or, of "
+        "a run on masks, draw a mask for each image, on its own grid, into the folder --out.",
         allow_abbrev=False,
     )
     predict.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     predict.add_argument(
         "source", type=Path, metavar="FILE|DIR",
-        help="a table with the run's columns, a folder of images, or an array (.npy)",
+        help="a table with the run's columns, a folder of images or volumes, or an array (.npy)",
     )  # fmt: skip
     predict.add_argument(
         "--epoch", choices=("last", "chosen"), default="last",
@@ -153,7 +154,10 @@ def _predict_parser(commands: Any) -> argparse.ArgumentParser:
         "--images", type=Path, metavar="DIR",
         help="where the paths of a table of images begin (default: the table's own folder)",
     )  # fmt: skip
-    predict.add_argument("--out", type=Path, help="file to write (default: RUN/predictions.csv)")
+    predict.add_argument(
+        "--out", type=Path,
+        help="file to write (default: RUN/predictions.csv), or the folder for masks",
+    )  # fmt: skip
     predict.set_defaults(command=_predict)
     return predict
 
@@ -250,7 +254,13 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
 def _predict(options: argparse.Namespace, rest: list[str]) -> int:
     _refuse(rest)
     from l2b.predict import predict
+    from l2b.predict_masks import is_run_on_masks, predict_masks
 
+    if is_run_on_masks(options.run):
+        _refuse(["--images"] if options.images is not None else [])
+        epoch, shown = options.epoch, _progress(options)
+        print(predict_masks(options.run, options.source, options.out, epoch=epoch, progress=shown))
+        return 0
     found = predict(
         options.run,
         options.source,

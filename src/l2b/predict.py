@@ -109,7 +109,8 @@ def predict(
     scale = RunFolder(folder).read_scale()
     if scale["masks"]:
         raise ValueError(
-            f"{folder} is a run on masks, which no row of a table holds: take l2b.load_model."
+            f"{folder} is a run on masks, which no row of a table holds: take `l2b predict` with a "
+            "folder to draw them into (--out), or l2b.load_model."
         )
     samples = _samples(model, settings, source, None if images is None else Path(images))
     _refuse_other_units(scale.get("bytes"), samples.bytes, source)

@@ -56,9 +56,33 @@ def cut(
     Raises:
         ValueError: if no mask marks anything.
     """
-    room = _room([image for _, image, _ in volumes], axis)
+    images, cases = cut_images([(n, x) for n, x, _ in volumes], axis=axis, size=size, depth=depth)
+    masks = cut_masks([(n, m) for n, _, m in volumes], axis=axis, size=size, depth=depth)
+    return Slices(images, masks, cases)
+
+
+def cut_images(
+    volumes: Sequence[tuple[str, Volume]],
+    *,
+    axis: int = 2,
+    size: int | None = None,
+    depth: int | None = None,
+) -> tuple[Tensor, Cases]:
+    """Cut and standardise images as `cut` does with those of its volumes.
+
+    Args:
+        volumes: name and image of each.
+        axis: across which they are cut.
+        size: height and width to which every slice is resampled; None pads them.
+        depth: how many neighbouring slices make one sample; None takes every slice as one.
+
+    Returns:
+        Intensities, [N, 1, height, width] or [N, 1, depth, height, width], float32, and which of
+        them make up which volume.
+    """
+    room = _room([image for _, image in volumes], axis)
     images, spacings, counts, lengths = [], [], [], []
-    for _, image, _ in volumes:
+    for _, image in volumes:
         x = _standardised(_turned(image.voxels, axis))
         spacing = torch.tensor(_turned_spacing(image.spacing, axis))
         if size is None:
@@ -74,13 +98,12 @@ def cut(
     numbers = torch.arange(len(images))
     cases = Cases(
         of=numbers.repeat_interleave(torch.tensor(counts)),
-        names=tuple(name for name, _, _ in volumes),
+        names=tuple(name for name, _ in volumes),
         spacing=torch.stack(spacings).float(),
         patient=numbers,
         lengths=None if depth is None else torch.tensor(lengths),
     )
-    masks = cut_masks([(n, m) for n, _, m in volumes], axis=axis, size=size, depth=depth)
-    return Slices(torch.cat(images).unsqueeze(1), masks, cases)
+    return torch.cat(images).unsqueeze(1), cases
 
 
 def cut_masks(

@@ -1,0 +1,269 @@
+"""The masks that the model of a finished run draws for new images, one file each."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn import functional
+
+from l2b.config import load
+from l2b.datasets.chase_db1 import ChaseDb1
+from l2b.datasets.decathlon import SUFFIX, Decathlon
+from l2b.datasets.image_folder import SUFFIXES, is_hidden
+from l2b.datasets.mask_folder import MaskFolder
+from l2b.datasets.promise12 import Promise12
+from l2b.decode import decode_images
+from l2b.drawn_masks import image_sizes
+from l2b.evaluate import PIXELS_AT_ONCE
+from l2b.experiment import Run
+from l2b.files import write_atomically
+from l2b.folder import RunFolder
+from l2b.grids import Grid, Picture, nifti_grid
+from l2b.metaimage import metaimage_grid, read_metaimage
+from l2b.notices import notice
+from l2b.slices import cut_images
+from l2b.trained import TrainedModel, load_model
+from l2b.volumes import Volume, read_nifti
+
+SHOWN = 5  # files that a message names
+Targets: TypeAlias = dict[Path, Path]
+
+
+class Drawn(NamedTuple):
+    """What the model says of one image.
+
+    Attributes:
+        probabilities: of every class on the learned grid, [slices, classes, height, width].
+        grid: of the file.
+    """
+
+    probabilities: Tensor
+    grid: Grid
+
+
+class Kind(NamedTuple):
+    """Files of one format.
+
+    Attributes:
+        stem: the name of such a file without its ending; None of another format's.
+        ending: of the masks.
+        what: the format, for messages.
+        draw: what the model draws for such a file; raises ValueError if it is damaged.
+    """
+
+    stem: Callable[[str], str | None]
+    ending: str
+    what: str
+    draw: Callable[[Path], Drawn]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedMasks:
+    """What was drawn.
+
+    Attributes:
+        path: the folder of the masks.
+        masks: number of them.
+        shares: of the pixels (voxels) of all, by class.
+        empty: masks that show nothing but background.
+    """
+
+    path: Path
+    masks: int
+    shares: dict[str, float]
+    empty: int
+
+    def __str__(self) -> str:
+        """A summary for a person."""
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
+        lines = [f"{self.masks:,} masks: {shares} of the pixels"]
+        lines += [f"  {self.empty:,} of them show nothing"] if self.empty else []
+        return "\n".join([*lines, f"  everything is in {self.path}"])
+
+
+def is_run_on_masks(run: Path) -> bool:
+    """Whether a folder holds a finished run on masks."""
+    return (run / "scale.safetensors").is_file() and bool(RunFolder(run).read_scale()["masks"])
+
+
+def predict_masks(
+    run: Path | str,
+    source: Path | str,
+    out: Path | str | None,
+    *,
+    epoch: Literal["last", "chosen"] = "last",
+    progress: bool = True,
+) -> PredictedMasks:
+    """Draw masks for new images with the model of a finished run, on the images' own grids.
+
+    Pictures give PNG of their size, in the values of the masks that the run learned from;
+    volumes give NIfTI of their shape and place. Volumes are cut and standardised as in training.
+
+    Args:
+        run: its folder.
+        source: a folder of images, such as the run learned from, with its subfolders; or one image.
+        out: the folder for the masks, which are called like the images; there is no usual one.
+        epoch: as for `load_model`.
+        progress: show a progress bar.
+
+    Raises:
+        FileExistsError: if a file is there that would be written; nothing is written then.
+        FileNotFoundError: if there is no such run or source.
+        ValueError: if the source holds no images, or other than the run learned from; or, after
+            the masks of the others were written, naming images that are damaged.
+    """
+    if out is None:
+        raise ValueError(
+            f"{run} is a run on masks: name a folder for those of {source} with --out."
+        )
+    folder, source, out = Path(run), Path(source), Path(out)
+    model = load_model(folder, epoch)
+    data = load(Run, RunFolder(folder).read_config() or "").data
+    kind = _kind(model, data, folder)
+    files = _files(source, out, kind)
+    values = _values(RunFolder(folder).read_scale(), data) if kind.ending == Picture.ending else ()
+    counts, empty, failed = np.zeros(len(model.classes), dtype=np.int64), 0, dict[Path, str]()
+    for path, target in track(
+        files.items(), "predict", transient=True, disable=not progress, show_speed=False
+    ):
+        try:
+            probabilities, grid = kind.draw(path)
+        except ValueError as error:
+            failed[path] = str(error)
+            continue
+        mask = grid.drawn(probabilities)
+        found = np.bincount(mask.ravel(), minlength=len(counts))
+        counts, empty = counts + found, empty + (found[0] == mask.size)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, _writer(grid, mask, values))
+    if failed:
+        raise ValueError(_told(failed, len(files), out))
+    shares = zip(model.classes, (counts / max(1, counts.sum())).tolist(), strict=True)
+    return PredictedMasks(path=out, masks=len(files), shares=dict(shares), empty=int(empty))
+
+
+def _writer(grid: Grid, mask: np.ndarray, values: Sequence[int]) -> Callable[[Path], object]:
+    return lambda temporary: grid.write(temporary, mask, values)
+
+
+def _kind(model: TrainedModel, data: Any, run: Path) -> Kind:
+    """Which files the run learned from."""
+    if isinstance(data, MaskFolder | ChaseDb1):
+        return Kind(_picture_stem, Picture.ending, f"images ({', '.join(SUFFIXES)})",
+                    lambda path: _draw_picture(model, path))  # fmt: skip
+    if isinstance(data, Decathlon):
+        return Kind(
+            lambda name: SUFFIX.sub("", name) if SUFFIX.search(name) else None,
+            ".nii.gz",
+            "volumes (.nii, .nii.gz)",
+            lambda path: _draw_volume(
+                model, data, path, read_nifti(path),
+                nifti_grid(path, axis=data.axis, resampled=data.size is not None),
+            ),
+        )  # fmt: skip
+    if isinstance(data, Promise12):
+        return Kind(
+            lambda name: name.removesuffix(".mhd") if name.endswith(".mhd") else None,
+            ".nii.gz",
+            "volumes (.mhd)",
+            lambda path: _draw_volume(
+                model, data, path, read_metaimage(path), metaimage_grid(path)
+            ),
+        )
+    raise ValueError(
+        f"{run} learned from {type(data).__name__}, of which nothing tells how files are read: "
+        "take l2b.load_model."
+    )
+
+
+def _picture_stem(name: str) -> str | None:
+    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else None
+
+
+def _draw_picture(model: TrainedModel, path: Path) -> Drawn:
+    pixels = decode_images([path], model.shape[-1], name=path, resize=True)
+    return Drawn(model.predict_proba(pixels), Picture(size=image_sizes([path])[0]))
+
+
+def _draw_volume(
+    model: TrainedModel, data: Decathlon | Promise12, path: Path, volume: Volume, grid: Grid
+) -> Drawn:
+    """Cut and standardise a volume as in training, and draw its slices or slabs."""
+    axis = data.axis if isinstance(data, Decathlon) else 2
+    images, cases = cut_images([(path.name, volume)], axis=axis, size=data.size, depth=data.depth)
+    # Padded as far as those that were learned; U-Nets take larger ones, too.
+    own, room = images.shape[-2:], model.shape[-2:]
+    more = [max(0, most - size) // 2 for size, most in zip(own, room, strict=True)]
+    margins = (more[1], more[1], more[0], more[0])
+    if any(margins):
+        images = functional.pad(images, margins, value=float(images.min()))
+    rows = max(1, PIXELS_AT_ONCE // math.prod(images.shape[2:]))
+    with torch.no_grad():
+        blocks = [torch.softmax(model(block), dim=1) for block in images.split(rows)]
+    return Drawn(cases.real(torch.cat(blocks)), grid)
+
+
+def _files(source: Path, out: Path, kind: Kind) -> Targets:
+    """Where the mask of each image goes, if nothing is in its place."""
+    if not source.exists():
+        raise FileNotFoundError(f"There is no {source}: name a folder of {kind.what}.")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"--out {out} lies in {source}, whose masks would be taken for images the next time: "
+            "name another folder."
+        )
+    top = source if source.is_dir() else source.parent
+    every = sorted(source.rglob("*")) if source.is_dir() else [source]
+    owners: Targets = {}
+    for path in every:
+        place = path.relative_to(top)
+        stem = kind.stem(path.name)
+        if stem is None or is_hidden(place) or not path.is_file():
+            continue
+        target = out / place.parent / f"{stem}{kind.ending}"
+        if target in owners:
+            raise ValueError(f"{owners[target]} and {path} would both give {target}: rename one.")
+        owners[target] = path
+    if not owners:
+        raise ValueError(f"{source} must hold {kind.what}, as the run learned from, got none.")
+    there = next((target for target in owners if target.exists()), None)
+    if there is not None:
+        raise FileExistsError(f"{there} is there and would be lost: choose another --out.")
+    return {path: target for target, path in owners.items()}
+
+
+def _values(scale: dict[str, Any], data: object) -> Sequence[int]:
+    """What stands for each class in pictures."""
+    if scale.get("values"):
+        return scale["values"]
+    if isinstance(data, MaskFolder):  # an older run, which recorded none
+        try:
+            return data.values()
+        except (OSError, ValueError):
+            pass
+    steps = len(scale["classes"]) - 1
+    values = [round(255 * k / steps) for k in range(steps + 1)]
+    notice(
+        "The run does not record what stands for each class in its masks, and they are not there "
+        f"to look: here it is {', '.join(map(str, values))}."
+    )
+    return values
+
+
+def _told(failed: dict[Path, str], files: int, out: Path) -> str:
+    """What is wrong with images, the first in full."""
+    first, *others = failed
+    more = f" So it is with {', '.join(map(str, others[: SHOWN - 1]))}" if others else ""
+    more += f" and {len(failed) - SHOWN} more." if len(failed) > SHOWN else "." if others else ""
+    rest = (
+        f" The masks of the other {files - len(failed)} are in {out}."
+        if len(failed) < files
+        else ""
+    )
+    return f"{len(failed)} of {files} images have no mask. {failed[first]}{more}{rest}"

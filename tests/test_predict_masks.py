@@ -1,0 +1,264 @@
+"""`l2b predict` of runs on masks: one file for each new image, on its own grid."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import l2b
+from l2b import predict_masks as module
+from l2b.audit.masks import audit_masks
+from l2b.cli import main
+from l2b.datasets.decathlon import Decathlon
+from l2b.datasets.mask_folder import MaskFolder
+from l2b.datasets.promise12 import Promise12
+from l2b.decode import decode_images
+from l2b.experiment import Run
+from l2b.folder import RunFolder
+from l2b.methods.cross_entropy import CrossEntropy
+from l2b.models.unet import Unet
+from l2b.noise.none import NoNoise
+from l2b.notices import Notice
+from l2b.optimise import Optimiser
+from l2b.overlap import Dice
+from l2b.predict_masks import predict_masks
+from l2b.train import Training
+
+nibabel = pytest.importorskip("nibabel")
+Image = pytest.importorskip("PIL.Image")
+TRAINING = Training(
+    epochs=4, batch=2, clean_batch=1, threads=1, optimiser=Optimiser(kind="Adam", lr=0.02),
+    overlap=Dice(),
+)  # fmt: skip
+RUN = Run(noise=NoNoise(), model=Unet(width=2), clean=1, method=CrossEntropy(), training=TRAINING)
+TURNED = np.array([[0, -1.0, 0, 5], [2.0, 0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]])
+
+
+def picture(seed, size):
+    draw = np.random.default_rng(seed)
+    mask = np.zeros(size[::-1], dtype=np.uint8)
+    mask[5:18, 6:18] = 200
+    return Image.fromarray(draw.integers(0, 50, size[::-1]).astype(np.uint8) + mask), mask + 3
+
+
+def volume(seed, shape=(20, 18, 6)):
+    draw = np.random.default_rng(seed)
+    mask = np.zeros(shape, dtype=np.uint8)
+    mask[4:14, 5:14, 1:-1] = 1
+    return (draw.normal(100, 20, shape) + 200 * mask).astype(np.int16), mask
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A run on pictures whose background is 3 and whose object is 203."""
+    root = tmp_path_factory.mktemp("own")
+    for kind in ("images", "masks"):
+        (root / kind).mkdir()
+    for k in range(8):
+        image, mask = picture(k, (24 + 3 * k, 40 - 2 * k))
+        image.save(root / "images" / f"p.{k}.png")
+        Image.fromarray(mask).save(root / "masks" / f"p.{k}.png")
+    replace(RUN, data=MaskFolder(root=root, size=16)).execute(
+        root / "run", progress=False, figures=False
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """A task folder of four volumes that are turned."""
+    root, entries = tmp_path_factory.mktemp("task"), []
+    for k in range(4):
+        entry = {"image": f"imagesTr/case_{k}.nii.gz", "label": f"labelsTr/case_{k}.nii.gz"}
+        for path, voxels in zip(entry.values(), volume(k, (20 - k, 18 + k, 17 + k)), strict=True):
+            (root / path).parent.mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(voxels, TURNED), root / path)
+        entries.append(entry)
+    labels = {"0": "background", "1": "thing"}
+    (root / "dataset.json").write_text(json.dumps({"labels": labels, "training": entries}))
+    return root
+
+
+def same(one, other):
+    """Whether two files hold the same voxels in the same places, or the same pixels."""
+    if one.suffix == ".png":
+        return np.array_equal(np.asarray(Image.open(one)), np.asarray(Image.open(other)))
+    one, other = nibabel.load(one), nibabel.load(other)
+    equal = np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+    return equal and np.array_equal(one.affine, other.affine)
+
+
+def test_pictures_get_masks_of_their_size(pictures, tmp_path, capsys):
+    run, new = pictures / "run", tmp_path / "new"
+    (new / "more").mkdir(parents=True)
+    for path in (new / "a.b.jpg", new / "more" / "a.b.png"):
+        picture(9, (31, 45))[0].save(path)
+    (new / "notes.txt").write_text("none")
+    (new / ".hidden.png").write_bytes(b"")
+    assert main(["predict", str(run), str(new), "--out", str(tmp_path / "masks"), "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.startswith("2 masks: background ") and f"everything is in {tmp_path / 'masks'}" in said
+    )
+    found = sorted((tmp_path / "masks").rglob("*.*"))
+    assert [str(path.relative_to(tmp_path / "masks")) for path in found] == [
+        "a.b.png", "more/a.b.png",
+    ]  # fmt: skip
+    for path in found:
+        drawn = np.asarray(Image.open(path))
+        assert drawn.shape == (45, 31) and set(np.unique(drawn)) == {3, 203}
+        given = picture(9, (31, 45))[1]
+        assert (drawn == given).mean() > 0.9
+    model = l2b.load_model(run)
+    p = model.predict_proba(decode_images([new / "more" / "a.b.png"], 16, name=new, resize=True))
+    assert float(said.split("object ")[1].split("%")[0]) == pytest.approx(
+        100 * (p[:, 1] > 0.5).float().mean().item(), abs=4
+    )
+
+
+def test_masks_of_learned_images_are_those_that_an_audit_suggests(pictures, tmp_path):
+    suggested = audit_masks(pictures / "run").folder / "suggested"
+    predict_masks(pictures / "run", pictures / "images", tmp_path / "masks", progress=False)
+    assert len(list(suggested.iterdir())) < len(list((tmp_path / "masks").iterdir())) == 8
+    for path in suggested.iterdir():
+        assert same(path, tmp_path / "masks" / path.name)
+
+
+@pytest.mark.parametrize("changes", [{}, {"size": 32, "axis": 0}, {"depth": 16}])
+def test_volumes_get_masks_on_their_grid(task, tmp_path, changes, capsys):
+    run = tmp_path / "run"
+    short = replace(RUN, training=replace(TRAINING, epochs=1))
+    replace(short, data=Decathlon(root=task, **changes)).execute(run, progress=False, figures=False)
+    suggested = audit_masks(run).folder / "suggested"
+    words = ["predict", str(run), str(task / "imagesTr"), "--out", str(tmp_path / "masks")]
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith("4 masks: background ")
+    for path in suggested.iterdir():
+        assert same(path, tmp_path / "masks" / path.name)
+    for k in range(4):
+        drawn = nibabel.load(tmp_path / "masks" / f"case_{k}.nii.gz")
+        assert drawn.shape == (20 - k, 18 + k, 17 + k) and np.array_equal(drawn.affine, TURNED)
+    # Smaller than what was learned, and larger.
+    (tmp_path / "new").mkdir()
+    for name, shape in {"small.nii": (17, 12, 8), "large.nii.gz": (50, 37, 20)}.items():
+        nibabel.save(nibabel.Nifti1Image(volume(7, shape)[0], TURNED), tmp_path / "new" / name)
+    predict_masks(run, tmp_path / "new", tmp_path / "others", progress=False)
+    for name, shape in {"small": (17, 12, 8), "large": (50, 37, 20)}.items():
+        assert nibabel.load(tmp_path / "others" / f"{name}.nii.gz").shape == shape
+
+
+def test_larger_volumes_are_drawn_as_well_as_learned_ones(task, tmp_path):
+    run = tmp_path / "run"
+    training = replace(TRAINING, epochs=12, batch=8)
+    replace(RUN, data=Decathlon(root=task), training=training).execute(
+        run, progress=False, figures=False
+    )
+    image, mask = volume(5, (50, 37, 20))
+    nibabel.save(nibabel.Nifti1Image(image, TURNED), tmp_path / "one.nii")
+    found = predict_masks(run, tmp_path / "one.nii", tmp_path / "masks", progress=False)
+    drawn = np.asarray(nibabel.load(tmp_path / "masks" / "one.nii.gz").dataobj)
+    assert 2 * (drawn & mask).sum() / (drawn.sum() + mask.sum()) > 0.8
+    assert found.masks == 1 and found.empty == 0
+    assert found.shares["thing"] == pytest.approx(drawn.mean())
+
+
+def test_metaimage_volumes_get_masks_too(tmp_path):
+    root, new = tmp_path / "promise12", tmp_path / "new"
+    for folder in (root, new):
+        folder.mkdir()
+    for k in range(4):
+        for suffix, voxels in zip(("", "_segmentation"), volume(k), strict=True):
+            kind = "MET_SHORT" if suffix == "" else "MET_UCHAR"
+            for folder in (root, new)[: 2 if suffix == "" else 1]:
+                (folder / f"Case{k}{suffix}.mhd").write_text(
+                    f"NDims = 3\nElementSpacing = 1 2 3\nDimSize = 20 18 6\nElementType = {kind}\n"
+                    f"ElementDataFile = Case{k}{suffix}.raw\n"
+                )
+                voxels.T.tofile(folder / f"Case{k}{suffix}.raw")
+    data = Promise12(root=root, size=16, test=0.25)
+    replace(RUN, data=data).execute(tmp_path / "run", progress=False, figures=False)
+    suggested = audit_masks(tmp_path / "run").folder / "suggested"
+    predict_masks(tmp_path / "run", new, tmp_path / "masks", progress=False)
+    for path in suggested.iterdir():
+        assert same(path, tmp_path / "masks" / path.name)
+
+
+def test_a_damaged_image_is_named_and_the_others_are_drawn(pictures, tmp_path, capsys):
+    new = tmp_path / "new"
+    new.mkdir()
+    picture(9, (31, 45))[0].save(new / "fine.png")
+    for name in ("bad.png", "worse.jpg"):
+        (new / name).write_bytes(b"no image")
+    words = ["predict", str(pictures / "run"), str(new), "--out", str(tmp_path / "masks")]
+    assert main([*words, "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "2 of 3 images have no mask." in said
+        and f"The masks of the other 1 are in {tmp_path}" in said
+    )
+    assert f"{new / 'bad.png'} cannot be decoded" in said and f"with {new / 'worse.jpg'}." in said
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["fine.png"]
+
+
+def test_nothing_is_written_over(pictures, tmp_path):
+    new, out = tmp_path / "new", tmp_path / "masks"
+    for folder in (new, out):
+        folder.mkdir()
+    for name in "ab":
+        picture(9, (31, 45))[0].save(new / f"{name}.png")
+    (out / "b.png").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=r"masks.b\.png is there and would be lost"):
+        predict_masks(pictures / "run", new, out, progress=False)
+    assert [path.name for path in out.iterdir()] == ["b.png"]
+    assert (out / "b.png").read_bytes() == b"mine"
+    with pytest.raises(ValueError, match=r"lies in .*new, whose masks would be taken for images"):
+        predict_masks(pictures / "run", new, new / "masks", progress=False)
+    shutil.copy(new / "a.png", new / "a.bmp")
+    with pytest.raises(ValueError, match=r"a\.bmp and .*a\.png would both give .*a\.png"):
+        predict_masks(pictures / "run", new, tmp_path / "others", progress=False)
+
+
+def test_what_is_no_source_is_refused(pictures, tmp_path, capsys):
+    run = str(pictures / "run")
+    (tmp_path / "empty").mkdir()
+    for words, message in {
+        (str(pictures / "images"),): "is a run on masks: name a folder",
+        (str(tmp_path / "absent"), "--out", "x"): "There is no ",
+        (str(tmp_path / "empty"), "--out", "x"): "must hold images (.png, .jpg",
+        (str(pictures / "images"), "--out", "x", "--images", "y"): "takes no '--images'",
+        (str(pictures / "images"), "--out", "x", "--epoch", "chosen"): "no clean sample was kept",
+    }.items():
+        assert main(["predict", run, *words, "--quiet"]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["predict", str(tmp_path / "absent"), run, "--out", "x"]) == 2
+    assert "holds no finished run" in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_record_its_values_looks_for_them(pictures, tmp_path, monkeypatch):
+    new = tmp_path / "new"
+    new.mkdir()
+    picture(9, (31, 45))[0].save(new / "a.png")
+    usual = RunFolder.read_scale
+    assert usual(RunFolder(pictures / "run"))["values"] == [3, 203]
+
+    def older(self):
+        return {key: value for key, value in usual(self).items() if key != "values"}
+
+    monkeypatch.setattr(RunFolder, "read_scale", older)
+    predict_masks(pictures / "run", new, tmp_path / "there", progress=False)
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "there" / "a.png")))) == {3, 203}
+    (pictures / "masks").rename(pictures / "elsewhere")
+    try:
+        with pytest.warns(Notice, match="not there to look: here it is 0, 255"):
+            predict_masks(pictures / "run", new, tmp_path / "gone", progress=False)
+    finally:
+        (pictures / "elsewhere").rename(pictures / "masks")
+    assert set(np.unique(np.asarray(Image.open(tmp_path / "gone" / "a.png")))) == {0, 255}
+
+
+def test_data_sets_of_which_nothing_is_known_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"run learned from Tensor, .* take l2b\.load_model"):
+        module._kind(l2b.load_model, torch.zeros(1), tmp_path / "run")
