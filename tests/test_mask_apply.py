@@ -385,6 +385,23 @@ def test_second_annotations_of_volumes_go_along(scans, tmp_path):
         shutil.rmtree(root / "labelsTr_anna")
 
 
+def test_what_keeps_a_run_from_learning_is_told(scans, tmp_path):
+    """The one mask that is checked shows no second class."""
+    root, run = scans
+    own = tmp_path / "mine"
+    own.mkdir()
+    for name, (_, mask) in Decathlon(root=root).files().items():
+        stored = nibabel.load(mask)
+        voxels = np.asarray(stored.dataobj) == 1
+        nibabel.save(
+            nibabel.Nifti1Image(voxels.astype(np.uint8), stored.affine), own / f"{name}.nii"
+        )
+        break
+    with pytest.warns(Notice, match=r"A run on .*new would stop for now: .*'right'"):
+        assert apply_masks(run, own, tmp_path / "new").replaced == 1
+    assert (tmp_path / "new" / "clean.txt").is_file()
+
+
 def _moved(stored):
     return np.asarray(stored.dataobj), stored.affine + np.diag([0, 0, 0.0, 0]) + _by(9)
 

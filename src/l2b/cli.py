@@ -253,10 +253,11 @@ def _run(options: argparse.Namespace, rest: list[str]) -> int:
 
 def _predict(options: argparse.Namespace, rest: list[str]) -> int:
     _refuse(rest)
+    from l2b.folder import RunFolder
     from l2b.predict import predict
-    from l2b.predict_masks import is_run_on_masks, predict_masks
+    from l2b.predict_masks import predict_masks
 
-    if is_run_on_masks(options.run):
+    if RunFolder(options.run).is_on_masks:
         _refuse(["--images"] if options.images is not None else [])
         epoch, shown = options.epoch, _progress(options)
         print(predict_masks(options.run, options.source, options.out, epoch=epoch, progress=shown))

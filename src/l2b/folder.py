@@ -176,6 +176,15 @@ class RunFolder:
         """
         return read_tree(self.path / "scale.safetensors")
 
+    @property
+    def is_on_masks(self) -> bool:
+        """Whether there is a finished run on masks.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        return (self.path / "scale.safetensors").is_file() and bool(self.read_scale()["masks"])
+
     def write_ledger(self, state: object) -> None:
         """Write the per-sample record."""
         write_tree(self.path / "ledger.safetensors", state)

@@ -87,11 +87,6 @@ class PredictedMasks:
         return "\n".join([*lines, f"  everything is in {self.path}"])
 
 
-def is_run_on_masks(run: Path) -> bool:
-    """Whether a folder holds a finished run on masks."""
-    return (run / "scale.safetensors").is_file() and bool(RunFolder(run).read_scale()["masks"])
-
-
 def predict_masks(
     run: Path | str,
     source: Path | str,

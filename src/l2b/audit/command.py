@@ -8,12 +8,12 @@ from pathlib import Path
 from l2b.audit.active import next_to_check, write_next
 from l2b.audit.apply import accept_suggestions, apply_decisions
 from l2b.audit.mask_apply import apply_masks
-from l2b.audit.masks import SUGGESTED, audit_masks, is_mask_run
+from l2b.audit.masks import SUGGESTED, audit_masks
 from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
 from l2b.datasets.table import Table
-from l2b.folder import AUDIT
+from l2b.folder import AUDIT, RunFolder
 from l2b.provenance import typed
 from l2b.tables import TableFile
 
@@ -31,7 +31,7 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     Raises:
         ValueError: if words contradict each other, or files do not fit.
     """
-    masks = options.run is not None and options.csv is None and is_mask_run(options.run)
+    masks = options.run is not None and options.csv is None and RunFolder(options.run).is_on_masks
     _check(options, settings, masks=masks)
     if masks:
         return _masks(options)

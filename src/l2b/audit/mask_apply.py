@@ -21,6 +21,7 @@ from l2b.drawn_masks import image_sizes, read_masks
 from l2b.experiment import Run
 from l2b.files import read_text, write_json, write_text
 from l2b.folder import AUDIT, RunFolder
+from l2b.noise.none import NoNoise
 from l2b.notices import no_notices, notice
 from l2b.provenance import typed
 from l2b.volumes import check_pair, read_nifti
@@ -75,19 +76,54 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
             if nothing was corrected, the run is on other data, or no patient is wholly checked.
     """
     made = load(Run, RunFolder(run).read_config() or "")
+    data, files = _subject(run, made, out)
+    corrected = _corrected(folder, run / AUDIT / SUGGESTED, files)
+    confirmed = {name: path for path in right for name in listed_cases(path, files)}
+    _refuse_decisions(corrected, confirmed, folder)
+    classes = RunFolder(run).read_scale()["classes"]
+    if isinstance(data, MaskFolder):
+        _check_pictures(data, files, corrected)
+    else:
+        _check_volumes(files, corrected, len(classes))
+    before = _root(data) / CLEAN
+    checked = {*corrected, *confirmed, *(listed_cases(before, files) if before.is_file() else ())}
+    with _whole(out) as stage:
+        copies = (_copy_pictures if isinstance(data, MaskFolder) else _copy_volumes)(
+            _root(data), files, corrected, stage
+        )
+        write_text(stage / CLEAN, "".join(f"{name}\n" for name in files if name in checked))
+        source = _loaded(replace(data, root=stage), copies)
+        patients = min(_patients(source, classes, out), len(checked))
+    _tell_hindrance(replace(made, noise=NoNoise(), clean=patients), source, out)
+    words = ["--config", str(run / "run.yaml"), "--data.root", str(out), "--noise", "none"]
+    again = ["--clean", str(patients), "--out", f"{run}-corrected"]
+    return AppliedMasks(
+        path=out,
+        replaced=len(corrected),
+        checked=len(checked),
+        masks=len(files),
+        command=typed(["run", *words, *again]),
+    )
+
+
+def _subject(run: Path, made: Run, out: Path) -> tuple[Decathlon | MaskFolder, Files]:
+    """The data of a run, and their files, if corrected ones can be written to ``out``."""
     data = made.data
     if not isinstance(data, Decathlon | MaskFolder):
         raise ValueError(
             f"{run} learned from {type(data).__name__}, whose layout has no place for corrected "
             "masks: they go into runs on a mask_folder or a decathlon folder."
         )
-    root, files = _root(data), data.files()
+    root = _root(data)
     if out.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"--out {out} lies in the data of the run, {root}: name another folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there and not empty: choose another --out.")
-    corrected = _corrected(folder, run / AUDIT / SUGGESTED, files)
-    confirmed = {name: path for path in right for name in listed_cases(path, files)}
+    return data, data.files()
+
+
+def _refuse_decisions(corrected: dict[str, Path], confirmed: dict[str, Path], folder: Path) -> None:
+    """Refuse decisions that contradict each other, and none at all."""
     for name in corrected.keys() & confirmed.keys():
         raise ValueError(
             f"{confirmed[name]} calls the mask of {name!r} right as it is, and {corrected[name]} "
@@ -98,29 +134,15 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
             f"Nothing in {folder} was edited since the audit wrote it, or is called like a case: "
             "correct masks there, or name those that are right as they are with --clean FILE."
         )
-    classes = RunFolder(run).read_scale()["classes"]
-    if isinstance(data, MaskFolder):
-        _check_pictures(data, files, corrected)
-    else:
-        _check_volumes(files, corrected, len(classes))
-    before = listed_cases(root / CLEAN, files) if (root / CLEAN).is_file() else set[str]()
-    checked = {*before, *corrected, *confirmed}
-    with _whole(out) as stage:
-        copies = (_copy_pictures if isinstance(data, MaskFolder) else _copy_volumes)(
-            root, files, corrected, stage
-        )
-        write_text(stage / CLEAN, "".join(f"{name}\n" for name in files if name in checked))
-        source = _loaded(replace(data, root=stage), copies)
-        patients = min(_patients(source, classes, out), len(checked))
-    words = ["--config", str(run / "run.yaml"), "--data.root", str(out), "--noise", "none"]
-    again = ["--clean", str(patients), "--out", f"{run}-corrected"]
-    return AppliedMasks(
-        path=out,
-        replaced=len(corrected),
-        checked=len(checked),
-        masks=len(files),
-        command=typed(["run", *words, *again]),
-    )
+
+
+def _tell_hindrance(run: Run, source: Source, out: Path) -> None:
+    """Say what keeps a run from learning already, such as a class that nobody checked."""
+    try:
+        with no_notices():
+            run.prepare_from(source)
+    except ValueError as error:
+        notice(f"A run on {out} would stop for now: {error}")
 
 
 def _root(data: Decathlon | MaskFolder) -> Path:

@@ -68,12 +68,6 @@ class MaskAudit:
         return "\n".join([*lines, f"  Look at them: {self.folder / PAGE}"])
 
 
-def is_mask_run(path: Path) -> bool:
-    """Whether a folder holds a finished run on masks."""
-    ledger = path / "ledger.safetensors"
-    return ledger.is_file() and "changed" in RunFolder(path).read_ledger()
-
-
 def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     """Rank the masks that a run learned from, and export what it would draw instead.
 
