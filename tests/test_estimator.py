@@ -179,6 +179,19 @@ def test_booleans(problem):
     assert model.predict_proba(problem.x).shape == (240, 2)
 
 
+@pytest.mark.parametrize("kind", ["array", "Series"])
+def test_nullable_booleans_are_plain_ones(kind, problem):
+    """Among scikit-learn's conversions, these alone would become 0.0 and 1.0."""
+    pd = pytest.importorskip("pandas")
+    x, y, x_clean, y_clean = problem.separate()
+    dressed = getattr(pd, kind)(y == 1, dtype="boolean")
+    model = quick(epochs=1).fit(x, dressed, x_clean, y_clean == 1)
+    assert model.classes_.dtype == model.predict(x).dtype == bool
+    dressed[7] = pd.NA
+    with pytest.raises(ValueError, match=r"y has no label in row 7 \(<NA>\): leave"):
+        quick().fit(x, dressed, x_clean, y_clean == 1)
+
+
 def test_a_class_that_only_the_checked_samples_know(problem):
     x, y, x_clean, y_clean = problem.separate()
     model = quick().fit(x[y < 2], y[y < 2], x_clean, y_clean)
@@ -1008,7 +1021,7 @@ def test_one_checked_sample_is_too_few_to_compare_by(problem, capsys):
 def test_classes_that_nobody_checked_are_named(problem):
     names = np.array(["ant", "bee", "cat"])[problem.y]
     without = [row for row in problem.clean if names[row] != "bee"]
-    with pytest.warns(Notice, match=r"No checked sample is labelled 'bee': .* may never be"):
+    with pytest.warns(Notice, match=r"'bee': .* may never be predicted; .* says nothing of it"):
         quick().fit(problem.x, names, clean=without)
     with pytest.warns(Notice, match=r"No checked sample is labelled 'ant', 'cat'"):
         quick().fit(problem.x, names, problem.x[:2], np.array(["bee", "bee"]))

@@ -87,7 +87,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             unless ``distil`` keeps one.
         method_: the method that trained it; with "auto", the foremost one.
         comparison_: what "auto" found, or None.
-        noisy_labels_help_: whether "auto" found that they do; None for other methods.
+        noisy_labels_help_: whether "auto" found that they do, in the classes that checked samples
+            show; None for other methods.
         label_quality_: how far each label in y can be trusted, in [0, 1], [n_samples].
         suggested_labels_: the label that each sample would be given, [n_samples].
         suggestion_confidence_: share of the epochs in favour of it, [n_samples].
@@ -282,8 +283,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         if len(absent):
             notice(
                 f"No checked sample is labelled {some(self.classes_[absent])}: what is never "
-                "shown as trusted cannot be told from noise, and may never be predicted. Check at "
-                "least one sample of every class."
+                "shown as trusted cannot be told from noise, and may never be predicted; comparing "
+                "methods says nothing of it. Check at least one sample of every class."
             )
 
     def _learn(self, given: Given, seed: int) -> Learned:

@@ -38,7 +38,7 @@ def knowing_epochs(accuracy: Tensor, samples: int) -> Tensor:
 
     What a model says of a label is worth what the model knows. Its early epochs may know too
     little, its late ones may have memorised; averaging the best ones keeps more than the
-    single best.
+    single best. What they know of a class without a checked sample does not count.
 
     Args:
         accuracy: on checked samples that were not trained on, a fraction, [epochs].

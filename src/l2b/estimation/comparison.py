@@ -12,6 +12,8 @@ WITHOUT = "clean_only"
 class Comparison:
     """How well each method did on checked samples that it had not seen.
 
+    Of a class that no checked sample shows it says nothing, however methods do there.
+
     Attributes:
         correct: for each method, whether each judged sample was right, [judged].
         worth: how much each judged sample counts, with mean 1, [judged].

@@ -14,12 +14,16 @@ def as_numpy(values: Any) -> Any:
 def as_labels(values: Any, name: str) -> Any:
     """Labels as arrays; those of Python objects are all there, and of one kind.
 
+    Booleans stay booleans, those of pandas that may be missing too.
+
     Raises:
         ValueError: if one is missing, or some are strings and some are not.
     """
     values = as_numpy(values)
     kind = object if isinstance(values, list | tuple) else None  # or 1 would become "1"
     found = np.asarray(values, dtype=kind)
+    if found.dtype.kind == "b":
+        return found  # scikit-learn would make floats of the nullable ones of pandas
     if found.dtype.kind != "O" or found.ndim == 0:
         return values
     missing = next((row for row, label in enumerate(found.flat) if _is_missing(label)), None)
