@@ -15,6 +15,7 @@ from l2b.models import Mlp
 from l2b.noise.pair_flip import PairFlip
 from l2b.pseudo import Temporal
 from l2b.train import Training
+from l2b.types import Cases
 
 
 def test_the_corrected_loss_by_hand():
@@ -29,7 +30,7 @@ def test_the_corrected_loss_by_hand():
 
 def test_the_transition_matrix_by_hand():
     p = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])
-    clean = SimpleNamespace(labels=torch.tensor([0, 0, 2]))
+    clean = SimpleNamespace(labels=torch.tensor([0, 0, 2]), cases=None)
     task = SimpleNamespace(data=SimpleNamespace(clean=clean, classes="abc"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gold_correction, "predict_pool", lambda predict, *_: predict(None))
@@ -37,6 +38,29 @@ def test_the_transition_matrix_by_hand():
         found = transition_matrix(learner, task)
     expected = torch.tensor([[0.7, 0.2, 0.1], [0, 1, 0], [0.2, 0.2, 0.6]])  # nothing clean of b
     torch.testing.assert_close(found, expected)
+
+
+def test_what_slabs_are_filled_up_with_tells_nothing_of_labels():
+    """Two slabs of two slices, of a volume of three: the last slice is background by filling."""
+    z = torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    z[1, 0, 1] = 20.0  # sure of the background that was filled in
+    labels = torch.randint(0, 3, (2, 2, 4, 4), generator=torch.Generator().manual_seed(1))
+    labels[1, 1] = 0
+    cases = Cases(
+        of=torch.zeros(2, dtype=torch.int64), names=("v",), spacing=torch.ones(1, 3),
+        patient=torch.zeros(1, dtype=torch.int64), lengths=torch.tensor([3]),
+    )  # fmt: skip
+    slices, their = z.movedim(2, 1).flatten(0, 1)[:3], labels.flatten(0, 1)[:3]
+    found = []
+    for clean, said in (
+        (SimpleNamespace(labels=labels, cases=cases), z),
+        (SimpleNamespace(labels=their, cases=None), slices),
+    ):
+        task = SimpleNamespace(data=SimpleNamespace(clean=clean, classes="abc"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gold_correction, "predict_pool", lambda *_, said=said: said)
+            found.append(transition_matrix(SimpleNamespace(predict=None), task))
+    torch.testing.assert_close(*found)
 
 
 def test_no_noise_means_no_correction():

@@ -30,6 +30,8 @@ from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
 from l2b.methods.bootstrap import Bootstrap
 from l2b.methods.elr import Elr
+from l2b.methods.gold_correction import GoldCorrection
+from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B, L2BLearner
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.unet import Unet
@@ -267,6 +269,16 @@ def test_no_method_ignores_the_overlap_of_masks(name, run, data):
             result = replace(made, training=training).execute(progress=False, data=data)
             found.append(next(result.outcome.learner.network.module.parameters()))
         assert not torch.equal(*found)
+
+
+def test_gold_correction_has_no_place_for_the_overlap_without_its_clean_loss(run, data):
+    """Dice is in its clean term alone; of gold_posterior, in what comes before the last part."""
+    training = replace(run.training, epochs=3, overlap=Dice())
+    made = replace(run, method=GoldCorrection(clean_weight=0), training=training)
+    with pytest.raises(ValueError, match=r"gold_correction has no place for training\.overlap"):
+        made.execute(progress=False, data=data)
+    replace(made, training=replace(training, overlap=Ignored())).execute(progress=False, data=data)
+    replace(made, method=GoldPosterior(clean_weight=0)).execute(progress=False, data=data)
 
 
 def test_masks_stopped_within_an_epoch_end_as_if_never_stopped(run, data, tmp_path, monkeypatch):

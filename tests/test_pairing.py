@@ -20,6 +20,7 @@ from l2b.grid.pairing import in_common, mixtures, warning
 from l2b.grid.results import Results, Row
 from l2b.methods.clean_only import CleanOnly
 from l2b.methods.cross_entropy import CrossEntropy
+from l2b.methods.gold_correction import GoldCorrection
 from l2b.models.mlp import Mlp
 from l2b.models.resnet import Resnet
 from l2b.noise.none import NoNoise
@@ -83,6 +84,10 @@ def told(axis, entries, **record):
     ("axis", "entries", "common"),
     [
         ("method", METHODS, ["noise", "split", "initial values"]),
+        ("method", {**METHODS, "gold": {"method": GoldCorrection()}}, ["noise", "split"]),
+        ("method",
+         {str(w): {"method": GoldCorrection(clean_weight=w)} for w in (1, 2)},
+         ["noise", "split", "initial values"]),
         ("clean", {"50": {"clean": 50}, "60": {"clean": 60}}, ["noise", "initial values"]),
         ("noise", {"a": {"noise": NoNoise()}, "b": {"noise": Symmetric(rate=0.2)}},
          ["split", "initial values"]),

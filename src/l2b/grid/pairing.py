@@ -1,6 +1,7 @@
 """Whether the runs of a grid that are compared began alike, and learned from the same data."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from l2b.experiment import Run
@@ -8,11 +9,12 @@ from l2b.experiment import Run
 if TYPE_CHECKING:
     from l2b.grid.results import Results, Row
 
-# What runs of one seed have in common, if these settings and hashes of theirs are equal.
+# What runs of one seed have in common, if these settings (paths of attributes) and hashes of
+# theirs are equal.
 COMMON = {
     "noise": (("data", "noise"), ("data_hash", "noise_hash")),
     "split": (("data", "clean", "validation", "imbalance"), ("data_hash",)),
-    "initial values": (("data", "model"), ()),
+    "initial values": (("data", "model", "method.judged_network"), ()),
 }
 SHOWN = 12  # digits of a hash
 
@@ -32,7 +34,8 @@ def _alike(
 ) -> bool:
     """Whether runs are equal in settings, and in hashes as far as they recorded them."""
     first = group[0][1]
-    return all(getattr(run, s) == getattr(first, s) for _, run in group for s in settings) and all(
+    values = [attrgetter(setting) for setting in settings]
+    return all(value(run) == value(first) for _, run in group for value in values) and all(
         len({row.record.get(name) for row, _ in group} - {None, ""}) < 2 for name in hashes
     )
 

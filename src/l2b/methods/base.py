@@ -108,6 +108,11 @@ class Method(ABC):
         """What it asks clean samples that must not have been trained on for that; else empty."""
         return ""
 
+    @property
+    def judged_network(self) -> str:
+        """The name of the network that the run ends with: equal names, equal initial values."""
+        return "main"
+
     @abstractmethod
     def build(self, task: Task) -> Learner:
         """A learner at its start."""

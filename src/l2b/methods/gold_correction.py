@@ -13,6 +13,8 @@ from l2b.methods.base import Learner, Method, Task, anew, first_part, mean_loss,
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.types import Batch
 
+JUDGED = "corrected"  # name of the second network, whose initial values are its own
+
 
 @dataclass(frozen=True, kw_only=True)
 class GoldCorrection(Method):
@@ -22,6 +24,9 @@ class GoldCorrection(Method):
     samples of class y, says how labels go wrong. Then a fresh model p is trained: noisy samples
     on −log Σ_y p(y | x) C[y, ỹ], clean ones on −log p(y | x) (Hendrycks et al. 2018,
     arXiv 1802.05300, Algorithm 1).
+
+    Of masks, the first model and the clean loss take the Dice loss of ``training.overlap``; the
+    corrected loss is of pixels and has none, so with ``clean_weight`` 0 it is refused.
 
     Attributes:
         noisy_share: share of the epochs given to the first model, in (0, 1).
@@ -46,6 +51,16 @@ class GoldCorrection(Method):
             )
 
     @property
+    def takes_overlap(self) -> bool:
+        """Only beside the clean loss: the corrected one is of pixels alone."""
+        return self.takes_masks and self.clean_weight > 0
+
+    @property
+    def judged_network(self) -> str:
+        """The second of the two."""
+        return JUDGED
+
+    @property
     def asks_clean(self) -> str:
         """What they say: how labels go wrong."""
         return "how labels go wrong"
@@ -65,7 +80,7 @@ class GoldCorrectionLearner(Learner):
         self.method, self.task = method, task
         self.turn = first_part(method, method.noisy_share, task.epochs)
         self.noisy = CrossEntropyLearner(task)
-        self.fresh = task.network("corrected")
+        self.fresh = task.network(JUDGED)
         self.network = self.noisy.network
         classes = len(task.data.classes)
         self.matrix = torch.eye(classes, device=task.data.train.labels.device)
@@ -109,6 +124,8 @@ class GoldCorrectionLearner(Learner):
 def transition_matrix(learner: Learner, task: Task) -> Tensor:
     """How labels go wrong: row y, the mean predicted distribution over clean samples of y.
 
+    Of masks, over clean pixels of y; what slabs are filled up with is left out.
+
     Args:
         learner: trained on noisy labels.
         task: gives the clean set.
@@ -118,8 +135,10 @@ def transition_matrix(learner: Learner, task: Task) -> Tensor:
         clean sample keeps its label.
     """
     data, clean, classes = task.data, task.data.clean, len(task.data.classes)
-    z = predict_pool(learner.predict, clean, data)
-    p, labels = torch.softmax(z, dim=1).movedim(1, -1).flatten(0, -2), clean.labels.flatten()
+    p, labels = torch.softmax(predict_pool(learner.predict, clean, data), dim=1), clean.labels
+    if clean.cases is not None:  # what slabs are filled up with tells nothing of labels
+        p, labels = clean.cases.real(p), clean.cases.real(labels)
+    p, labels = p.movedim(1, -1).flatten(0, -2), labels.flatten()
     sums = p.new_zeros(classes, classes).index_add_(0, labels, p)
     counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))

@@ -39,6 +39,10 @@ class GoldPosterior(Method):
     label that needs no clean gradient, which is what misleads where the
     labels' mistakes follow the features (benchmarks/systematic.py).
 
+    Of masks, the noisy labels at first and the clean samples throughout are learned with the
+    Dice loss of ``training.overlap``; the posterior is of pixels and has none. With
+    ``clean_weight`` 0 the last part has no Dice loss at all.
+
     Attributes:
         noisy_share: share of the epochs given to the noisy labels alone, in (0, 1).
         clean_share: then to the clean set alone, in (0, 1).
