@@ -8,6 +8,7 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD, Adam
+from torch.utils.checkpoint import checkpoint
 
 import l2b
 from conftest import Problem, Tied
@@ -16,6 +17,7 @@ from l2b.engines import Engine, FiniteDifference, Forward, LastLayer
 from l2b.lookahead import OptimiserStep, Paper
 from l2b.normalise import PositiveShare
 from l2b.pseudo import MovingAverage
+from l2b.weighing import look_ahead_gradient
 from oracles import momentum_step, plain_step, same_draws, unrolled_scores
 
 EXACT = [name for name in names(Engine) if name not in ("finite_difference", "last_layer")]
@@ -415,6 +417,76 @@ def test_what_has_no_forward_mode_names_another_engine(kind):
             call(model, x, y, clean, labels)
     found = l2b.weigh(model, x, y, clean, labels, engine=l2b.engines.finite_difference)
     assert found.alpha.isfinite().all()
+
+
+class Saves(nn.Module):
+    """Keeps no activations of its last layer."""
+
+    def __init__(self, *, reentrant):
+        super().__init__()
+        torch.manual_seed(0)
+        self.trunk, self.head, self.reentrant = nn.Linear(4, 6), nn.Linear(6, 3), reentrant
+
+    def forward(self, x):
+        return checkpoint(self.head, torch.relu(self.trunk(x)), use_reentrant=self.reentrant)
+
+
+@pytest.mark.parametrize("name", ["forward", "finite_difference", "double_backward"])
+@pytest.mark.parametrize("pick", [l2b.weigh, l2b.weighed_pass])
+def test_checkpoints_of_the_kind_without_gradients_are_told(name, pick):
+    x, y = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    engine = find(Engine, name)()
+    with pytest.raises(NotImplementedError, match=r"call it with use_reentrant=False"):
+        pick(Saves(reentrant=True), x, y, x, y, engine=engine)
+    pick(Saves(reentrant=False), x, y, x, y, engine=engine)
+
+
+class Apart(nn.Module):
+    """Its logits depend on its parameters in two ways, on the bias in one that has no gradient."""
+
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        self.map, self.bias = nn.Linear(4, 3).double(), nn.Parameter(torch.ones(3).double())
+        self.how = how
+
+    def forward(self, x):
+        z = self.map(x)
+        if self.how == "detached":
+            return z + (z * self.bias).square().detach()
+        with torch.no_grad():
+            other = (z * self.bias).square()
+        return z + other
+
+
+@pytest.mark.parametrize("how", ["detached", "no_grad"])
+def test_what_has_no_gradient_has_the_say_that_the_docstrings_tell(how):
+    """`forward` at `weigh` follows no_grad, finite differences both, all else neither."""
+    torch.manual_seed(1)
+    x, y = torch.randn(5, 4).double(), torch.tensor([0, 1, 2, 0, 1])
+    model = Apart(how)
+
+    def scores(pick, name):
+        found = pick(model, x, y, x, y, engine=find(Engine, name)())
+        return (found if pick is l2b.weigh else found[1]).scores
+
+    without = scores(l2b.weigh, "double_backward")
+    for pick in (l2b.weigh, l2b.weighed_pass):
+        for name in ("forward", "last_layer", "finite_difference", "double_backward"):
+            if name == "last_layer":  # all of this model but its bias, which nothing moves
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(LastLayer, "head", lambda _, m: ("map", m.map))
+                    found = scores(pick, name)
+            else:
+                found = scores(pick, name)
+            follows = name == "finite_difference" or (
+                how == "no_grad" and pick is l2b.weigh and name in ("forward", "last_layer")
+            )
+            assert (relative(found, without) > 0.01) == follows, (pick, name)
+    direction = look_ahead_gradient(
+        model, x, y, engine=Forward(), lookahead=Paper(), optimiser=None
+    )
+    assert not direction["bias"].any() and direction["map.weight"].any()
 
 
 def test_one_logit_a_sample_is_refused():

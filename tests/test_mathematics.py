@@ -27,6 +27,7 @@ from l2b.normalise import (
 from l2b.scores import bootstrap_scores, candidate_score
 from l2b.targets import labels, probabilities
 from l2b.types import Weights
+from l2b.weighing import check_labels
 
 SCORES = st.lists(
     st.one_of(
@@ -284,6 +285,18 @@ def test_cross_entropy_takes_indices_and_probabilities(pixels):
     assert torch.equal(labels(one_hot), y)
     assert torch.equal(labels(y), y)
     torch.testing.assert_close(probabilities(soft, 5), soft)
+
+
+@pytest.mark.parametrize("pixels", [(), (2, 2)])
+def test_no_label_is_ignored(pixels):
+    """The −100 of torch is a class out of range here, on the devices too that cannot be asked."""
+    z = torch.randn(3, 4, *pixels)
+    target = torch.zeros(3, *pixels, dtype=torch.int64)
+    target[1] = -100
+    with pytest.raises(IndexError, match="-100 is out of bounds"):
+        cross_entropy(z, target)
+    with pytest.raises(ValueError, match=r"must lie in \[0, 4\) .* got -100: .* not even -100"):
+        check_labels(z, target, "observed")
 
 
 def test_scores_take_any_candidate():

@@ -21,6 +21,7 @@ from l2b.engines import Forward, LastLayer
 from l2b.estimation.distil import Distilled
 from l2b.experiment import Run
 from l2b.ledger import StepRecord
+from l2b.loop import Loop
 from l2b.losses import cross_entropy
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
@@ -201,6 +202,43 @@ def test_the_model_learns_what_the_second_network_says_after_its_own_step(kind, 
         for parameter, value in zip(outer.parameters(), before, strict=True):
             parameter.copy_(value)
     assert abs(float(loss() - said[0])) > 1e-6
+
+
+class Deaf(torch.nn.Linear):
+    """Returns what it is given, whatever its parameters are."""
+
+    def forward(self, x):
+        return x[:, :3] * 1.0
+
+
+def test_a_bilevel_pass_of_a_model_that_nothing_moves_says_so():
+    x, y = torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
+    batch = Batch(index=torch.arange(4), inputs=x, labels=y)
+    with pytest.raises(ValueError, match="The logits do not depend on 'weight'"):
+        bilevel_pass(
+            Deaf(5, 3), batch, batch, loss=lambda z: cross_entropy(z, y).mean(), engine=Forward()
+        )
+
+
+@pytest.mark.parametrize("name", names(Method))
+def test_runs_end_with_the_network_that_a_method_names(name, monkeypatch):
+    """What says whether runs that are compared had equal initial values."""
+    maker = Loop._network_maker
+
+    def told(loop, model):
+        make = maker(loop, model)
+
+        def network(called):
+            made = make(called)
+            made.module.called = called
+            return made
+
+        return network
+
+    monkeypatch.setattr(Loop, "_network_maker", told)
+    run = Run(method=default(Method, name), training=Training(epochs=3), model=Mlp(hidden=(8,)))
+    network = run.execute(progress=False).outcome.learner.network
+    assert network.module.called == run.method.judged_network
 
 
 def test_the_bilevel_pass_is_the_training_pass():

@@ -39,6 +39,23 @@ def test_soft_self_labels_are_refused():
         SelfLabels(soft=True)
 
 
+@pytest.mark.parametrize("visited", [False, True])
+@pytest.mark.parametrize("index", [[0, 4], [-1, 0]])
+def test_positions_beyond_the_memory_are_refused_at_every_visit(index, visited):
+    """A negative one would be another sample's, silently."""
+    memory, z = Temporal().build(mlp(), samples=4), torch.zeros(2, 5)
+    if visited:
+        memory.update(mlp(), z, torch.tensor([0, 1]))
+    before = memory.visits.clone()
+    for call in (
+        lambda: memory(z, z, torch.tensor(index)),
+        lambda: memory.update(mlp(), z, torch.tensor(index)),
+    ):
+        with pytest.raises(ValueError, match=r"built for 4 samples, so index must lie in \[0, 4\)"):
+            call()
+    assert torch.equal(memory.visits, before)
+
+
 @pytest.mark.parametrize("spec", [MovingAverage, Temporal])
 def test_decays_outside_their_range_are_refused(spec):
     with pytest.raises(ValueError, match=r"0 <= decay < 1, got 1"):

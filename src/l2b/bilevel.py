@@ -15,7 +15,13 @@ import torch
 from torch import Tensor, nn, optim
 
 from l2b.engines import Engine
-from l2b.functional import Functional, full_precision, functional, untouched_random_state
+from l2b.functional import (
+    Functional,
+    full_precision,
+    functional,
+    reverse_mode,
+    untouched_random_state,
+)
 from l2b.layout import best_layout
 from l2b.lookahead import Ahead, Paper
 from l2b.types import Batch, Inputs, Probe
@@ -49,6 +55,10 @@ def bilevel_pass(
     Returns:
         Logits of the noisy batch with their autograd history, [n, classes, *pixels], and their
         derivative without, in logits per unit of F.
+
+    Raises:
+        ValueError: if the logits depend on no parameter that is to move.
+        NotImplementedError: if the engine has no derivative of an operation in the model.
     """
     device = clean.labels.device
     net = functional(module, engine.scope(module))
@@ -64,7 +74,7 @@ def bilevel_pass(
 def virtual_step(
     net: Functional, ahead: Ahead, inputs: Inputs, loss: Callable[[Tensor], Tensor]
 ) -> Ahead:
-    """θ̂ = θ − λ∇loss(z(θ)), with the same step sizes λ.
+    """θ̂ = θ − λ∇loss(z(θ)), with the same step sizes λ; what the loss does not know stays.
 
     Args:
         net: the model taken apart.
@@ -72,9 +82,11 @@ def virtual_step(
         inputs: the noisy batch.
         loss: logits to a scalar.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), reverse_mode():
         leaves = {name: value.detach().requires_grad_() for name, value in ahead.params.items()}
         value = loss(full_precision(net.apply(leaves, inputs)))
+        if not value.requires_grad:
+            return ahead  # nothing moves; whether anything could, the clean gradient tells
         gradient = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
     params = {
         name: ahead.params[name] - ahead.rates[name] * g

@@ -284,6 +284,25 @@ def forward_mode() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def reverse_mode() -> Iterator[None]:
+    """Gradients of parameters inside; where torch refuses, the error says what to change.
+
+    Raises:
+        NotImplementedError: if the model checkpoints activations with ``use_reentrant=True``.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise NotImplementedError(
+            "The model saves memory with torch.utils.checkpoint and use_reentrant=True, which "
+            "gives no gradient of chosen parameters: call it with use_reentrant=False (of "
+            "transformers, gradient_checkpointing_kwargs={'use_reentrant': False})."
+        ) from error
+
+
 def _eager() -> AbstractContextManager[Any]:
     """Modules that were given to torch.compile run as they were written."""
     if "torch._dynamo" not in sys.modules:  # nothing can have been compiled; importing it is slow

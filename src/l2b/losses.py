@@ -6,20 +6,23 @@ from torch.nn import functional
 from l2b.targets import probabilities
 from l2b.types import Weights
 
+NO_LABEL = -(2**31)  # torch ignores −100 unless told another one; here every sample counts
+
 
 def cross_entropy(z: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of every sample (and pixel) towards its target.
 
     Args:
         z: logits, [n, classes, *pixels].
-        target: class indices [n, *pixels], or probabilities shaped like ``z``.
+        target: class indices [n, *pixels], or probabilities shaped like ``z``. None is ignored:
+            the −100 of torch is out of range like any other, on every device.
 
     Returns:
         Loss in nats, [n, *pixels].
     """
     if target.is_floating_point():
         return -(target * functional.log_softmax(z, dim=1)).sum(dim=1)
-    return functional.cross_entropy(z, target, reduction="none")
+    return functional.cross_entropy(z, target, ignore_index=NO_LABEL, reduction="none")
 
 
 def bootstrapped_loss(z: Tensor, observed: Tensor, weights: Weights) -> Tensor:

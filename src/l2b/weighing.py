@@ -9,7 +9,7 @@ from torch import Tensor, nn, optim
 from l2b import collectives
 from l2b.candidates import Candidates, Pair, folded
 from l2b.engines import Engine, forward
-from l2b.functional import Functional, functional, untouched_random_state
+from l2b.functional import Functional, functional, reverse_mode, untouched_random_state
 from l2b.layout import best_layout, in_best_layout
 from l2b.lookahead import Ahead, LookAhead, Paper
 from l2b.losses import cross_entropy
@@ -80,6 +80,12 @@ def weigh(
     clean loss (L2B, Eqs. 15–24), then normalisation (Eq. 9). The model, its running
     statistics, its gradients and the random state are left as they were, so a training
     pass that follows draws the same dropout masks as the weights were computed for.
+
+    Parameters that reach the logits only through parts that the model detaches or runs under
+    `torch.no_grad` get no clean gradient, and so have no say in the weights. Of one that has
+    another way as well, `forward` and `last_layer` follow the way under `torch.no_grad` too,
+    and `finite_difference` every way; `double_backward` does not, nor do `forward` and
+    `last_layer` in `weighed_pass`, as training does not.
 
     Where `torch.distributed` is initialised, all processes have to call it together: clean
     samples and scores of all of them count, so the weights sum to 1 over all processes. Since
@@ -157,8 +163,9 @@ def weighed_pass(
 ) -> tuple[Tensor, Weights]:
     """Weigh a batch and run its training pass in one go, which saves a pass over `weigh`.
 
-    The weights are those of `weigh`. The training pass is the ordinary one: autograd records
-    it, running statistics move once, random numbers are drawn once.
+    The weights are those of `weigh`, but for parts under `torch.no_grad` (see there). The
+    training pass is the ordinary one: autograd records it, running statistics move once,
+    random numbers are drawn once.
 
     Args:
         model: as for `weigh`.
@@ -272,7 +279,7 @@ def clean_direction(
     Returns:
         v in ż = J v: a tangent for every parameter, by name.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), reverse_mode():
         leaves = {name: value.detach().requires_grad_() for name, value in ahead.params.items()}
         z = net.apply(leaves, clean_inputs)
         check_labels(z, clean_labels, "clean_labels")
@@ -339,7 +346,7 @@ def _check_tensor(labels: object, name: str) -> None:
 
 
 def check_labels(z: Tensor, target: Tensor, name: str) -> None:
-    """Refuse labels that do not fit the logits.
+    """Refuse labels that do not fit the logits; their values on the CPU alone.
 
     Raises:
         ValueError: on a wrong shape, an empty batch, a class out of range, or floats that are
@@ -371,7 +378,7 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             "least one sample. Leave such batches out."
         )
     if target.device.type != "cpu":
-        return  # looking at values would make a GPU wait; there, kernels refuse most of them
+        return  # looking at values would make a GPU wait; there, kernels refuse class indices
     if target.is_floating_point():
         total = target.detach().sum(dim=1, dtype=torch.float32)
         if not (bool((target >= 0).all()) and bool(((total - 1).abs() <= SUM_TOLERANCE).all())):
@@ -385,5 +392,6 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             wrong = low if low < 0 else high
             raise ValueError(
                 f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
-                f"{wrong}: renumber the labels from 0, or give the model an output for each."
+                f"{wrong}: renumber the labels from 0, or give the model an output for each (none "
+                "is ignored, not even -100)."
             )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from l2b.engines.base import Engine
-from l2b.functional import differentiable_kernels
+from l2b.functional import differentiable_kernels, reverse_mode
 from l2b.types import Apply, Inputs, Params, Probe
 
 
@@ -20,7 +20,7 @@ class DoubleBackward(Engine):
         ∂⟨v, θ̂⟩/∂u at u = 0 is the derivative of z along v. Of complex parameters, ⟨·, ·⟩ is the
         real part: the sum over their real and imaginary parts.
         """
-        with torch.enable_grad(), differentiable_kernels():
+        with torch.enable_grad(), differentiable_kernels(), reverse_mode():
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             z = apply(leaves, inputs)
             u = torch.zeros_like(z, requires_grad=True)

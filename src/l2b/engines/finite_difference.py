@@ -16,6 +16,10 @@ LENGTHS = {torch.float64: 1e-6, torch.float32: 3e-4}  # where kinks and rounding
 class FiniteDifference(Engine):
     """ż ≈ (z(θ + εv) − z(θ)) / ε: about 1 % off in float32, cheaper than forward mode.
 
+    It compares what the model returns, so it follows v through parts that the model detaches or
+    runs under `torch.no_grad` too, which other engines leave out. Parameters that reach the
+    logits through such parts alone get no clean gradient, and v does not move them.
+
     Attributes:
         length: length ε‖v‖ of the step in parameter space; None picks it by the lowest
             precision that a module of the model computes in, whatever the logits are cast to:

@@ -64,9 +64,8 @@ class Memory(Source):
     def __call__(self, z: Tensor, inputs: Inputs, index: Tensor | None) -> Tensor:
         """Averaged past predictions, as probabilities or class indices."""
         del inputs
-        target = torch.softmax(z, dim=1)
+        target, rows = torch.softmax(z, dim=1), self._rows(index)
         if self.average is not None:
-            rows = self._rows(index)
             visits = self.visits[rows].to(z.device)
             seen = (visits > 0).view(-1, *[1] * (z.ndim - 1))
             corrected = self.average[rows].to(z) / (1 - self.decay ** visits.clamp_min(1)).view(
@@ -106,4 +105,11 @@ class Memory(Source):
                 "Temporal pseudo-labels need to know which samples these are: pass "
                 "index=…, their positions in the training set."
             )
-        return index.to(self.visits.device)
+        rows = index.to(self.visits.device)
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < self.samples:
+            raise ValueError(
+                f"Temporal pseudo-labels were built for {self.samples} samples, so index must lie "
+                f"in [0, {self.samples}), got {int(rows.min())} to {int(rows.max())}: pass "
+                "positions in the training set, and its length to build(model, samples=…)."
+            )
+        return rows
