@@ -225,6 +225,34 @@ def test_run_help_shows_the_settings_of_what_was_chosen(capsys):
         assert word in said
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("demo", ["six ways to learn from handwritten digits", "default: runs/demo"]),
+        ("audit", ["labels or masks that a run learned from", "runs/audit-<name of the file>"]),
+    ],
+)  # fmt: skip
+def test_help_says_what_a_command_does_and_where_it_writes(command, said, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [words for words in said if words not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("--data fashion_mnist --root {}", "give its folder (root, --root)"),
+        ("--data cifar10 --root {}", "(root, --root)"),
+        ("--noise matrix", "rows or path (--noise.rows, --noise.path), got neither"),
+    ],
+)
+def test_errors_name_settings_as_they_are_typed(words, advice, tmp_path, capsys):
+    assert run(*words.format(tmp_path).split(), "--out", tmp_path / "run") == 2
+    said = capsys.readouterr().err
+    assert advice in said and "=…" not in said
+
+
 def test_list_shows_everything_with_a_line_each(capsys):
     assert main(["list"]) == 0
     said = capsys.readouterr().out

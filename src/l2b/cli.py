@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from l2b.cli_evidence import add_commands
-from l2b.cli_help import AUDIT_HELP, RUN_HELP, THEORY_HELP
+from l2b.cli_help import AUDIT_HELP, DEMO_HELP, RUN_HELP, THEORY_HELP
 
 DEFAULT_OUT = Path("runs")
 UNREAD = 141  # status of a process whose output nobody reads on
@@ -86,9 +86,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     predict = _predict_parser(commands)
 
     demo = commands.add_parser(
-        "demo", help="compare methods on mislabelled digits", allow_abbrev=False
+        "demo",
+        help="compare methods on mislabelled digits",
+        description=DEMO_HELP,
+        allow_abbrev=False,
     )
-    demo.add_argument("--out", type=Path, default=DEFAULT_OUT / "demo", help="folder for results")
+    demo.add_argument(
+        "--out", type=Path, default=DEFAULT_OUT / "demo",
+        help="folder for results (default: %(default)s)",
+    )  # fmt: skip
     demo.add_argument("--seed", type=int, default=0, help="of every random draw")
     demo.set_defaults(command=_demo)
 
@@ -191,8 +197,8 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
     )  # fmt: skip
     audit.add_argument(
         "--out", type=Path, metavar="DIR|FILE",
-        help="folder for the run and its audit; with --apply, the file of corrected labels, or "
-        "the data folder with corrected masks",
+        help="folder for the run and its audit (default: as above); with --apply, the file of "
+        "corrected labels, or the data folder with corrected masks",
     )  # fmt: skip
     audit.add_argument("--overwrite", action="store_true", help="replace the run in that folder")
     audit.add_argument("--resume", action="store_true", help="go on with the training there")

@@ -1,4 +1,4 @@
-"""What `l2b run`, `audit` and `theory` say when asked for help."""
+"""What `l2b run`, `audit`, `demo` and `theory` say when asked for help."""
 
 THEORY_HELP = """Check the paper's claims by computation: equivalence, gradients, convergence.
 Exit status 1 if a claim fails.
@@ -10,7 +10,7 @@ training or at the parameters of a former run (--weights DIR/model.safetensors).
 
 AUDIT_HELP = """Find the labels that are wrong: a table, a summary, and a page to review them.
 
-  l2b audit runs/first                                 labels that a run learned from
+  l2b audit runs/first                                 labels or masks that a run learned from
   l2b audit --csv news.csv --label topic --text title --clean checked
                                                        your own file: train and audit in one go
   l2b audit runs/first --next 50                       which labels to check next
@@ -22,9 +22,14 @@ AUDIT_HELP = """Find the labels that are wrong: a table, a summary, and a page t
                                                        learn from what you checked, audit again
 
 With --csv, give --text or --images, or neither to use all other columns. Settings of `l2b run`
-such as --epochs 30 or --seed 1 may follow. All files go into the folder `audit` of the run.
+such as --epochs 30 or --seed 1 may follow. All files go into the folder `audit` of the run:
+--out, or else RUN, or with --csv runs/audit-<name of the file>.
 Of runs on masks, edit the files in audit/suggested; --clean FILE lists masks that are right as
 given.
+"""
+
+DEMO_HELP = """Compare six ways to learn from handwritten digits of which two in five are
+mislabelled: a table of accuracies, and pictures of how they were reached. Nothing is fetched.
 """
 
 RUN_HELP = """usage: l2b run [--out DIR] [--config FILE] [--resume | --overwrite] [settings]

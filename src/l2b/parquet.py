@@ -68,8 +68,8 @@ def _files(root: Path, split: str, source: str) -> list[Path]:
     wanted = f"{split}-00000-of-{count:05}.parquet" + (f" and {count - 1} more" * (count > 1))
     raise FileNotFoundError(
         f"There must be {wanted} in {root.absolute()}, got {len(found)} file(s). Fetch the "
-        f"parquet files from {source} and put them there, or point to their folder with root=… "
-        "or, for the parent of all data folders, with the environment variable L2B_DATA."
+        f"parquet files from {source} and put them there, or give their folder (root, "
+        "--root) or, for the parent of all data folders, the environment variable L2B_DATA."
     )
 
 
@@ -98,7 +98,7 @@ def _from_hub(name: str, split: str, source: str) -> Any:
         raise ImportError(
             f"There is no folder {name}, and to load it by name from the hub needs the library "
             "datasets, which is not installed: pip install datasets, or fetch the parquet files "
-            f"from {source} and point to their folder with root=…."
+            f"from {source} and give their folder (root, --root)."
         ) from error
     return load_dataset(name, split=split).with_format("arrow")[:]
 

@@ -226,7 +226,7 @@ def _check_range(seen: np.ndarray, classes: tuple[str, ...], *, textual: bool, p
         raise ValueError(
             f"The labels in {path} must be the integers 0 to {len(classes) - 1} for "
             f"{len(classes)} classes, got {wrong}: renumber them from 0 without gaps, or, if a "
-            "class just does not occur, name all of them in classes=…."
+            "class just does not occur, name all of them (classes, --data.classes)."
         )
 
 

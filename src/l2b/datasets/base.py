@@ -118,8 +118,8 @@ def missing_file(path: Path, source: str) -> FileNotFoundError:
     """
     return FileNotFoundError(
         f"There is no {path.name} in {path.parent.absolute()}. Fetch it from {source} and put it "
-        "there, or point to its folder with root=… or, for the parent of all data folders, with "
-        "the environment variable L2B_DATA."
+        "there, or give its folder (root, --root) or, for the parent of all data folders, the "
+        "environment variable L2B_DATA."
     )
 
 

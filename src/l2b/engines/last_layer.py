@@ -63,7 +63,7 @@ class LastLayer(Engine):
         raise ValueError(
             f"LastLayer found no {wanted} with trainable parameters in "
             f"{type(module).__name__}; it has {', '.join(map(repr, layers)) or 'none'}. Name "
-            "the final layer with LastLayer(layer=…), or use the forward engine."
+            "the final layer with LastLayer(layer=…) (--engine.layer), or use the forward engine."
         )
 
     def __call__(self, apply: Apply, params: Params, inputs: Inputs, direction: Params) -> Probe:

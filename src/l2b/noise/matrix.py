@@ -30,8 +30,8 @@ class Matrix(ClassConditional):
         if (self.rows is None) == (self.path is None):
             given = "neither" if self.rows is None else "both"
             raise ValueError(
-                f"Matrix needs either rows=… or path=…, got {given}: there must be exactly one "
-                "transition matrix."
+                f"Matrix needs either rows or path (--noise.rows, --noise.path), got {given}: "
+                "there must be exactly one transition matrix."
             )
         if self.rows is not None:
             self._checked()
