@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,16 @@ def test_a_class_that_corrections_remove_is_missed(audited, tmp_path):
     classes = ["background", "value 1", "value 2"]
     with pytest.raises(ValueError, match=r"would hold the classes background, object, and the run"):
         mask_apply._patients(source, classes, tmp_path)
+
+
+def test_an_audit_says_where_to_correct_and_how_to_go_on(audited):
+    _, run = audited
+    said = str(audit_masks(run))
+    place = run / "audit" / "suggested"
+    assert said.endswith(
+        f"Correct them in {place}, then: l2b audit {run} --apply {place} --out NEW"
+    )
+    assert "Correct" not in str(replace(audit_masks(run), correctable=False))
 
 
 def test_runs_on_other_layouts_are_refused(audited, own, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from l2b.audit.mask_export import unedited
-from l2b.audit.masks import SUGGESTED
+from l2b.audit.masks import CORRECTABLE, SUGGESTED
 from l2b.clean_split import clean_bounds
 from l2b.config import load
 from l2b.datasets import Source
@@ -109,7 +109,7 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
 def _subject(run: Path, made: Run, out: Path) -> tuple[Decathlon | MaskFolder, Files]:
     """The data of a run, and their files, if corrected ones can be written to ``out``."""
     data = made.data
-    if not isinstance(data, Decathlon | MaskFolder):
+    if not isinstance(data, CORRECTABLE):
         raise ValueError(
             f"{run} learned from {type(data).__name__}, whose layout has no place for corrected "
             "masks: they go into runs on a mask_folder or a decathlon folder."

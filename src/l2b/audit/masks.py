@@ -13,18 +13,22 @@ from l2b.audit.mask_page import changed_pixels, most_suspicious, write_mask_page
 from l2b.cases import case_dice, mean_score
 from l2b.config import load
 from l2b.data import Data
+from l2b.datasets.decathlon import Decathlon
+from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import predict_pool
 from l2b.experiment import Run
 from l2b.files import write_atomically, write_json
 from l2b.folder import AUDIT as FOLDER
 from l2b.folder import RunFolder, read_module
 from l2b.mask_figure import data_of, suspects_figure
+from l2b.provenance import typed
 from l2b.tables import write_csv
 from l2b.types import Cases
 
 SUGGESTED = "suggested"  # in that folder
 PAGE = "audit.html"
 KEPT_SAID = 5
+CORRECTABLE = (Decathlon, MaskFolder)  # into whose layout corrected masks can be written
 HEADER = ("rank", "index", "case", "slice", "suspicion", "changed_pixels")
 
 
@@ -39,6 +43,7 @@ class MaskAudit:
         suggested: the masks that the run would give them, [N, height, width].
         summary: the content of ``summary.json``.
         kept: files in ``suggested`` that somebody edited since an earlier audit wrote them.
+        correctable: whether corrected masks can go back into a data folder like the run's.
     """
 
     folder: Path
@@ -46,6 +51,7 @@ class MaskAudit:
     suggested: Tensor
     summary: dict[str, Any]
     kept: tuple[str, ...] = ()
+    correctable: bool = False
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
@@ -65,7 +71,12 @@ class MaskAudit:
                 f"  {len(self.kept)} kept as they are, because they were edited: {names} in "
                 f"{self.folder / SUGGESTED}. Move a file away to have it written again."
             )
-        return "\n".join([*lines, f"  Look at them: {self.folder / PAGE}"])
+        lines.append(f"  Look at them: {self.folder / PAGE}")
+        if self.correctable:
+            place = self.folder / SUGGESTED
+            again = typed(["audit", str(self.folder.parent), "--apply", str(place), "--out", "NEW"])
+            lines.append(f"  Correct them in {place}, then: {again}")
+        return "\n".join(lines)
 
 
 def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
@@ -111,7 +122,12 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
     write_mask_page(folder / PAGE, data, suggested, suspicion, summary)
     return MaskAudit(
-        folder=folder, suspicion=suspicion, suggested=suggested, summary=summary, kept=kept
+        folder=folder,
+        suspicion=suspicion,
+        suggested=suggested,
+        summary=summary,
+        kept=kept,
+        correctable=isinstance(run.data, CORRECTABLE),
     )
 
 
