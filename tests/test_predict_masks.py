@@ -18,6 +18,7 @@ from l2b.datasets.promise12 import Promise12
 from l2b.decode import decode_images
 from l2b.experiment import Run
 from l2b.folder import RunFolder
+from l2b.grids import Scan
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.models.unet import Unet
 from l2b.noise.none import NoNoise
@@ -25,7 +26,9 @@ from l2b.notices import Notice
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice
 from l2b.predict_masks import predict_masks
+from l2b.slices import cut_images
 from l2b.train import Training
+from l2b.volumes import Volume, read_nifti
 
 nibabel = pytest.importorskip("nibabel")
 Image = pytest.importorskip("PIL.Image")
@@ -148,6 +151,52 @@ def test_volumes_get_masks_on_their_grid(task, tmp_path, changes, capsys):
     predict_masks(run, tmp_path / "new", tmp_path / "others", progress=False)
     for name, shape in {"small": (17, 12, 8), "large": (50, 37, 20)}.items():
         assert nibabel.load(tmp_path / "others" / f"{name}.nii.gz").shape == shape
+
+
+class Recorder(torch.nn.Module):
+    """Remembers what it is given, and has the shape of what was learned."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.shape, self.given = tuple(shape), []
+
+    def forward(self, x):
+        self.given.append(x)
+        return torch.cat([x, -x], dim=1)
+
+    def seen(self):
+        given, self.given = self.given, []
+        return torch.cat(given)
+
+
+def test_small_volumes_are_padded_as_beside_larger_ones(tmp_path):
+    volumes = [
+        (name, Volume(volume(k, shape)[0].astype(np.float64), (1.0, 1.0, 1.0)))
+        for k, (name, shape) in enumerate({"large": (70, 33, 5), "small": (13, 30, 4)}.items())
+    ]
+    together, cases = cut_images(volumes)
+    model = Recorder(together.shape[1:])
+    module._draw_volume(model, Decathlon(root=tmp_path), tmp_path, volumes[1][1], Scan(
+        shape=(13, 30, 4), affine=np.eye(4)
+    ))  # fmt: skip
+    assert torch.equal(model.seen(), together[cases.rows(1)])
+
+
+@pytest.mark.parametrize("changes", [{}, {"size": 32, "axis": 0}, {"axis": 1, "depth": 16}])
+def test_a_model_sees_what_it_saw_when_it_learned(task, changes):
+    data = Decathlon(root=task, **changes)
+    learned = data.load().train
+    model = Recorder(learned.inputs.shape[1:])
+    for case in learned.cases.of.unique().tolist():
+        path = task / "imagesTr" / f"{learned.cases.names[case]}.nii.gz"
+        grid = data.grids()[learned.cases.names[case]]
+        drawn = module._draw_volume(model, data, path, read_nifti(path), grid)
+        expected = learned.inputs[learned.cases.rows(case)]
+        assert torch.equal(model.seen(), expected)
+        p = torch.softmax(torch.cat([expected, -expected], dim=1), dim=1)
+        assert torch.equal(
+            drawn.probabilities, learned.cases.take(learned.cases.rows(case)).real(p)
+        )
 
 
 def test_larger_volumes_are_drawn_as_well_as_learned_ones(task, tmp_path):
