@@ -1,8 +1,8 @@
 """Find extensions by name: the file name is the registration.
 
 Families kept in a folder (engines, noise, normalisers, methods and others) have one public class
-a file, named by the file. Families kept in one module (look-ahead points, candidate labels) name
-their classes in snake case.
+a file, named by the file; what they share is in files called base or base_…. Families kept in one
+module (look-ahead points, candidate labels) name their classes in snake case.
 """
 
 import dataclasses
@@ -21,7 +21,9 @@ def names(base: type) -> list[str]:
     """Names of everything that extends ``base``, sorted."""
     home = importlib.import_module(_home(base))
     if hasattr(home, "__path__"):
-        return sorted(m.name for m in pkgutil.iter_modules(home.__path__) if m.name != "base")
+        return sorted(
+            m.name for m in pkgutil.iter_modules(home.__path__) if not m.name.startswith("base")
+        )
     return sorted(_snake(found.__name__) for found in _classes(home, base))
 
 

@@ -13,10 +13,10 @@ from l2b.audit.masks import CORRECTABLE, SUGGESTED
 from l2b.clean_split import clean_bounds
 from l2b.config import load
 from l2b.datasets import Source
+from l2b.datasets.base_masks import CLEAN, listed_cases
 from l2b.datasets.decathlon import SUFFIX, Decathlon, annotation_of, annotations
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.datasets.mask_folder import FURTHER, MaskFolder
-from l2b.datasets.with_masks import CLEAN, listed_cases
 from l2b.drawn_masks import image_sizes, read_masks
 from l2b.experiment import Run
 from l2b.files import read_text, write_json, write_text

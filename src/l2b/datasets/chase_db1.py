@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, data_root
-from l2b.datasets.with_masks import mask_source
+from l2b.datasets.base_masks import mask_source
 from l2b.decode import decode_images
 from l2b.drawn_masks import class_masks, image_sizes, picture_spacing, read_masks
 from l2b.grids import Picture

@@ -17,7 +17,7 @@ from l2b.datasets.base import (
     check_patient,
     patient_of,
 )
-from l2b.datasets.with_masks import checked_cases, mask_source
+from l2b.datasets.base_masks import checked_cases, mask_source
 from l2b.files import read_text
 from l2b.grids import Scan, nifti_grid
 from l2b.slices import cut, cut_masks

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from l2b.datasets.base import Dataset, Source, check_patient, patient_of
+from l2b.datasets.base_masks import checked_cases, mask_source
 from l2b.datasets.image_folder import SUFFIXES
-from l2b.datasets.with_masks import checked_cases, mask_source
 from l2b.decode import decode_images
 from l2b.drawn_masks import (
     DrawnMask,

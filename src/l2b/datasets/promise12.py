@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root
-from l2b.datasets.with_masks import checked_cases, mask_source
+from l2b.datasets.base_masks import checked_cases, mask_source
 from l2b.grids import Scan
 from l2b.metaimage import metaimage_grid, read_metaimage
 from l2b.slices import cut
