@@ -378,7 +378,7 @@ TABLE = {
         lambda _: ConvNet().build((4,), 3), "(4,)", "needs images", "use mlp"
     ),
     # matrices
-    "no matrix": (lambda _: Matrix(), "got neither", "either rows=", "exactly one"),
+    "no matrix": (lambda _: Matrix(), "got neither", "either rows or path", "exactly one"),
     "row sum": (
         lambda _: Matrix(rows=((0.9, 0.2), (0, 1))), "sum 1.1", "sum to 1", "row k says how often"
     ),

@@ -1,10 +1,12 @@
 """Corrected masks go back into a data folder that a run learns from."""
 
+import hashlib
 import json
 import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,13 +108,17 @@ def test_edited_suggestions_become_a_folder_to_learn_from(audited, own, tmp_path
     assert said.startswith(f"2 masks replaced, 5 of 8 are now checked: {new}. Learn from them: l2b")
     assert "\n" not in said
     found = content(new)
-    assert set(found) == set(before) - {f"masks/{second}.png"} | {f"masks/{second}.tif"}
-    for name in found.keys() - {"clean.txt", f"masks/{first}.png", f"masks/{second}.tif"}:
+    assert set(found) == set(before) - {f"masks/{second}.png"} | {f"masks/{second}.tif", "test.txt"}
+    for name in found.keys() - {
+        "clean.txt", "test.txt", f"masks/{first}.png", f"masks/{second}.tif"
+    }:  # fmt: skip
         assert found[name] == before[name]
     assert found[f"masks/{first}.png"] == (suggested / f"{first}.png").read_bytes()
     assert found["clean.txt"].decode().split() == sorted(["p.0", "p.1", *names[:3]])
     assert content(root) == before
-    source = MaskFolder(root=new, size=16).load()
+    source, old = (MaskFolder(root=folder, size=16).load() for folder in (new, root))
+    judges = [{s.test.cases.names[k] for k in s.test.cases.of.tolist()} for s in (source, old)]
+    assert judges[0] == judges[1] and set(found["test.txt"].decode().split()) == judges[0]
     listed = {source.train.cases.names[k] for k in source.train.cases.of[source.trusted].tolist()}
     assert {first, second} & listed and source.values == (0, 200)
     command = shlex.split(said.partition("Learn from them: ")[2])
@@ -258,7 +264,9 @@ def test_what_a_run_could_not_read_is_named_by_its_own_file(audited, own, tmp_pa
     redrawn(root, "p.3").save(own / "p.3.png")
     for written, source in {"masks/p.3.png": own / "p.3.png", "images/p.2.jpg": root}.items():
 
-        def damaged(self, written=written):
+        def damaged(self, written=written, usual=MaskFolder.load):
+            if self.root == root:
+                return usual(self)
             raise ValueError(f"{self.root / written} is damaged")
 
         monkeypatch.setattr(MaskFolder, "load", damaged)
@@ -300,9 +308,78 @@ def test_a_patient_is_checked_as_a_whole(audited, own, tmp_path, monkeypatch):
     monkeypatch.setattr(
         mask_apply, "load", lambda kind, text: Run(**{**RUN.__dict__, "data": pattern})
     )
+    monkeypatch.setattr(mask_apply, "data_of", lambda *_: SimpleNamespace(test=None))
     with pytest.raises(ValueError, match="of none all images would be checked"):
         apply_masks(run, own, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_masks_that_noise_had_changed_are_not_vouched_for(audited, own, tmp_path, monkeypatch):
+    _, run = audited
+    noisy = Run(**{**RUN.__dict__, "data": MaskFolder(root=audited[0], size=16), "noise": Mask()})
+    monkeypatch.setattr(mask_apply, "load", lambda kind, text: noisy)
+    with pytest.raises(ValueError, match=r"masks that noise had changed \(mask\)"):
+        apply_masks(run, own, tmp_path / "new")
+
+
+def test_only_what_was_edited_counts_wherever_an_audit_wrote_it(audited, tmp_path):
+    root, run = audited
+    moved = tmp_path / "audit-1"
+    shutil.copytree(run / "audit", moved)
+    written = json.loads((moved / "suggested.json").read_text())
+    for name in sorted(written):  # as the audit wrote it, but one
+        (moved / "suggested" / name).unlink(missing_ok=True)
+    for path in sorted((moved / "suggested").iterdir()):
+        path.unlink()
+    data = root / "masks" / "p.5.png"
+    shutil.copy(data, moved / "suggested" / "p.5.png")
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    record = moved / "suggested.json"
+    record.write_text(json.dumps({"p.5.png": [digest]}))
+    with pytest.raises(ValueError, match="was edited since the audit wrote it"):
+        apply_masks(run, moved / "suggested", tmp_path / "new")
+    redrawn(root, "p.5").save(moved / "suggested" / "p.5.png")
+    assert apply_masks(run, moved / "suggested", tmp_path / "new").replaced == 1
+
+
+def test_data_that_changed_since_the_run_are_not_corrected(audited, own, tmp_path):
+    root, run = audited
+    redrawn(root, "p.3").save(own / "p.3.png")
+    image = root / "images" / "p.3.jpg"
+    before = image.read_bytes()
+    try:
+        with Image.open(image) as opened:
+            opened.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image)
+        with pytest.raises(ValueError, match="learned from other samples than its data set gives"):
+            apply_masks(run, own, tmp_path / "new")
+    finally:
+        image.write_bytes(before)
+    with pytest.raises(FileNotFoundError, match=r"no file .*nothere\.txt with names of masks"):
+        apply_masks(run, own, tmp_path / "new", [tmp_path / "nothere.txt"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_where_all_is_checked_nothing_is_left_to_weigh(audited, own, tmp_path):
+    _, run = audited
+    (tmp_path / "right.txt").write_text("".join(f"p.{k}\n" for k in range(8)))
+    found = apply_masks(run, own, tmp_path / "new", [tmp_path / "right.txt"])
+    assert found.command == "" and found.checked == 8
+    assert "Too few are left unchecked for a batch of them: remove" in str(found)
+    (tmp_path / "new" / "clean.txt").unlink()  # what it says works
+    words = ["run", "--data", "mask_folder", "--root", str(tmp_path / "new"), "--data.size", "16",
+             "--clean", "2", "--method", "cross_entropy", "--noise", "none", "--model", "unet",
+             "--width", "2", "--epochs", "1", "--batch", "2", "--out", str(tmp_path / "plain"),
+             "--quiet"]  # fmt: skip
+    assert main(words) == 0
+
+
+def test_the_next_run_gets_a_name_that_is_free(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    assert mask_apply._free(tmp_path / "a") == tmp_path / "a-corrected"
+    (tmp_path / "a-corrected").mkdir()
+    assert mask_apply._free(tmp_path / "a") == tmp_path / "a-corrected-2"
+    monkeypatch.chdir(tmp_path / "a")
+    assert mask_apply._free(Path()).resolve() == tmp_path / "a-corrected-2"
 
 
 def volume(seed):
@@ -325,12 +402,15 @@ def scans(tmp_path_factory):
         for path, voxels in zip(entry.values(), volume(k), strict=True):
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             nibabel.save(nibabel.Nifti1Image(voxels, affine), root / path)
+        second = root / "labelsTr_anna" / entry["label"]
+        second.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(np.roll(voxels, 1, axis=0), affine), second)
         entries.append(entry)
     labels = {"0": "background", "1": "left", "2": "right"}
     (root / "dataset.json").write_text(
         json.dumps({"name": "own", "labels": labels, "training": entries, "test": ["./x.nii"]})
     )
-    run = replace(RUN, data=Decathlon(root=root, limit=4), noise=Mask(dice=0.8))
+    run = replace(RUN, data=Decathlon(root=root, limit=4))
     run.execute(root.parent / "run", progress=False, figures=False)
     audit_masks(root.parent / "run")
     return root, root.parent / "run"
@@ -375,44 +455,18 @@ def test_edited_volumes_become_a_task_to_learn_from(scans, tmp_path, capsys):
 def test_second_annotations_of_volumes_go_along(scans, tmp_path):
     root, run = scans
     old = Decathlon(root=root)
-    try:
-        for _, mask in old.files().values():
-            path = root / "labelsTr_anna" / mask.relative_to(root)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stored = nibabel.load(mask)
-            voxels = np.roll(np.asarray(stored.dataobj), 1, axis=0)
-            nibabel.save(nibabel.Nifti1Image(voxels, stored.affine), path)
-        (tmp_path / "right.txt").write_text("labels_1_case_1\n")
-        found = apply_masks(run, run / "audit" / "suggested", tmp_path / "new",
-                            [tmp_path / "right.txt"])  # fmt: skip
-        assert found.checked == found.replaced + 1
-        new = Decathlon(root=tmp_path / "new").load()
-        drawn, given = new.annotations["anna"], new.train.labels
-        assert (drawn != given).any()
-        for case in new.train.cases.of.unique().tolist():
-            rows = new.train.cases.rows(case)
-            _, mask = old.files()[new.train.cases.names[case]]
-            first = np.count_nonzero(np.asarray(nibabel.load(mask).dataobj))
-            assert drawn[rows].count_nonzero() == first > 0  # the same object, moved
-    finally:
-        shutil.rmtree(root / "labelsTr_anna")
-
-
-def test_what_keeps_a_run_from_learning_is_told(scans, tmp_path):
-    """The one mask that is checked shows no second class."""
-    root, run = scans
-    own = tmp_path / "mine"
-    own.mkdir()
-    for name, (_, mask) in Decathlon(root=root).files().items():
-        stored = nibabel.load(mask)
-        voxels = np.asarray(stored.dataobj) == 1
-        nibabel.save(
-            nibabel.Nifti1Image(voxels.astype(np.uint8), stored.affine), own / f"{name}.nii"
-        )
-        break
-    with pytest.warns(Notice, match=r"A run on .*new would stop for now: .*'right'"):
-        assert apply_masks(run, own, tmp_path / "new").replaced == 1
-    assert (tmp_path / "new" / "clean.txt").is_file()
+    (tmp_path / "right.txt").write_text("labels_1_case_1\n")
+    right = [tmp_path / "right.txt"]
+    found = apply_masks(run, run / "audit" / "suggested", tmp_path / "new", right)
+    assert found.checked == found.replaced + 1
+    new = Decathlon(root=tmp_path / "new").load()
+    drawn, given = new.annotations["anna"], new.train.labels
+    assert (drawn != given).any()
+    for case in new.train.cases.of.unique().tolist():
+        rows = new.train.cases.rows(case)
+        _, mask = old.files()[new.train.cases.names[case]]
+        first = np.count_nonzero(np.asarray(nibabel.load(mask).dataobj))
+        assert drawn[rows].count_nonzero() == first > 0  # the same object, moved
 
 
 def _moved(stored):

@@ -341,11 +341,13 @@ def test_a_list_names_the_volumes_whose_masks_were_checked(task):
 
 @pytest.mark.parametrize("changes", [{}, {"size": 24, "axis": 0}, {"depth": 4}], ids=str)
 def test_second_annotations_of_volumes(task, changes):
+    (task / "test.txt").write_text("case_3\n")
     for k in range(4):
         _, mask = arrays(k, (20 - k, 18 + k, 6 + k))
         save_nifti(task / "labelsTr_anna" / f"case_{k}.nii.gz", np.roll(mask, 1, axis=0))
     source = Decathlon(root=task, **changes).load()
     found = source.annotations["anna"]
+    assert set(source.test.cases.of.tolist()) == {3}
     assert found.shape == source.train.labels.shape and (found != source.train.labels).any()
     for k in range(4):  # those of another annotator are cut as the masks themselves are
         shutil.copy(task / "labelsTr_anna" / f"case_{k}.nii.gz", task / "labelsTr")
@@ -356,7 +358,9 @@ def test_second_annotations_of_volumes(task, changes):
     with pytest.raises(FileNotFoundError, match=r"no .*labelsTr_anna.case_2.*Complete it, or"):
         Decathlon(root=task, **changes).load()
     shutil.rmtree(task / "labelsTr_anna")
+    (task / "test.txt").unlink()
     assert not Decathlon(root=task, limit=3, **changes).load().annotations
+    assert len(Decathlon(root=task, limit=3).files()) == 3
 
 
 def test_volumes_are_turned_the_same_way(task):
@@ -827,6 +831,38 @@ def test_a_list_of_checked_masks_makes_the_others_untrusted(folder):
     (folder / "clean.txt").write_text("p9_9")
     with pytest.raises(ValueError, match=r"clean\.txt names 'p9_9'"):
         MaskFolder(root=folder).load()
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_list_names_what_is_held_out(folder, checked):
+    if checked:
+        (folder / "clean.txt").write_text("p1_0\np2_1.jpg\nimages/p3_0.png\n")
+    (folder / "test.txt").write_text("p0_1.png\np0_0\np3_0\np3_1\n")
+    for patient in ("", r"(.+)_\d"):
+        source = MaskFolder(root=folder, size=32, patient=patient, test=0.9).load()
+        names = source.train.cases.names
+        held = {names[k] for k in source.test.cases.of.tolist()}
+        assert held == {"p0_0", "p0_1", "p3_0", "p3_1"}
+        assert source.truth_known is not checked
+        if checked:
+            trusted = {names[k] for k in source.train.cases.of[source.trusted].tolist()}
+            assert trusted == {"p1_0", "p2_1"}
+    for content, message in (
+        ("p0_1\n", r"test\.txt names 'p0_1' without the other images of that patient"),
+        ("\n", r"test\.txt must name some of the images, not none"),
+        ("".join(f"p{k}_{j}\n" for k in range(4) for j in range(2)), "some of the images, not all"),
+        ("p9\n", r"test\.txt names 'p9', and there is no such image"),
+    ):
+        (folder / "test.txt").write_text(content)
+        with pytest.raises(ValueError, match=message):
+            MaskFolder(root=folder, size=32, patient=r"(.+)_\d").load()
+
+
+@pytest.mark.parametrize("line", ["wrong/p0_0.not sure", "p0_0. ask Anna", "p0_0.v2", "p0_0.csv"])
+def test_remarks_are_no_names_of_checked_masks(folder, line):
+    (folder / "clean.txt").write_text(f"p1_0\n{line}\n")
+    with pytest.raises(ValueError, match=r"clean\.txt names .* and there is no such image"):
+        MaskFolder(root=folder, size=32).load()
 
 
 def test_pictures_without_an_object_are_learned_and_said(folder):

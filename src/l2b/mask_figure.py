@@ -104,8 +104,9 @@ def data_of(path: Path, run: Run) -> Data:
     data, record = run.prepare(), RunFolder(path).read_result() or {}
     if other := other_than(record, data):
         raise ValueError(
-            f"{path} learned from other {other} than its data set gives now: the files or the "
-            "noise changed since the run. Put the files back as they were, or run it again."
+            f"{path} learned from other {other} than its data set gives now: the files, lists of "
+            "them (clean.txt, test.txt) or the noise changed since the run. Put all back as it "
+            "was, or run it again."
         )
     return data
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
+
 from l2b.audit.mask_export import unedited
 from l2b.audit.masks import CORRECTABLE, SUGGESTED
-from l2b.clean_split import clean_bounds
+from l2b.catalog import name_of
+from l2b.clean_split import clean_bounds, most_clean
 from l2b.config import load
 from l2b.datasets import Source
-from l2b.datasets.base_masks import CLEAN, listed_cases
+from l2b.datasets.base_masks import CLEAN, TEST, listed_cases
 from l2b.datasets.decathlon import SUFFIX, Decathlon, annotation_of, annotations
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.datasets.mask_folder import FURTHER, MaskFolder
@@ -21,6 +24,7 @@ from l2b.drawn_masks import image_sizes, read_masks
 from l2b.experiment import Run
 from l2b.files import read_text, write_json, write_text
 from l2b.folder import AUDIT, RunFolder
+from l2b.mask_figure import data_of
 from l2b.noise.none import NoNoise
 from l2b.notices import no_notices, notice
 from l2b.provenance import typed
@@ -38,7 +42,7 @@ class AppliedMasks:
         replaced: number of masks that a person corrected.
         checked: number of masks that are known to be right, these among them.
         masks: number of all.
-        command: what to type to learn from them.
+        command: what to type to learn from them; empty where too few are left unchecked to weigh.
     """
 
     path: Path
@@ -49,19 +53,25 @@ class AppliedMasks:
 
     def __str__(self) -> str:
         """One line for a terminal."""
-        return (
+        done = (
             f"{self.replaced:,} masks replaced, {self.checked:,} of {self.masks:,} are now "
-            f"checked: {self.path}. Learn from them: {self.command}"
+            f"checked: {self.path}."
+        )
+        if self.command:
+            return f"{done} Learn from them: {self.command}"
+        return (
+            f"{done} Too few are left unchecked for a batch of them: remove {self.path / CLEAN}, "
+            "so that all masks count as right, and train plainly (--method cross_entropy)."
         )
 
 
 def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) -> AppliedMasks:
     """Write the data of an audited run with corrected masks in it, whole or not at all.
 
-    In the run's own ``audit/suggested`` only files that somebody edited count; in any other
-    folder, all that are called like a case. They take the place of the masks as given, and with
-    those that were checked before they stand in ``clean.txt``. The data of the run stay as
-    they are.
+    In a folder that an audit wrote only files that somebody edited count; in any other, all that
+    are called like a case. They take the place of the masks as given, and with those that were
+    checked before they stand in ``clean.txt``. What the run was tested on stands in ``test.txt``,
+    so that runs before and after are judged by the same. The data of the run stay as they are.
 
     Args:
         run: folder of a run on a `MaskFolder` or a `Decathlon`.
@@ -71,12 +81,18 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
 
     Raises:
         FileExistsError: if there is anything in the place of ``out``.
-        FileNotFoundError: if the run, its data or the folder are missing.
+        FileNotFoundError: if the run, its data, the folder or a list are missing.
         ValueError: naming the file, if a mask does not fit its image or holds unknown values; or
-            if nothing was corrected, the run is on other data, or no patient is wholly checked.
+            if nothing was corrected, the run is on other data or on noise, its data changed, or
+            no patient is wholly checked.
     """
     made = load(Run, RunFolder(run).read_config() or "")
     data, files = _subject(run, made, out)
+    for path in right:
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path} with names of masks that are right.")
+    with no_notices():  # the run said them
+        learned = data_of(run, made)
     corrected = _corrected(folder, run / AUDIT / SUGGESTED, files)
     confirmed = {name: path for path in right for name in listed_cases(path, files)}
     _refuse_decisions(corrected, confirmed, folder)
@@ -91,19 +107,39 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
         copies = (_copy_pictures if isinstance(data, MaskFolder) else _copy_volumes)(
             _root(data), files, corrected, stage
         )
-        write_text(stage / CLEAN, "".join(f"{name}\n" for name in files if name in checked))
+        _write_names(stage / CLEAN, [name for name in files if name in checked])
+        if learned.test is not None and learned.test.cases is not None:
+            judged = learned.test.cases
+            _write_names(stage / TEST, [judged.names[k] for k in judged.of.unique().tolist()])
         source = _loaded(replace(data, root=stage), copies)
-        patients = min(_patients(source, classes, out), len(checked))
-    _tell_hindrance(replace(made, noise=NoNoise(), clean=patients), source, out)
-    words = ["--config", str(run / "run.yaml"), "--data.root", str(out), "--noise", "none"]
-    again = ["--clean", str(patients), "--out", f"{run}-corrected"]
+        most = _patients(source, classes, out)
+    every = torch.ones(len(source.train.labels), dtype=torch.bool)
+    patients = min(most, most_clean(source, every, made.training.batch))
+    command = ""
+    if patients > 0:
+        _tell_hindrance(replace(made, clean=patients), source, out)
+        words = ["--config", str(run / "run.yaml"), "--data.root", str(out)]
+        again = ["--clean", str(patients), "--out", str(_free(run))]
+        command = typed(["run", *words, *again])
     return AppliedMasks(
         path=out,
         replaced=len(corrected),
         checked=len(checked),
         masks=len(files),
-        command=typed(["run", *words, *again]),
+        command=command,
     )
+
+
+def _write_names(path: Path, names: Sequence[str]) -> None:
+    write_text(path, "".join(f"{name}\n" for name in names))
+
+
+def _free(run: Path) -> Path:
+    """A folder for the next run that is not there yet, beside the run."""
+    own = run.resolve()
+    beside = run.parent if run.name else run / ".."
+    others = (f"{own.name}-corrected{end}" for end in ("", *(f"-{k}" for k in range(2, 10**6))))
+    return next(beside / name for name in others if not (own.parent / name).exists())
 
 
 def _subject(run: Path, made: Run, out: Path) -> tuple[Decathlon | MaskFolder, Files]:
@@ -113,6 +149,12 @@ def _subject(run: Path, made: Run, out: Path) -> tuple[Decathlon | MaskFolder, F
         raise ValueError(
             f"{run} learned from {type(data).__name__}, whose layout has no place for corrected "
             "masks: they go into runs on a mask_folder or a decathlon folder."
+        )
+    if not isinstance(made.noise, NoNoise):
+        raise ValueError(
+            f"{run} learned from masks that noise had changed ({name_of(made.noise)}), while those "
+            f"of {_root(data)} count as the truth, so nothing is to be corrected there: audit a "
+            "run with --noise none on masks that are as you got them."
         )
     root = _root(data)
     if out.resolve().is_relative_to(root.resolve()):
@@ -162,13 +204,12 @@ def _corrected(folder: Path, own: Path, files: Files) -> dict[str, Path]:
             f"There is no folder {folder}: name the one with the corrected masks, such as {own}, "
             "of which only what was edited counts."
         )
-    same = folder.resolve() == own.resolve()
-    if same and not own.with_suffix(".json").is_file():
+    if folder.resolve() == own.resolve() and not own.with_suffix(".json").is_file():
         raise FileNotFoundError(
             f"There is no {own.with_suffix('.json')}, which tells what was edited in {own}: copy "
             "the corrected masks into another folder, and name that."
         )
-    left, found, strange = unedited(own) if same else frozenset(), dict[str, Path](), []
+    left, found, strange = unedited(folder), dict[str, Path](), []
     for path in sorted(folder.iterdir()):
         if not path.is_file() or path.name[0] == "." or path.name in left:
             continue

@@ -21,6 +21,7 @@ from l2b.files import write_atomically, write_json
 from l2b.folder import AUDIT as FOLDER
 from l2b.folder import RunFolder, read_module
 from l2b.mask_figure import data_of, suspects_figure
+from l2b.noise.none import NoNoise
 from l2b.provenance import typed
 from l2b.tables import write_csv
 from l2b.types import Cases
@@ -127,7 +128,7 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
         suggested=suggested,
         summary=summary,
         kept=kept,
-        correctable=isinstance(run.data, CORRECTABLE),
+        correctable=isinstance(run.data, CORRECTABLE) and isinstance(run.noise, NoNoise),
     )
 
 

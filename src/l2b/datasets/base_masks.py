@@ -1,5 +1,6 @@
-"""What data sets of masks share: whole patients are held out, and ``clean.txt`` says who judges."""
+"""What data sets of masks share: whole patients are held out, lists say what was checked."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,16 @@ import torch
 from torch import Tensor
 
 from l2b.datasets.base import Source, Split, moments
+from l2b.datasets.image_folder import SUFFIXES
 from l2b.files import read_text
 from l2b.streams import stream
 from l2b.types import Cases
 
-CLEAN = "clean.txt"
+ENDING = re.compile(
+    rf"({'|'.join(map(re.escape, SUFFIXES))}|\.nii(\.gz)?|(_segmentation)?\.mhd)\Z",
+    re.IGNORECASE,
+)
+CLEAN, TEST = "clean.txt", "test.txt"
 
 
 def mask_source(
@@ -101,13 +107,48 @@ def listed_cases(path: Path, known: Collection[str]) -> set[str]:
         ValueError: if it is no text, or names what is not there.
     """
     found = set[str]()
-    for line in filter(None, map(str.strip, read_text(path).splitlines())):
-        # A name may hold a dot, so one that is known as it stands is not cut.
-        name = next((name for name in (line, *_without_ending(line)) if name in known), None)
-        if name is None:
-            raise ValueError(f"{path} names {line!r}, and there is no such image.")
-        found.add(name)
+    for line in read_text(path).splitlines():
+        wanted = line.strip()
+        # A name may begin or end with spaces, or hold a dot: as it stands it comes first.
+        name = next((n for n in (line, wanted, _without_ending(wanted)) if n in known), None)
+        if name is not None:
+            found.add(name)
+        elif wanted:
+            raise ValueError(f"{path} names {wanted!r}, and there is no such image.")
     return found
+
+
+def judging(folder: Path, cases: Cases, share: float) -> float | Tensor:
+    """What `mask_source` takes as ``test``: the patients that a list names, or a share.
+
+    Args:
+        folder: may hold ``test.txt``, the names of what is held out for testing, like those of
+            ``clean.txt``, whole patients; it counts whatever was checked.
+        cases: all there are.
+        share: where there is no list.
+
+    Raises:
+        ValueError: if the list is empty, no text, or names what is not there, all there is, or a
+            part of a patient.
+    """
+    listed = folder / TEST
+    if not listed.is_file():
+        return share
+    names = listed_cases(listed, cases.names)
+    named = torch.tensor([name in names for name in cases.names])
+    patients, others = cases.patient[named].unique(), cases.patient[~named].unique()
+    if not len(patients) or not len(others):
+        raise ValueError(
+            f"{listed} must name some of the images, not {'all' if len(patients) else 'none'}: "
+            "the others are learned from."
+        )
+    cut = torch.isin(cases.patient, others) & named
+    if cut.any():
+        raise ValueError(
+            f"{listed} names {cases.names[int(cut.nonzero()[0])]!r} without the other images of "
+            "that patient, which must all be on one side: name them too."
+        )
+    return patients
 
 
 def _held_out(cases: Cases, checked: Tensor | None, share: float) -> Tensor:
@@ -127,7 +168,8 @@ def _held_out(cases: Cases, checked: Tensor | None, share: float) -> Tensor:
     return patients[torch.randperm(len(patients), generator=stream(0, "test"))[:count]]
 
 
-def _without_ending(name: str) -> tuple[str, str]:
-    """What a file may be called without its ending, and without the two of .nii.gz."""
-    stem = Path(name).stem
-    return stem, Path(stem).stem
+def _without_ending(name: str) -> str:
+    """What the image of a file is called; a name with another ending is none."""
+    file = Path(name).name
+    ending = ENDING.search(file)
+    return file[: ending.start()] if ending else name

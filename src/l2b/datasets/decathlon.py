@@ -17,7 +17,7 @@ from l2b.datasets.base import (
     check_patient,
     patient_of,
 )
-from l2b.datasets.base_masks import checked_cases, mask_source
+from l2b.datasets.base_masks import checked_cases, judging, mask_source
 from l2b.files import read_text
 from l2b.grids import Scan, nifti_grid
 from l2b.slices import cut, cut_masks
@@ -38,7 +38,8 @@ class Decathlon(Dataset):
 
     Beside the list may lie ``clean.txt``, the names of volumes whose masks were checked, one a
     line: the masks then are as observed, and only these are trusted; only patients all of whose
-    masks were checked are held out for testing. Without it all masks are taken for true. Any
+    masks were checked are held out for testing. Without it all masks are taken for true.
+    ``test.txt``, likewise, names what is held out instead of a draw, whole patients. Any
     further folder ``labelsTr_<name>`` with a mask for every volume, under the name that it has in
     labelsTr, is a second annotation, for ``--noise second_annotator --annotation <name>``.
 
@@ -110,7 +111,7 @@ class Decathlon(Dataset):
             labels,
             cases,
             classes,
-            test=self.test,
+            test=judging(folder, cases, self.test),
             annotations=further,
             checked=checked_cases(folder, cases),
         )
@@ -120,7 +121,7 @@ class Decathlon(Dataset):
         return Path(str(self.root))
 
     def files(self) -> dict[str, tuple[Path, Path]]:
-        """The image and the mask of every volume of the list, by its name.
+        """The image and the mask of every volume of the list, up to the limit, by its name.
 
         Raises:
             FileNotFoundError: if there is no list.
@@ -131,12 +132,12 @@ class Decathlon(Dataset):
         names = _names([entry["label"] for entry in entries], folder)
         return {
             name: (folder / entry["image"], folder / entry["label"])
-            for name, entry in zip(names, entries, strict=True)
+            for name, entry in list(zip(names, entries, strict=True))[: self.limit]
         }
 
     def grids(self) -> dict[str, Scan]:
         """Those in the headers of the masks."""
-        masks = [(name, mask) for name, (_, mask) in self.files().items()][: self.limit]
+        masks = [(name, mask) for name, (_, mask) in self.files().items()]
         settings: dict[str, Any] = {"axis": self.axis, "resampled": self.size is not None}
         return {name: nifti_grid(mask, **settings) for name, mask in masks}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from l2b.datasets.base import Dataset, Source, check_patient, patient_of
-from l2b.datasets.base_masks import checked_cases, mask_source
+from l2b.datasets.base_masks import checked_cases, judging, mask_source
 from l2b.datasets.image_folder import SUFFIXES
 from l2b.decode import decode_images
 from l2b.drawn_masks import (
@@ -30,7 +30,8 @@ class MaskFolder(Dataset):
 
     Beside them may lie ``clean.txt``, the names of images whose masks were checked, one a line:
     the masks then are as observed, and only these are trusted; only patients all of whose masks
-    were checked are held out for testing. Without it all masks are taken for true. Any further
+    were checked are held out for testing. Without it all masks are taken for true. ``test.txt``,
+    likewise, names what is held out instead of a draw, whole patients. Any further
     folder ``masks_<name>`` with a mask for every image is a second annotation, for ``--noise
     second_annotator --annotation <name>``.
 
@@ -78,7 +79,7 @@ class MaskFolder(Dataset):
             class_masks(masks, values),
             cases,
             ("background", *names),
-            test=self.test,
+            test=judging(root, cases, self.test),
             annotations=further,
             checked=checked_cases(root, cases),
             values=values,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from l2b.datasets.base import Dataset, Source, check_depth, check_limit, data_root
-from l2b.datasets.base_masks import checked_cases, mask_source
+from l2b.datasets.base_masks import checked_cases, judging, mask_source
 from l2b.grids import Scan
 from l2b.metaimage import metaimage_grid, read_metaimage
 from l2b.slices import cut
@@ -19,7 +19,8 @@ class Promise12(Dataset):
 
     Volumes differ in size and spacing, so slices are resampled. How intensities are handled
     says `l2b.slices.cut`. A ``clean.txt`` beside them names the volumes whose masks were
-    checked, one a line, as `l2b.datasets.mask_folder.MaskFolder` has it.
+    checked, one a line, and ``test.txt`` what is held out for testing, as
+    `l2b.datasets.mask_folder.MaskFolder` has it.
 
     Attributes:
         root: folder of the files; by default $L2B_DATA/promise12, else ./data/promise12.
@@ -65,7 +66,8 @@ class Promise12(Dataset):
         slices = cut(volumes, size=self.size, depth=self.depth)
         checked = checked_cases(folder, slices.cases)
         classes = ("background", "prostate")
-        return mask_source(*slices, classes, test=self.test, checked=checked)
+        test = judging(folder, slices.cases, self.test)
+        return mask_source(*slices, classes, test=test, checked=checked)
 
     def grids(self) -> dict[str, Scan]:
         """Those in the headers of the masks; a place that a header does not tell is the origin."""
