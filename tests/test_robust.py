@@ -416,7 +416,10 @@ def test_overwriting_leaves_what_is_no_run_and_what_people_made(data, tmp_path):
     for number in (1, 2):
         (out / "audit").mkdir()
         (out / "audit" / "next.csv").write_text(f"decided {number}")
-        short.execute(out, progress=False, data=data, overwrite=True, figures=False)
+        with pytest.warns(
+            Notice, match=rf"audit of the run that is replaced is in .*audit-{number}"
+        ):
+            short.execute(out, progress=False, data=data, overwrite=True, figures=False)
         assert (out / f"audit-{number}" / "next.csv").read_text() == f"decided {number}"
     assert not (out / "audit").exists()
 

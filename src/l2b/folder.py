@@ -23,6 +23,7 @@ from l2b.files import (
     write_text,
     write_tree,
 )
+from l2b.notices import notice
 
 # In the order of removal: what is left after a crash in between is never taken for a run.
 OWN = (
@@ -93,7 +94,7 @@ class RunFolder:
         """Keep the audit of a run that is replaced, which people edit, under another name."""
         audit = self.path / AUDIT
         if audit.is_dir():
-            set_aside(audit)
+            notice(f"The audit of the run that is replaced is in {set_aside(audit)} now.")
 
     def _clear(self) -> None:
         """Remove the files of a run, and nothing else."""
