@@ -32,7 +32,7 @@ from l2b.experiment import Run
 from l2b.folder import RunFolder
 from l2b.grids import nifti_grid
 from l2b.loop import Loop
-from l2b.mask_figure import _seen, data_of, masks_figure
+from l2b.mask_figure import _seen, data_of, masks_figure, suspects_figure
 from l2b.metaimage import read_metaimage
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.l2b_masks import L2BMasks
@@ -1247,6 +1247,23 @@ def test_a_run_whose_data_changed_is_not_audited(audited):
         with pytest.raises(ValueError, match="learned from other samples than its data set gives"):
             look(path)
     image.write_bytes(before)
+
+
+def test_panels_are_called_by_case_and_slice(audited, task):
+    path, _ = audited
+    data = data_of(path, load(Run, RunFolder(path).read_config()))
+    suggested, suspicion = data.train.labels, torch.zeros(len(data.train))
+    figure = suspects_figure(data, suggested, torch.tensor([1, 0]), suspicion)
+    titles = [axes.get_title() for axes in figure.axes]
+    names = [data.train.cases.names[int(data.train.cases.of[k])] for k in (1, 0)]
+    assert titles == [f"{name}\nsuspicion 0.00" for name in names]
+    slices = prepare(Decathlon(root=task).load(), NoNoise(), clean=1, validation=0.0, seed=0)
+    row = int(slices.train.cases.rows(int(slices.train.cases.of[-1]))[2])
+    figure = suspects_figure(
+        slices, slices.train.labels, torch.tensor([row]), torch.ones(len(slices.train))
+    )
+    name = slices.train.cases.names[int(slices.train.cases.of[-1])]
+    assert figure.axes[0].get_title() == f"{name}, slice 2\nsuspicion 1.00"
 
 
 def test_a_figure_has_a_kind_and_the_clean_loss_of_its_run(audited):

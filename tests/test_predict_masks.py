@@ -248,8 +248,43 @@ def test_a_damaged_image_is_named_and_the_others_are_drawn(pictures, tmp_path, c
         "2 of 3 images have no mask." in said
         and f"The masks of the other 1 are in {tmp_path}" in said
     )
-    assert f"{new / 'bad.png'} cannot be decoded" in said and f"with {new / 'worse.jpg'}." in said
+    assert f"{new / 'bad.png'} cannot be decoded" in said
+    assert f"Not drawn either: {new / 'worse.jpg'}." in said and "with --resume." in said
     assert [path.name for path in (tmp_path / "masks").iterdir()] == ["fine.png"]
+    # Mended, the others are drawn, and what was drawn stays as it is.
+    (new / "worse.jpg").unlink()
+    picture(3, (20, 30))[0].save(new / "bad.png")
+    (tmp_path / "masks" / "fine.png").write_bytes(b"mine")
+    assert main([*words, "--quiet"]) == 2
+    assert "with --resume" in capsys.readouterr().err
+    for count in (1, 0):
+        assert main([*words, "--quiet", "--resume"]) == 0
+        said = capsys.readouterr().out
+        assert (f"{count} masks: " in said) == (count > 0)
+        assert f"{2 - count} masks were there already" in said
+    assert (tmp_path / "masks" / "fine.png").read_bytes() == b"mine"
+    with Image.open(tmp_path / "masks" / "bad.png") as drawn:
+        assert drawn.size == (20, 30)
+
+
+def test_reasons_name_their_files(pictures, tmp_path, monkeypatch):
+    def refuse(model, path):
+        raise ValueError(f"of another kind, says {path.stem}")
+
+    monkeypatch.setattr(module, "_draw_picture", refuse)
+    source = pictures / "images"
+    with pytest.raises(ValueError, match=r"p\.0\.png: of another kind, says p\.0 Not drawn either"):
+        predict_masks(pictures / "run", source, tmp_path / "masks", progress=False)
+
+
+def test_masks_of_a_data_set_are_no_images(pictures, tmp_path):
+    shutil.copytree(pictures / "images", tmp_path / "data" / "images")
+    for kind in ("masks", "masks_anna", "masks of knights"):
+        shutil.copytree(pictures / "masks", tmp_path / "data" / kind)
+    with pytest.warns(Notice, match=r"^masks, masks_anna in .*data are left out"):
+        found = predict_masks(pictures / "run", tmp_path / "data", tmp_path / "out", progress=False)
+    assert found.masks == 16
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"images", "masks of knights"}
 
 
 def test_nothing_is_written_over(pictures, tmp_path):
@@ -278,6 +313,7 @@ def test_what_is_no_source_is_refused(pictures, tmp_path, capsys):
         (str(tmp_path / "absent"), "--out", "x"): "There is no ",
         (str(tmp_path / "empty"), "--out", "x"): "must hold images (.png, .jpg",
         (str(pictures / "images"), "--out", "x", "--images", "y"): "takes no '--images'",
+        (str(pictures / "images"), "--out", __file__): "is a file: name a folder for the masks",
         (str(pictures / "images"), "--out", "x", "--epoch", "chosen"): "no clean sample was kept",
     }.items():
         assert main(["predict", run, *words, "--quiet"]) == 2

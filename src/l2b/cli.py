@@ -164,6 +164,9 @@ def _predict_parser(commands: Any) -> argparse.ArgumentParser:
         "--out", type=Path,
         help="file to write (default: RUN/predictions.csv), or the folder for masks",
     )  # fmt: skip
+    predict.add_argument(
+        "--resume", action="store_true", help="of masks: draw those that are not there yet"
+    )
     predict.set_defaults(command=_predict)
     return predict
 
@@ -265,9 +268,11 @@ def _predict(options: argparse.Namespace, rest: list[str]) -> int:
 
     if RunFolder(options.run).is_on_masks:
         _refuse(["--images"] if options.images is not None else [])
-        epoch, shown = options.epoch, _progress(options)
-        print(predict_masks(options.run, options.source, options.out, epoch=epoch, progress=shown))
+        options.again = "; go on with --resume"
+        places, shown = (options.run, options.source, options.out), _progress(options)
+        print(predict_masks(*places, epoch=options.epoch, resume=options.resume, progress=shown))
         return 0
+    _refuse(["--resume"] if options.resume else [])
     found = predict(
         options.run,
         options.source,
@@ -293,7 +298,8 @@ def _audit(options: argparse.Namespace, rest: list[str]) -> int:
 
     place = _folder_place(rest[:1] if options.csv else rest)
     options.run = None if place is None else Path(rest.pop(place))
-    options.again = "; go on with --resume" if options.csv or options.clean else ""
+    trains = (options.csv or options.clean) and options.apply is None
+    options.again = "; go on with --resume" if trains else ""
     print(audit(options, rest, progress=_progress(options)))
     return 0
 

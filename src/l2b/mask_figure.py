@@ -28,6 +28,7 @@ NOISY, ACCURATE, SUGGESTED = "#facc15", "#dc2626", "#22d3ee"
 CLEAN_AT_ONCE = 64  # clean images whose gradient is taken
 LEAST_SHOWN = 0.02  # share of the image that must be object to be worth a look
 HEAT = "magma"
+LONGEST_NAME = 28  # characters that fit over a picture
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -125,7 +126,7 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
     height, width = suggested.shape[1:]
     each = 2.6 * min(2.0, max(0.5, height / width))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.6 * columns, lines * (each + 0.3) + 0.8), layout="constrained")
+        figure = Figure(figsize=(2.6 * columns, lines * (each + 0.45) + 0.8), layout="constrained")
         figure.suptitle("Most suspicious masks", x=0.01, ha="left", weight="bold")
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in panels:
@@ -137,7 +138,8 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
             axes.imshow(differs, cmap="winter", alpha=0.35 * differs, vmin=0, vmax=1)
             _outline(axes, given, NOISY)
             _outline(axes, better, SUGGESTED)
-            axes.set_title(f"suspicion {suspicion[row]:.2f}", fontsize=9, loc="center", pad=2)
+            title = f"{_place(data.train, row)}\nsuspicion {suspicion[row]:.2f}"
+            axes.set_title(title, fontsize=8, loc="center", pad=2, parse_math=False)
         handles = [
             Line2D([], [], color=NOISY, label="mask as given"),
             Line2D([], [], color=SUGGESTED, label="suggested"),
@@ -145,6 +147,17 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=9)
     return figure
+
+
+def _place(pool: Pool, row: int) -> str:
+    """What an image is called: its case and, of a volume, the slice."""
+    cases = pool.cases
+    if cases is None:
+        return f"image {int(pool.index[row])}"
+    case = int(cases.of[row])
+    name = cases.names[case]
+    name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return name if len(cases.rows(case)) == 1 else f"{name}, slice {int(cases.places()[row])}"
 
 
 def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:

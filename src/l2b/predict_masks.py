@@ -1,6 +1,7 @@
 """The masks that the model of a finished run draws for new images, one file each."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from l2b.trained import TrainedModel, load_model
 from l2b.volumes import Volume, read_nifti
 
 SHOWN = 5  # files that a message names
+MASKS = re.compile(r"(masks|labelsTr)(_.*)?")  # folders of a data set that hold no images
 Targets: TypeAlias = dict[Path, Path]
 
 
@@ -72,17 +74,20 @@ class PredictedMasks:
         masks: number of them.
         shares: of the pixels (voxels) of all, by class.
         empty: masks that show nothing but background.
+        before: masks that were there already, and were not drawn again.
     """
 
     path: Path
     masks: int
     shares: dict[str, float]
     empty: int
+    before: int = 0
 
     def __str__(self) -> str:
         """A summary for a person."""
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
-        lines = [f"{self.masks:,} masks: {shares} of the pixels"]
+        lines = [f"{self.masks:,} masks: {shares} of the pixels"] if self.masks else []
+        lines += [f"{self.before:,} masks were there already"] if self.before else []
         lines += [f"  {self.empty:,} of them show nothing"] if self.empty else []
         return "\n".join([*lines, f"  everything is in {self.path}"])
 
@@ -93,6 +98,7 @@ def predict_masks(
     out: Path | str | None,
     *,
     epoch: Literal["last", "chosen"] = "last",
+    resume: bool = False,
     progress: bool = True,
 ) -> PredictedMasks:
     """Draw masks for new images with the model of a finished run, on the images' own grids.
@@ -102,13 +108,16 @@ def predict_masks(
 
     Args:
         run: its folder.
-        source: a folder of images, such as the run learned from, with its subfolders; or one image.
+        source: a folder of images, with its subfolders, but those at its top that hold the masks of
+            a data set (``masks``, ``labelsTr`` and further annotations); or one image.
         out: the folder for the masks, which are called like the images; there is no usual one.
         epoch: as for `load_model`.
+        resume: leave out images whose masks are there, instead of refusing them.
         progress: show a progress bar.
 
     Raises:
         FileExistsError: if a file is there that would be written; nothing is written then.
+        NotADirectoryError: if ``out`` is a file.
         FileNotFoundError: if there is no such run or source.
         ValueError: if the source holds no images, or other than the run learned from; or, after
             the masks of the others were written, naming images that are damaged.
@@ -121,7 +130,8 @@ def predict_masks(
     model = load_model(folder, epoch)
     data = load(Run, RunFolder(folder).read_config() or "").data
     kind = _kind(model, data, folder)
-    files = _files(source, out, kind)
+    every = _files(source, out, kind, resume=resume)
+    files = {path: target for path, target in every.items() if not target.exists()}
     values = _values(RunFolder(folder).read_scale(), data) if kind.ending == Picture.ending else ()
     counts, empty, failed = np.zeros(len(model.classes), dtype=np.int64), 0, dict[Path, str]()
     for path, target in track(
@@ -140,7 +150,13 @@ def predict_masks(
     if failed:
         raise ValueError(_told(failed, len(files), out))
     shares = zip(model.classes, (counts / max(1, counts.sum())).tolist(), strict=True)
-    return PredictedMasks(path=out, masks=len(files), shares=dict(shares), empty=int(empty))
+    return PredictedMasks(
+        path=out,
+        masks=len(files),
+        shares=dict(shares),
+        empty=int(empty),
+        before=len(every) - len(files),
+    )
 
 
 def _writer(grid: Grid, mask: np.ndarray, values: Sequence[int]) -> Callable[[Path], object]:
@@ -204,8 +220,10 @@ def _draw_volume(
     return Drawn(cases.real(torch.cat(blocks)), grid)
 
 
-def _files(source: Path, out: Path, kind: Kind) -> Targets:
-    """Where the mask of each image goes, if nothing is in its place."""
+def _files(source: Path, out: Path, kind: Kind, *, resume: bool) -> Targets:
+    """Where the mask of each image goes, if nothing is in its place or that is meant."""
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out {out} is a file: name a folder for the masks.")
     if not source.exists():
         raise FileNotFoundError(f"There is no {source}: name a folder of {kind.what}.")
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
@@ -216,20 +234,32 @@ def _files(source: Path, out: Path, kind: Kind) -> Targets:
     top = source if source.is_dir() else source.parent
     every = sorted(source.rglob("*")) if source.is_dir() else [source]
     owners: Targets = {}
+    left_out: set[str] = set()
     for path in every:
         place = path.relative_to(top)
         stem = kind.stem(path.name)
         if stem is None or is_hidden(place) or not path.is_file():
             continue
+        if len(place.parts) > 1 and MASKS.fullmatch(place.parts[0]):
+            left_out.add(place.parts[0])
+            continue
         target = out / place.parent / f"{stem}{kind.ending}"
         if target in owners:
             raise ValueError(f"{owners[target]} and {path} would both give {target}: rename one.")
         owners[target] = path
+    if left_out:
+        notice(
+            f"{', '.join(sorted(left_out))} in {source} are left out, for their names are those of "
+            "folders of masks."
+        )
     if not owners:
         raise ValueError(f"{source} must hold {kind.what}, as the run learned from, got none.")
     there = next((target for target in owners if target.exists()), None)
-    if there is not None:
-        raise FileExistsError(f"{there} is there and would be lost: choose another --out.")
+    if there is not None and not resume:
+        raise FileExistsError(
+            f"{there} is there and would be lost: choose another --out, or draw what is lacking "
+            "with --resume."
+        )
     return {path: target for target, path in owners.items()}
 
 
@@ -254,11 +284,10 @@ def _values(scale: dict[str, Any], data: object) -> Sequence[int]:
 def _told(failed: dict[Path, str], files: int, out: Path) -> str:
     """What is wrong with images, the first in full."""
     first, *others = failed
-    more = f" So it is with {', '.join(map(str, others[: SHOWN - 1]))}" if others else ""
+    said = failed[first] if str(first) in failed[first] else f"{first}: {failed[first]}"
+    more = f" Not drawn either: {', '.join(map(str, others[: SHOWN - 1]))}" if others else ""
     more += f" and {len(failed) - SHOWN} more." if len(failed) > SHOWN else "." if others else ""
-    rest = (
-        f" The masks of the other {files - len(failed)} are in {out}."
-        if len(failed) < files
-        else ""
-    )
-    return f"{len(failed)} of {files} images have no mask. {failed[first]}{more}{rest}"
+    drawn = files - len(failed)
+    rest = f" The masks of the other {drawn} are in {out}." if drawn else ""
+    again = " Mend or remove these, and go on with --resume."
+    return f"{len(failed)} of {files} images have no mask. {said}{more}{rest}{again}"
