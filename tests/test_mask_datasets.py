@@ -1089,6 +1089,24 @@ def test_pictures_lie_as_their_exif_data_say(folder, ending):
     assert torch.equal(found[0].labels, found[1].labels)
 
 
+def test_what_a_png_says_behind_its_pixels_does_not_count(folder):
+    """Masks then fit the image as it is stored, and lie where they were drawn."""
+    plain = MaskFolder(root=folder, size=32).load().train
+    turned = Image.Exif()
+    turned[0x112] = 6
+    for path in (folder / "images").iterdir():
+        stored = Image.fromarray(np.asarray(Image.open(path)))
+        path.unlink()
+        stored.save(path.with_suffix(".png"), exif=turned)
+        content = path.with_suffix(".png").read_bytes()
+        at = content.index(b"eXIf") - 4
+        length = int.from_bytes(content[at : at + 4], "big") + 12
+        chunk, rest = content[at : at + length], content[:at] + content[at + length :]
+        path.with_suffix(".png").write_bytes(rest[:-12] + chunk + rest[-12:])
+    late = MaskFolder(root=folder, size=32).load().train
+    assert torch.equal(late.inputs, plain.inputs) and torch.equal(late.labels, plain.labels)
+
+
 def test_images_that_are_turned_and_masks_that_are_not_are_told(folder):
     turned = Image.Exif()
     turned[0x112] = 3

@@ -66,9 +66,13 @@ def decode_images(
 
 
 def upright(image: Any) -> Any:
-    """An image turned as its EXIF orientation says, which is how cameras store it."""
+    """An image turned as its EXIF orientation says, which is how cameras store it.
+
+    What a PNG says behind its pixels does not count, as where sizes are asked for without them.
+    """
+    # Pillow turns TIFF by itself, as it is loaded.
+    turn = None if image.format == "TIFF" else TURNS.get(orientation(image))
     image.load()
-    turn = TURNS.get(orientation(image))
     return image if turn is None else image.transpose(pillow().Transpose[turn])
 
 
