@@ -233,6 +233,11 @@ def test_metaimage_volumes_get_masks_too(tmp_path):
     predict_masks(tmp_path / "run", new, tmp_path / "masks", progress=False)
     for path in suggested.iterdir():
         assert same(path, tmp_path / "masks" / path.name)
+    (new / "Case1.raw").unlink()
+    with pytest.raises(ValueError, match=r"1 of 4 images have no mask.*Case1\.raw"):
+        predict_masks(tmp_path / "run", new, tmp_path / "three", progress=False)
+    assert len(list((tmp_path / "three").iterdir())) == 3
+    assert predict_masks(tmp_path / "run", root, tmp_path / "all", progress=False).masks == 4
 
 
 def test_a_damaged_image_is_named_and_the_others_are_drawn(pictures, tmp_path, capsys):
@@ -303,6 +308,31 @@ def test_nothing_is_written_over(pictures, tmp_path):
     shutil.copy(new / "a.png", new / "a.bmp")
     with pytest.raises(ValueError, match=r"a\.bmp and .*a\.png would both give .*a\.png"):
         predict_masks(pictures / "run", new, tmp_path / "others", progress=False)
+
+
+def test_an_interrupted_prediction_goes_on(pictures, tmp_path, capsys, monkeypatch):
+    new, out = tmp_path / "new", tmp_path / "masks"
+    new.mkdir()
+    for k, name in enumerate("abc"):
+        picture(k, (31, 45))[0].save(new / f"{name}.png")
+    words = ["predict", str(pictures / "run"), str(new), "--quiet", "--out"]
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    usual, drawn = module._draw_picture, []
+
+    def stops(model, path):
+        drawn.append(path.name)
+        if drawn == ["a.png", "b.png"]:
+            raise KeyboardInterrupt
+        return usual(model, path)
+
+    monkeypatch.setattr(module, "_draw_picture", stops)
+    capsys.readouterr()
+    assert main([*words, str(out)]) == 130
+    assert capsys.readouterr().err == "l2b: interrupted; go on with --resume\n"
+    assert main([*words, str(out), "--resume"]) == 0
+    assert drawn == ["a.png", "b.png", "b.png", "c.png"]
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (out / path.name).read_bytes()
 
 
 def test_what_is_no_source_is_refused(pictures, tmp_path, capsys):

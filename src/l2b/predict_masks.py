@@ -18,6 +18,7 @@ from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import SUFFIX, Decathlon
 from l2b.datasets.image_folder import SUFFIXES, is_hidden
 from l2b.datasets.mask_folder import MaskFolder
+from l2b.datasets.promise12 import SUFFIX as SEGMENTATION
 from l2b.datasets.promise12 import Promise12
 from l2b.decode import decode_images
 from l2b.drawn_masks import image_sizes
@@ -139,7 +140,7 @@ def predict_masks(
     ):
         try:
             probabilities, grid = kind.draw(path)
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:  # of a header, the voxels may be missing
             failed[path] = str(error)
             continue
         mask = grid.drawn(probabilities)
@@ -180,7 +181,7 @@ def _kind(model: TrainedModel, data: Any, run: Path) -> Kind:
         )  # fmt: skip
     if isinstance(data, Promise12):
         return Kind(
-            lambda name: name.removesuffix(".mhd") if name.endswith(".mhd") else None,
+            _metaimage_stem,
             ".nii.gz",
             "volumes (.mhd)",
             lambda path: _draw_volume(
@@ -191,6 +192,11 @@ def _kind(model: TrainedModel, data: Any, run: Path) -> Kind:
         f"{run} learned from {type(data).__name__}, of which nothing tells how files are read: "
         "take l2b.load_model."
     )
+
+
+def _metaimage_stem(name: str) -> str | None:
+    scan = name.endswith(".mhd") and not name.endswith(f"{SEGMENTATION}.mhd")
+    return name.removesuffix(".mhd") if scan else None
 
 
 def _picture_stem(name: str) -> str | None:
