@@ -308,7 +308,8 @@ def test_a_patient_is_checked_as_a_whole(audited, own, tmp_path, monkeypatch):
     monkeypatch.setattr(
         mask_apply, "load", lambda kind, text: Run(**{**RUN.__dict__, "data": pattern})
     )
-    monkeypatch.setattr(mask_apply, "data_of", lambda *_: SimpleNamespace(test=None))
+    learned = SimpleNamespace(test=None, values=(0, 200), classes=("background", "object"))
+    monkeypatch.setattr(mask_apply, "data_of", lambda *_: learned)
     with pytest.raises(ValueError, match="of none all images would be checked"):
         apply_masks(run, own, tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -326,9 +327,6 @@ def test_only_what_was_edited_counts_wherever_an_audit_wrote_it(audited, tmp_pat
     root, run = audited
     moved = tmp_path / "audit-1"
     shutil.copytree(run / "audit", moved)
-    written = json.loads((moved / "suggested.json").read_text())
-    for name in sorted(written):  # as the audit wrote it, but one
-        (moved / "suggested" / name).unlink(missing_ok=True)
     for path in sorted((moved / "suggested").iterdir()):
         path.unlink()
     data = root / "masks" / "p.5.png"

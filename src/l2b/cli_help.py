@@ -28,8 +28,8 @@ Of runs on masks, edit the files in audit/suggested; --clean FILE lists masks th
 given.
 """
 
-DEMO_HELP = """Compare six ways to learn from handwritten digits of which two in five are
-mislabelled: a table of accuracies, and pictures of how they were reached. Nothing is fetched.
+DEMO_HELP = """Compare six ways to learn from handwritten digits, two in five of which got
+a label at random: a table of accuracies, and pictures of how they were reached. Nothing is fetched.
 """
 
 RUN_HELP = """usage: l2b run [--out DIR] [--config FILE] [--resume | --overwrite] [settings]

@@ -223,10 +223,15 @@ def _loss(key: str, value: Any) -> Any:
 
 def set_aside(folder: Path) -> Path:
     """Give a folder the first free name of ``<folder>-1``, ``<folder>-2``, …, and return it."""
-    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(1))
-    free = next(path for path in others if not path.exists())
+    free = free_name(folder)
     folder.rename(free)
     return free
+
+
+def free_name(folder: Path, first: int = 1) -> Path:
+    """The first of ``<folder>-<first>``, and so on, that is not there."""
+    others = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(first))
+    return next(path for path in others if not path.exists())
 
 
 def read_module(module: nn.Module, path: Path) -> None:

@@ -158,7 +158,8 @@ def _check(options: argparse.Namespace, settings: Sequence[str], *, masks: bool)
         )
         given = [n for n in others if getattr(options, n)]
         if given:
-            raise ValueError(f"--apply writes labels, nothing else: leave --{given[0]} away.")
+            what = "masks" if masks else "labels"
+            raise ValueError(f"--apply writes {what}, nothing else: leave --{given[0]} away.")
     trains = options.csv is not None or (options.clean and not masks)
     if not trains and options.apply is None and not (masks and options.clean):
         given = [n for n in ("overwrite", "resume", "out") if getattr(options, n)]

@@ -16,14 +16,13 @@ from l2b.catalog import name_of
 from l2b.clean_split import clean_bounds, most_clean
 from l2b.config import load
 from l2b.datasets import Source
-from l2b.datasets.base_masks import CLEAN, TEST, listed_cases
+from l2b.datasets.base_masks import CLEAN, TEST, listed_cases, without_ending
 from l2b.datasets.decathlon import SUFFIX, Decathlon, annotation_of, annotations
-from l2b.datasets.image_folder import SUFFIXES
 from l2b.datasets.mask_folder import FURTHER, MaskFolder
 from l2b.drawn_masks import image_sizes, read_masks
 from l2b.experiment import Run
-from l2b.files import read_text, write_json, write_text
-from l2b.folder import AUDIT, RunFolder
+from l2b.files import PARTIAL, read_text, write_json, write_text
+from l2b.folder import AUDIT, RunFolder, free_name
 from l2b.mask_figure import data_of
 from l2b.noise.none import NoNoise
 from l2b.notices import no_notices, notice
@@ -96,11 +95,10 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
     corrected = _corrected(folder, run / AUDIT / SUGGESTED, files)
     confirmed = {name: path for path in right for name in listed_cases(path, files)}
     _refuse_decisions(corrected, confirmed, folder)
-    classes = RunFolder(run).read_scale()["classes"]
     if isinstance(data, MaskFolder):
-        _check_pictures(data, files, corrected)
+        _check_pictures(data, files, corrected, learned.values)
     else:
-        _check_volumes(files, corrected, len(classes))
+        _check_volumes(files, corrected, len(learned.classes))
     before = _root(data) / CLEAN
     checked = {*corrected, *confirmed, *(listed_cases(before, files) if before.is_file() else ())}
     with _whole(out) as stage:
@@ -112,22 +110,33 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
             judged = learned.test.cases
             _write_names(stage / TEST, [judged.names[k] for k in judged.of.unique().tolist()])
         source = _loaded(replace(data, root=stage), copies)
-        most = _patients(source, classes, out)
-    every = torch.ones(len(source.train.labels), dtype=torch.bool)
-    patients = min(most, most_clean(source, every, made.training.batch))
-    command = ""
-    if patients > 0:
-        _tell_hindrance(replace(made, clean=patients), source, out)
-        words = ["--config", str(run / "run.yaml"), "--data.root", str(out)]
-        again = ["--clean", str(patients), "--out", str(_free(run))]
-        command = typed(["run", *words, *again])
+        most = _patients(source, learned.classes, out)
     return AppliedMasks(
         path=out,
         replaced=len(corrected),
         checked=len(checked),
         masks=len(files),
-        command=command,
+        command=_next_run(run, made, source, out, most),
     )
+
+
+def _next_run(run: Path, made: Run, source: Source, out: Path, most: int) -> str:
+    """What to type to learn from the new folder; empty where too few are left to weigh.
+
+    Args:
+        run: folder of the former run.
+        made: its settings.
+        source: what the new folder holds.
+        out: the new folder.
+        most: patients that can be trusted.
+    """
+    every = torch.ones(len(source.train.labels), dtype=torch.bool)
+    patients = min(most, most_clean(source, every, made.training.batch))
+    if patients < 1:
+        return ""
+    _tell_hindrance(replace(made, clean=patients), source, out)
+    words = ["--config", str(run / "run.yaml"), "--data.root", str(out)]
+    return typed(["run", *words, "--clean", str(patients), "--out", str(_free(run))])
 
 
 def _write_names(path: Path, names: Sequence[str]) -> None:
@@ -136,10 +145,9 @@ def _write_names(path: Path, names: Sequence[str]) -> None:
 
 def _free(run: Path) -> Path:
     """A folder for the next run that is not there yet, beside the run."""
-    own = run.resolve()
     beside = run.parent if run.name else run / ".."
-    others = (f"{own.name}-corrected{end}" for end in ("", *(f"-{k}" for k in range(2, 10**6))))
-    return next(beside / name for name in others if not (own.parent / name).exists())
+    wanted = beside / f"{run.resolve().name}-corrected"
+    return free_name(wanted, first=2) if wanted.exists() else wanted
 
 
 def _subject(run: Path, made: Run, out: Path) -> tuple[Decathlon | MaskFolder, Files]:
@@ -213,8 +221,8 @@ def _corrected(folder: Path, own: Path, files: Files) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if not path.is_file() or path.name[0] == "." or path.name in left:
             continue
-        name = _case(path.name, files)
-        if name is None:
+        name = without_ending(path.name)
+        if name == path.name or name not in files:
             strange.append(path)
         elif name in found:
             raise ValueError(f"{found[name]} and {path} are masks of one case: remove one.")
@@ -227,22 +235,10 @@ def _corrected(folder: Path, own: Path, files: Files) -> dict[str, Path]:
     return found
 
 
-def _case(name: str, files: Files) -> str | None:
-    """The case that a file is called like, if there is one.
-
-    Args:
-        name: of the file.
-        files: of the data.
-    """
-    stem = SUFFIX.sub("", name)
-    if stem == name and Path(name).suffix.lower() in SUFFIXES:
-        stem = Path(name).stem
-    return stem if stem != name and stem in files else None
-
-
-def _check_pictures(data: MaskFolder, files: Files, corrected: dict[str, Path]) -> None:
+def _check_pictures(
+    data: MaskFolder, files: Files, corrected: dict[str, Path], values: Sequence[int]
+) -> None:
     """Refuse masks that do not fit, all together, for a palette must mean the same everywhere."""
-    values = data.values()
     masks = [corrected.get(name, mask) for name, (_, mask) in files.items()]
     read = read_masks(masks, image_sizes([image for image, _ in files.values()]), data.size)
     for name, mask in zip(files, read, strict=True):
@@ -345,7 +341,7 @@ def _patients(source: Source, classes: Sequence[str], out: Path) -> int:
 def _whole(out: Path) -> Iterator[Path]:
     """A folder to write into, which takes its place once everything is in it, or goes away."""
     target = out.resolve()
-    stage = target.with_name(f".{target.name}.partial")
+    stage = target.with_name(f".{target.name}{PARTIAL}")
     shutil.rmtree(stage, ignore_errors=True)
     stage.mkdir(parents=True)
     try:

@@ -110,7 +110,7 @@ def listed_cases(path: Path, known: Collection[str]) -> set[str]:
     for line in read_text(path).splitlines():
         wanted = line.strip()
         # A name may begin or end with spaces, or hold a dot: as it stands it comes first.
-        name = next((n for n in (line, wanted, _without_ending(wanted)) if n in known), None)
+        name = next((n for n in (line, wanted, without_ending(wanted)) if n in known), None)
         if name is not None:
             found.add(name)
         elif wanted:
@@ -168,7 +168,7 @@ def _held_out(cases: Cases, checked: Tensor | None, share: float) -> Tensor:
     return patients[torch.randperm(len(patients), generator=stream(0, "test"))[:count]]
 
 
-def _without_ending(name: str) -> str:
+def without_ending(name: str) -> str:
     """What the image of a file is called; a name with another ending is none."""
     file = Path(name).name
     ending = ENDING.search(file)

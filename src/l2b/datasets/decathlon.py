@@ -84,27 +84,23 @@ class Decathlon(Dataset):
         folder = self.folder()
         listed = self._listed(folder)
         classes = _classes(listed, folder)
-        entries = listed["training"][: self.limit]
-        names = _names([entry["label"] for entry in listed["training"]], folder)[: self.limit]
-        owners = [
-            patient_of(name, self.patient, folder / entry["label"])
-            for name, entry in zip(names, entries, strict=True)
-        ]
-        files = [entry["label"] for entry in entries]
-        scans = [read_nifti(folder / entry["image"]) for entry in entries]
+        files = self._files(folder, listed)
+        owners = [patient_of(name, self.patient, mask) for name, (_, mask) in files.items()]
+        scans = [read_nifti(image) for image, _ in files.values()]
+        drawn = [mask for _, mask in files.values()]
 
         def masks(paths: list[Path]) -> list[Volume]:
             pairs = zip(scans, paths, strict=True)
             return [_mask(scan, path, len(classes)) for scan, path in pairs]
 
         shape = {"axis": self.axis, "size": self.size, "depth": self.depth}
-        volumes = list(zip(names, scans, masks([folder / file for file in files]), strict=True))
+        volumes = list(zip(files, scans, masks(drawn), strict=True))
         images, labels, cases = cut(volumes, **shape)
         cases = cases._replace(patient=_numbers(owners))
         further = {}
         for other in annotations(folder):
-            drawn = masks([annotation_of(other, Path(file)) for file in files])
-            pairs = list(zip(names, drawn, strict=True))
+            second = masks([annotation_of(other, mask.relative_to(folder)) for mask in drawn])
+            pairs = list(zip(files, second, strict=True))
             further[other.name.removeprefix(FURTHER)] = cut_masks(pairs, **shape)
         return mask_source(
             images,
@@ -128,7 +124,10 @@ class Decathlon(Dataset):
             ValueError: if it is damaged.
         """
         folder = self.folder()
-        entries = self._listed(folder)["training"]
+        return self._files(folder, self._listed(folder))
+
+    def _files(self, folder: Path, listed: dict[str, Any]) -> dict[str, tuple[Path, Path]]:
+        entries = listed["training"]
         names = _names([entry["label"] for entry in entries], folder)
         return {
             name: (folder / entry["image"], folder / entry["label"])
