@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from l2b.normalise import Normaliser
+from l2b.normalise.base import one_if_zero
 from l2b.targets import probabilities
 from l2b.types import Weights
 
@@ -162,7 +163,7 @@ def folded(field: Sequence[Candidate], weights: Tensor, scores: Tensor, classes:
     beta = rest.sum(dim=0)
     priors = torch.stack([c.share(beta) for c in others])
     shares = torch.where(beta > 0, rest, priors)
-    shares = shares / shares.sum(dim=0, keepdim=True)
+    shares = shares / one_if_zero(shares.sum(dim=0, keepdim=True))  # no candidate: a void pixel
     mixture = torch.zeros_like(shares[0]).unsqueeze(1)
     for share, candidate in zip(shares, others, strict=True):
         mixture = mixture + share.unsqueeze(1) * probabilities(candidate.target, classes).to(share)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.segmentation import dice_score
 
+from l2b.targets import VOID
 from l2b.types import Cases
 
 PERCENTILE = 95
@@ -16,7 +17,7 @@ def case_dice(predicted: Tensor, true: Tensor, cases: Cases, classes: int) -> Te
 
     Args:
         predicted: class indices, [N, *pixels].
-        true: class indices, likewise.
+        true: class indices, likewise; where either is void, nothing counts.
         cases: which of them make up which volume.
         classes: number of classes, the background (0) included.
 
@@ -24,6 +25,7 @@ def case_dice(predicted: Tensor, true: Tensor, cases: Cases, classes: int) -> Te
         2|A ∩ B| / (|A| + |B|), [cases that occur, classes − 1], in the order of their numbers;
         NaN for a class that neither mask shows, 0 for one that only one of them shows.
     """
+    predicted, true = _both_labelled(predicted, true)
     rows = [
         dice_score(
             cases.volume(predicted, case).unsqueeze(0),
@@ -43,7 +45,7 @@ def case_hausdorff(predicted: Tensor, true: Tensor, cases: Cases, classes: int) 
 
     Args:
         predicted: class indices, [N, height, width], or of slabs, [N, depth, height, width].
-        true: class indices, likewise.
+        true: class indices, likewise; where either is void, both are background.
         cases: which of them make up which volume, and its spacing.
         classes: number of classes, the background (0) included.
 
@@ -54,6 +56,7 @@ def case_hausdorff(predicted: Tensor, true: Tensor, cases: Cases, classes: int) 
     Raises:
         ImportError: without MONAI.
     """
+    predicted, true = _both_labelled(predicted, true)
     rows = []
     for case in cases.of.unique().tolist():
         one, other = (cases.volume(masks, case) for masks in (predicted, true))
@@ -71,6 +74,12 @@ def mean_score(scores: Tensor) -> float | None:
     per_class = scores.nanmean(dim=0)
     per_class = per_class[~per_class.isnan()]
     return per_class.mean().item() if len(per_class) else None
+
+
+def _both_labelled(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two masks as they are, but background wherever either has no label."""
+    void = (one == VOID) | (other == VOID)
+    return one.masked_fill(void, 0), other.masked_fill(void, 0)
 
 
 def _hausdorff(predicted: Tensor, true: Tensor, spacing: list[float]) -> float:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from l2b.datasets import Source
 from l2b.streams import stream
+from l2b.targets import VOID
 
 
 def clean_split(
@@ -200,7 +201,8 @@ def _shown(source: Source, owner: Tensor, patients: Tensor) -> Tensor:
     """Which classes the masks of patients show, [patients, classes] bool."""
     shown = torch.zeros(len(patients), len(source.classes), dtype=torch.bool)
     for row, patient in enumerate(patients.tolist()):
-        shown[row, source.train.labels[owner == patient].unique()] = True
+        found = source.train.labels[owner == patient].unique()
+        shown[row, found[found != VOID]] = True
     return shown
 
 

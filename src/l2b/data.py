@@ -1,7 +1,7 @@
 """From a data set to what training sees: index, corrupt once, split."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from l2b.noise.base import ClassConditional, Noise
 from l2b.notices import notice
 from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
+from l2b.targets import VOID
 from l2b.types import Cases
 
 MOST_CLASSES = 2**15 - 1  # the ledger keeps a pseudo-label in 16 bits
@@ -29,9 +30,9 @@ class Pool:
 
     Attributes:
         inputs: one row per sample; they may lie in a file, see `RowsOnDisk`.
-        labels: what training may see, [N, *pixels], int64.
+        labels: what training may see, [N, *pixels], int64; of masks, void pixels are −1.
         index: positions in the data set's own training split (or test split), [N].
-        true: true labels, [N, *pixels], or None where nobody knows them.
+        true: true labels, likewise, or None where nobody knows them; void at the same pixels.
         cases: of masks, which images are slices of which volume; None for labels.
     """
 
@@ -46,13 +47,15 @@ class Pool:
         return len(self.labels)
 
     def judged(self, right: Tensor) -> float:
-        """Share of the labels (voxels that there are) for which something is so.
+        """Share of the labels (voxels that there are, and are labelled) for which something is so.
 
         Args:
             right: whether it is, shaped like the labels.
         """
-        found = right if self.cases is None else self.cases.real(right)
-        return found.float().mean().item()
+        found, labels = right, self.labels
+        if self.cases is not None:
+            found, labels = self.cases.real(right), self.cases.real(labels)
+        return found[labels != VOID].float().mean().item()
 
     def slices(self) -> "Pool":
         """Masks in three dimensions as those of the slices they are made of; others as they are.
@@ -195,14 +198,8 @@ def prepare(
             "annotator does: choose --noise mask, or --noise none for masks as they are."
         )
     classes = len(source.classes)
-    observed = noise.corrupt(
-        source.train.labels,
-        inputs=source.train.inputs,
-        classes=classes,
-        annotations=source.annotations,
-        generator=stream(seed, "noise"),
-    )
-    _check_labels(observed, classes, "observed training labels")
+    as_read = data_hash(source)
+    observed, source = _observed(source, noise, seed)
     kept = thinned(source, imbalance, seed)
     chosen, for_validation = clean_split(
         source, kept, clean=clean, validation=validation, seed=seed
@@ -228,13 +225,32 @@ def prepare(
         std=source.std,
         noise_rate=wrong,
         noise_hash=hashlib.sha256(observed.contiguous().numpy().data).hexdigest(),
-        data_hash=data_hash(source),
+        data_hash=as_read,
         noise_dice=_mask_agreement(train, classes),
         encoding=source.encoding,
         remark=" ".join(filter(None, (source.remark, _unused(len(unused), source)))),
         class_weights=class_weights,
         values=source.values,
     )
+
+
+def _observed(source: Source, noise: Noise, seed: int) -> tuple[Tensor, Source]:
+    """Labels as noise makes them, and the data set; what either calls void is void in both."""
+    given, classes = source.train.labels, len(source.classes)
+    masks = given.ndim > 1
+    observed = noise.corrupt(
+        given.clamp_min(0) if masks else given,
+        inputs=source.train.inputs,
+        classes=classes,
+        annotations=source.annotations,
+        generator=stream(seed, "noise"),
+    )
+    _check_labels(observed, classes, "observed training labels")
+    if not masks:
+        return observed, source
+    void = (given == VOID) | (observed == VOID)
+    train = source.train._replace(labels=given.masked_fill(void, VOID))
+    return observed.masked_fill(void, VOID), replace(source, train=train)
 
 
 def _unused(count: int, source: Source) -> str:
@@ -297,7 +313,7 @@ def _check_source(source: Source) -> None:
                 f"{place}, which is {value:g}, and they are read as float32 (up to 3.4e38): fill "
                 "or drop them before training."
             )
-    if len(source.train.labels.unique()) < 2:
+    if int((source.train.labels.unique() != VOID).sum()) < 2:
         raise ValueError("The training labels hold a single class: there is nothing to tell apart.")
 
 
@@ -323,9 +339,12 @@ def _check_labels(labels: Tensor, classes: int, name: str) -> None:
         )
     if len(labels) == 0:
         raise ValueError(f"The {name} must not be empty, got none: there is nothing to learn from.")
+    least = VOID if labels.ndim > 1 else 0
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
+    if low < least or high >= classes:
         raise ValueError(
             f"The {name} must lie in [0, {classes}) for {classes} classes, got "
-            f"{low if low < 0 else high}: renumber them, or leave those samples out."
+            f"{low if low < least else high}: renumber them, or leave those samples out."
         )
+    if high == VOID:
+        raise ValueError(f"The {name} are void in every pixel: nothing is left to learn or judge.")

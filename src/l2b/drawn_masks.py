@@ -11,8 +11,10 @@ from torch import Tensor
 
 from l2b.decode import MOST_PIXELS, orientation, pillow, refuse_huge, refuse_pages, upright
 from l2b.notices import notice
+from l2b.targets import VOID
 
 MOST_VALUES = 32  # a picture with more is no mask, or one that was compressed with loss
+MARGIN = 255  # what many sets mark as void, such as the outlines of PASCAL VOC
 LOSSY = ("JPEG", "MPO")  # Pillow's names of formats that blur values
 Palette = dict[int, tuple[int, ...]]  # colours by entry
 WITH_ALPHA = ("LA", "PA", "RGBA")  # Pillow's modes whose last channel says nothing of classes
@@ -60,8 +62,12 @@ def read_masks(
     return drawn
 
 
-def mask_values(masks: Sequence[DrawnMask]) -> tuple[int, ...]:
+def mask_values(masks: Sequence[DrawnMask], ignore: int | None = None) -> tuple[int, ...]:
     """The values that occur, least first; the least is the background.
+
+    Args:
+        masks: as read.
+        ignore: the value that is no class; None for none.
 
     Raises:
         ValueError: naming the file with which they become too many; if there is only one; or if
@@ -69,7 +75,7 @@ def mask_values(masks: Sequence[DrawnMask]) -> tuple[int, ...]:
     """
     values: set[int] = set()
     for mask in masks:
-        values |= set(mask.shares)
+        values |= set(mask.shares) - {ignore}
         if len(values) > MOST_VALUES:
             raise ValueError(
                 f"{mask.path} and the masks before it must hold one value per class, got "
@@ -77,17 +83,25 @@ def mask_values(masks: Sequence[DrawnMask]) -> tuple[int, ...]:
                 "Export masks with the same few values everywhere."
             )
     if len(values) < 2:
-        raise ValueError(f"The masks beside {masks[0].path} hold a single value, {min(values)}.")
+        found = f"a single value, {min(values)}" if values else f"nothing but {ignore}"
+        raise ValueError(f"The masks beside {masks[0].path} hold {found}.")
     if values == {0, 1, 255} and not any({1, 255} <= set(mask.shares) for mask in masks):
         one, other = (next(m.path for m in masks if v in m.shares) for v in (1, 255))
         raise ValueError(
             f"{one} marks by 1 what {other} marks by 255, which would make two classes: write all "
-            "masks with the same values."
+            "masks with the same values; or, if 255 means that nobody knows, set ignore to it."
+        )
+    if len(values) > 2 and values == {*range(len(values) - 1), MARGIN}:
+        notice(
+            f"{MARGIN} is learned as a class like the others: if it means that nobody knows what "
+            f"is there, set --data.ignore {MARGIN}."
         )
     return tuple(sorted(values))
 
 
-def class_masks(masks: Sequence[DrawnMask], values: tuple[int, ...]) -> Tensor:
+def class_masks(
+    masks: Sequence[DrawnMask], values: tuple[int, ...], ignore: int | None = None
+) -> Tensor:
     """Class indices of masks.
 
     Notices say where a class has vanished from a mask as it was resized, where masks mark
@@ -96,43 +110,48 @@ def class_masks(masks: Sequence[DrawnMask], values: tuple[int, ...]) -> Tensor:
     Args:
         masks: as read.
         values: that of each class.
+        ignore: the value that is no class; None for none.
 
     Returns:
-        [N, size, size], int64.
+        [N, size, size], int64; −1 where nobody knows the class.
 
     Raises:
         ValueError: naming the file with a value that is no class.
     """
     for mask in masks:
-        wrong = sorted(set(mask.shares) - set(values))
+        wrong = sorted(set(mask.shares) - {*values, ignore})
         if wrong:
             raise ValueError(
                 f"{mask.path} must hold the values {', '.join(map(str, values))}, one per class, "
                 f"got {wrong[0]}: there is no such class."
             )
-    _tell(masks, values)
-    return torch.from_numpy(np.stack([np.searchsorted(values, mask.values) for mask in masks]))
+    _tell(masks, values, ignore)
+    classes = np.stack([np.searchsorted(values, mask.values) for mask in masks])
+    for found, mask in zip(classes, masks, strict=True):
+        found[mask.values == ignore] = VOID
+    return torch.from_numpy(classes)
 
 
-def _tell(masks: Sequence[DrawnMask], values: tuple[int, ...]) -> None:
+def _tell(masks: Sequence[DrawnMask], values: tuple[int, ...], ignore: int | None) -> None:
     """Say what is odd about masks as a whole."""
-    background = values[0]
-    covered = sum(mask.shares.get(background, 0.0) for mask in masks) / len(masks)
+    background, void = values[0], set[int]() if ignore is None else {ignore}
+    labelled = sum(1 - sum(mask.shares.get(v, 0.0) for v in void) for mask in masks)
+    covered = sum(mask.shares.get(background, 0.0) for mask in masks) / max(labelled, 1e-9)
     if covered < 0.5:
         notice(
             f"The least value of the masks, {background}, is read as the background, and covers "
             f"only {covered:.0%} of the pixels of masks like {masks[0].path}: if they are "
             "inverted, invert them back."
         )
-    empty = [mask.path for mask in masks if mask.shares.keys() == {background}]
+    empty = [mask.path for mask in masks if mask.shares.keys() - void == {background}]
     if empty:
         notice(
             f"{len(empty)} of {len(masks)} masks mark nothing, such as {empty[0]}, every pixel of "
             f"which is {background}: they teach that nothing is there. Remove the pairs if that is "
             "not meant."
         )
-    lost = [(mask, sorted(mask.shares.keys() - {background, *np.unique(mask.values).tolist()}))
-            for mask in masks]  # fmt: skip
+    lost = [(m, sorted(m.shares.keys() - {background, *void, *np.unique(m.values).tolist()}))
+            for m in masks]  # fmt: skip
     lost = [(mask, gone) for mask, gone in lost if gone]
     if lost:
         first, gone = lost[0]

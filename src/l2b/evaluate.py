@@ -11,6 +11,7 @@ from l2b.cases import case_dice, mean_score
 from l2b.class_weights import sample_weights
 from l2b.data import Data, Pool
 from l2b.losses import cross_entropy
+from l2b.targets import VOID
 
 ROWS_AT_ONCE = 2048
 PIXELS_AT_ONCE = 2**19  # of masks; a network keeps many times as many numbers
@@ -35,6 +36,8 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     classes, z, labels = len(data.classes), predicted, pool.labels
     if pool.cases is not None:  # what slabs are filled up with judges nothing
         z, labels = pool.cases.real(z), pool.cases.real(labels)
+        if (labels == VOID).any():  # nor do pixels that nobody labelled
+            z, labels = z.movedim(1, -1)[labels != VOID], labels[labels != VOID]
     # Balanced: the mean over the classes that occur, so an absent class counts for nothing.
     recall = multiclass_accuracy(z, labels, num_classes=classes, average="none")
     present = torch.bincount(labels.flatten(), minlength=classes) > 0

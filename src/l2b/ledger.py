@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from l2b import collectives
+from l2b.targets import VOID
 
 BYTES_PER_SAMPLE_AND_EPOCH = 8
 STEPS_TOGETHER = 64  # whose records lie in one piece of memory
@@ -63,16 +64,18 @@ Record = StepRecord | MaskRecord
 
 
 def mask_record(record: StepRecord, observed: Tensor, true: Tensor | None) -> MaskRecord:
-    """A step's record with one number per image where it has one per pixel.
+    """A step's record with one number per image where it has one per pixel; void pixels have none.
 
     Args:
         record: of a step on masks.
         observed: the batch's masks as the step saw them, [n, *pixels].
         true: true masks, likewise; None if nobody knows them.
     """
+    labelled = observed != VOID
+    count = labelled.flatten(1).sum(dim=1).clamp_min(1)
 
     def mean(values: Tensor) -> Tensor:
-        return values.flatten(1).float().mean(dim=1)
+        return values.masked_fill(~labelled, 0).flatten(1).sum(dim=1, dtype=torch.float32) / count
 
     unknown = torch.full_like(record.index, torch.nan, dtype=torch.float32)
     return MaskRecord(

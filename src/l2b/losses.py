@@ -3,10 +3,10 @@
 from torch import Tensor
 from torch.nn import functional
 
-from l2b.targets import probabilities
+from l2b.targets import VOID, probabilities
 from l2b.types import Weights
 
-NO_LABEL = -(2**31)  # torch ignores −100 unless told another one; here every sample counts
+NO_LABEL = -(2**31)  # torch ignores −100 unless told another one; every sample counts
 
 
 def cross_entropy(z: Tensor, target: Tensor) -> Tensor:
@@ -14,15 +14,17 @@ def cross_entropy(z: Tensor, target: Tensor) -> Tensor:
 
     Args:
         z: logits, [n, classes, *pixels].
-        target: class indices [n, *pixels], or probabilities shaped like ``z``. None is ignored:
-            the −100 of torch is out of range like any other, on every device.
+        target: class indices [n, *pixels], or probabilities shaped like ``z``. Of pixels −1 is
+            void, no sample is ignored: the −100 of torch is out of range like any other, on
+            every device.
 
     Returns:
-        Loss in nats, [n, *pixels].
+        Loss in nats, [n, *pixels]; 0 for void pixels.
     """
     if target.is_floating_point():
         return -(target * functional.log_softmax(z, dim=1)).sum(dim=1)
-    return functional.cross_entropy(z, target, ignore_index=NO_LABEL, reduction="none")
+    void = VOID if target.ndim > 1 else NO_LABEL
+    return functional.cross_entropy(z, target, ignore_index=void, reduction="none")
 
 
 def bootstrapped_loss(z: Tensor, observed: Tensor, weights: Weights) -> Tensor:

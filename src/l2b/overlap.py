@@ -50,7 +50,7 @@ class Dice(Overlap):
     weigh together, Σw. The clean loss, whose gradient scores the weights, holds the Dice loss of
     the clean masks too; a pixel's label is scored by its own cross-entropy along that gradient
     (Eqs. 19 and 24), because Dice is no sum over pixels. With equal weights it is the mean
-    cross-entropy plus the mean Dice loss of the images.
+    cross-entropy plus the mean Dice loss of the images. Void pixels have no weight.
 
     Attributes:
         share: factor on the Dice loss.
@@ -75,13 +75,15 @@ class Dice(Overlap):
             )
         if weight is None:
             weight = torch.full_like(z[:, 0], 1 / z[:, 0].numel())
+        target = probabilities(target, z.shape[1])
+        weight = weight * target.any(dim=1)
         of_image = weight.flatten(1).sum(dim=1)
         # Scaled to a mean of 1 per image, so that what smooths is a fixed number of pixels.
         pixels = weight[0].numel()
         scale = torch.where(of_image > 0, pixels / of_image.clamp_min(1e-30), 0.0)
         w = weight.flatten(1).mul(scale.unsqueeze(1)).unsqueeze(1)
         p = torch.softmax(z, dim=1)[:, 1:].flatten(2)
-        q = probabilities(target, z.shape[1])[:, 1:].flatten(2).to(p.dtype)
+        q = target[:, 1:].flatten(2).to(p.dtype)
         both, either = (w * p * q).sum(dim=2), (w * (p + q)).sum(dim=2)
         loss = 1 - (2 * both + SMOOTH) / (either + SMOOTH)
         return self.share * (of_image * loss.mean(dim=1)).sum()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from l2b.targets import voids
+
 
 def candidate_score(z: Tensor, dz: Tensor, target: Tensor) -> Tensor:
     """Score one candidate label per sample (L2B, Eqs. 19 and 24).
@@ -20,7 +22,7 @@ def candidate_score(z: Tensor, dz: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         Scores [n, *pixels], in units of clean loss per unit step; negative where the
-        label hurts.
+        label hurts, 0 for void pixels.
     """
     # Half-precision logits are widened: the score is a difference of close numbers.
     wide = torch.promote_types(z.dtype, torch.float32)
@@ -28,7 +30,11 @@ def candidate_score(z: Tensor, dz: Tensor, target: Tensor) -> Tensor:
     expected = (torch.softmax(z, dim=1) * dz).sum(dim=1)
     if target.is_floating_point():
         return expected - (target.to(wide) * dz).sum(dim=1)
-    return expected - dz.gather(1, target.unsqueeze(1)).squeeze(1)
+    void = voids(target)
+    if void is None:
+        return expected - dz.gather(1, target.unsqueeze(1)).squeeze(1)
+    own = dz.gather(1, target.masked_fill(void, 0).unsqueeze(1)).squeeze(1)
+    return (expected - own).masked_fill(void, 0)
 
 
 def bootstrap_scores(z: Tensor, dz: Tensor, observed: Tensor, pseudo: Tensor) -> Tensor:

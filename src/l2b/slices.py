@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from l2b.notices import notice
+from l2b.targets import VOID
 from l2b.types import Cases
 from l2b.volumes import Volume
 
@@ -22,7 +23,7 @@ class Slices(NamedTuple):
     Attributes:
         images: standardised intensities, [N, 1, height, width] or [N, 1, depth, height, width],
             float32.
-        masks: class indices, [N, height, width] or [N, depth, height, width], int64.
+        masks: class indices, [N, height, width] or [N, depth, height, width], int64; −1 is void.
         cases: which slices or slabs make up which volume.
     """
 
@@ -133,7 +134,7 @@ def cut_masks(
     masks, lost, empty = [], [], []
     for name, mask in volumes:
         y = torch.from_numpy(_turned(mask.voxels, axis).astype(np.int64))
-        empty += [] if y.any() else [name]
+        empty += [] if (y > 0).any() else [name]
         if size is None:
             masks.append(_padded(y, room, 0))
         else:
@@ -187,7 +188,7 @@ def _resampled(slices: Tensor, size: int, mode: str) -> Tensor:
 
 def _vanished(mask: Tensor, resampled: Tensor) -> list[int]:
     """The classes of a volume's mask, the background aside, that resampling left nothing of."""
-    return sorted(set(mask.unique().tolist()) - set(resampled.unique().tolist()) - {0})
+    return sorted(set(mask.unique().tolist()) - set(resampled.unique().tolist()) - {0, VOID})
 
 
 def _tell_empty(empty: list[str], volumes: int) -> None:

@@ -1,8 +1,10 @@
-"""Targets as probabilities, and the step from probabilities to labels."""
+"""Targets as probabilities, the step from probabilities to labels, and pixels without a label."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+VOID = -1  # in masks: a pixel whose class nobody knows, which counts nowhere
 
 
 def probabilities(target: Tensor, classes: int) -> Tensor:
@@ -13,12 +15,17 @@ def probabilities(target: Tensor, classes: int) -> Tensor:
         classes: number of classes.
 
     Returns:
-        Probabilities, [n, classes, *pixels], in the default floating type for indices.
+        Probabilities, [n, classes, *pixels], in the default floating type for indices; those of a
+        void pixel are all 0.
     """
     if target.is_floating_point():
         return target
-    one_hot = functional.one_hot(target, classes).movedim(-1, 1)
-    return one_hot.to(torch.get_default_dtype())
+    void = voids(target)
+    if void is None:
+        one_hot = functional.one_hot(target, classes).movedim(-1, 1)
+        return one_hot.to(torch.get_default_dtype())
+    one_hot = functional.one_hot(target.masked_fill(void, 0), classes).movedim(-1, 1)
+    return one_hot.masked_fill(void.unsqueeze(1), 0).to(torch.get_default_dtype())
 
 
 def labels(target: Tensor) -> Tensor:
@@ -31,3 +38,38 @@ def labels(target: Tensor) -> Tensor:
         Class indices, [n, *pixels].
     """
     return target.argmax(dim=1) if target.is_floating_point() else target
+
+
+def voids(target: Tensor) -> Tensor | None:
+    """Which pixels have no label, [n, *pixels] bool; None where there are no pixels.
+
+    Args:
+        target: class indices [n, *pixels], or probabilities, which label every pixel.
+    """
+    return None if target.is_floating_point() or target.ndim < 2 else target == VOID
+
+
+def silenced(values: Tensor, observed: Tensor) -> Tensor:
+    """Values of pixels, 0 where these have no label.
+
+    Args:
+        values: [n, *pixels], or several of each pixel, [k, n, *pixels].
+        observed: labels as given, [n, *pixels], or probabilities.
+    """
+    void = voids(observed)
+    return values if void is None else values.masked_fill(void, 0)
+
+
+def where_labelled(target: Tensor, observed: Tensor) -> Tensor:
+    """Other labels for pixels, which are void where the observed ones are.
+
+    Args:
+        target: class indices [n, *pixels], or probabilities [n, classes, *pixels].
+        observed: labels as given, [n, *pixels].
+    """
+    void = voids(observed)
+    if void is None:
+        return target
+    if target.is_floating_point():
+        return target.masked_fill(void.unsqueeze(1), 0)
+    return target.masked_fill(void, VOID)

@@ -7,7 +7,7 @@ import gzip
 import itertools
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,7 +125,9 @@ def _unpacked(path: Path, most: int) -> int:
     return found
 
 
-def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None:
+def check_pair(
+    image: Volume, mask: Volume, file: Path, *, classes: int, void: Collection[int] = ()
+) -> None:
     """Refuse a mask that does not fit its image.
 
     Args:
@@ -133,6 +135,7 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
         mask: class indices.
         file: of the mask, for messages.
         classes: number of classes; every voxel must be one of [0, classes).
+        void: further values that voxels may have, of which nobody knows the class.
 
     Raises:
         ValueError: on another size, spacing or place, or unknown values.
@@ -155,11 +158,12 @@ def check_pair(image: Volume, mask: Volume, file: Path, *, classes: int) -> None
             "is wrong, so copy the image's."
         )
     found = np.unique(mask.voxels)
-    wrong = found[~np.isin(found, np.arange(classes))]
+    wrong = found[~np.isin(found, [*range(classes), *void])]
     if len(wrong):
         raise ValueError(
             f"{file} must hold the labels 0 to {classes - 1}, got {wrong[0]:g}: there is no such "
-            "class. Renumber its labels from 0 (background)."
+            "class. Renumber its labels from 0 (background), or name it with ignore if it means "
+            "that nobody knows."
         )
 
 

@@ -18,6 +18,7 @@ from l2b.overlap import Ignored, Overlap
 from l2b.pieces import mean_of_pieces, split
 from l2b.pseudo import Source, hard_self
 from l2b.scores import candidate_scores
+from l2b.targets import VOID, silenced, where_labelled
 from l2b.types import Inputs, Params, Probe, Weights
 
 PAPER = Paper()
@@ -314,11 +315,12 @@ def weights_from(
 ) -> Weights:
     """Score the candidates of every sample and normalise (Eqs. 19, 24 and 9)."""
     check_labels(probe.z, observed, "observed")
-    predicted = pseudo(probe.z, inputs, index)
+    predicted = where_labelled(pseudo(probe.z, inputs, index), observed)
     field = candidates(probe.z, observed, predicted)
     raw = candidate_scores(probe.z, probe.dz, [candidate.target for candidate in field])
     scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
-    weights = normalise.of_labels(scores, observed, predicted)
+    scores = silenced(scores, observed)  # of a void pixel all candidates, which may be classes
+    weights = silenced(normalise.of_labels(scores, observed, predicted), observed)
     return folded(field, weights, scores, probe.z.shape[1])
 
 
@@ -388,10 +390,11 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             )
     else:
         low, high = int(target.min()), int(target.max())
-        if low < 0 or high >= classes:
-            wrong = low if low < 0 else high
+        least = VOID if target.ndim > 1 else 0
+        if low < least or high >= classes:
+            wrong = low if low < least else high
             raise ValueError(
                 f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
                 f"{wrong}: renumber the labels from 0, or give the model an output for each (none "
-                "is ignored, not even -100)."
+                "is ignored, not even -100; pixels of masks are at -1)."
             )

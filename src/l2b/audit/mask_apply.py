@@ -98,7 +98,7 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
     if isinstance(data, MaskFolder):
         _check_pictures(data, files, corrected, learned.values)
     else:
-        _check_volumes(files, corrected, len(learned.classes))
+        _check_volumes(files, corrected, len(learned.classes), data.void())
     before = _root(data) / CLEAN
     checked = {*corrected, *confirmed, *(listed_cases(before, files) if before.is_file() else ())}
     with _whole(out) as stage:
@@ -242,7 +242,7 @@ def _check_pictures(
     masks = [corrected.get(name, mask) for name, (_, mask) in files.items()]
     read = read_masks(masks, image_sizes([image for image, _ in files.values()]), data.size)
     for name, mask in zip(files, read, strict=True):
-        wrong = sorted(mask.shares.keys() - set(values))
+        wrong = sorted(mask.shares.keys() - {*values, data.ignore})
         if name in corrected and wrong:
             raise ValueError(
                 f"{corrected[name]} must hold the values {', '.join(map(str, values))} of the "
@@ -250,9 +250,12 @@ def _check_pictures(
             )
 
 
-def _check_volumes(files: Files, corrected: dict[str, Path], classes: int) -> None:
+def _check_volumes(
+    files: Files, corrected: dict[str, Path], classes: int, void: tuple[int, ...]
+) -> None:
     for name, path in corrected.items():
-        check_pair(read_nifti(files[name][0]), read_nifti(path), path, classes=classes)
+        image, mask = read_nifti(files[name][0]), read_nifti(path)
+        check_pair(image, mask, path, classes=classes, void=void)
 
 
 def _copy_pictures(

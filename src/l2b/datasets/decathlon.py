@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +22,12 @@ from l2b.datasets.base_masks import checked_cases, judging, mask_source
 from l2b.files import read_text
 from l2b.grids import Scan, nifti_grid
 from l2b.slices import cut, cut_masks
+from l2b.targets import VOID
 from l2b.volumes import Volume, check_pair, read_nifti
 
 SUFFIX = re.compile(r"\.nii(\.gz)?\Z", re.IGNORECASE)
 LABELS = "labelsTr"
+IGNORE = "ignore"  # what nnU-Net calls the label of voxels whose class nobody knows
 FURTHER = f"{LABELS}_"  # begins the names of folders with second annotations
 
 
@@ -56,6 +59,8 @@ class Decathlon(Dataset):
             every volume for a patient of its own.
         test: share of the patients (of the checked ones, if there is ``clean.txt``) held out for
             testing, drawn once and for all, in (0, 1).
+        ignore: value of masks where nobody knows the class: such voxels are neither learned nor
+            judged. A label that the list calls ignore, as nnU-Net has it, always means that.
     """
 
     root: Path | str | None
@@ -65,6 +70,7 @@ class Decathlon(Dataset):
     limit: int | None = None
     patient: str = ""
     test: float = 0.25
+    ignore: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
@@ -83,7 +89,7 @@ class Decathlon(Dataset):
         """Read every labelled volume of the list."""
         folder = self.folder()
         listed = self._listed(folder)
-        classes = _classes(listed, folder)
+        classes, void = _labels(listed, folder, self.ignore)
         files = self._files(folder, listed)
         owners = [patient_of(name, self.patient, mask) for name, (_, mask) in files.items()]
         scans = [read_nifti(image) for image, _ in files.values()]
@@ -91,7 +97,7 @@ class Decathlon(Dataset):
 
         def masks(paths: list[Path]) -> list[Volume]:
             pairs = zip(scans, paths, strict=True)
-            return [_mask(scan, path, len(classes)) for scan, path in pairs]
+            return [_mask(scan, path, len(classes), void) for scan, path in pairs]
 
         shape = {"axis": self.axis, "size": self.size, "depth": self.depth}
         volumes = list(zip(files, scans, masks(drawn), strict=True))
@@ -115,6 +121,11 @@ class Decathlon(Dataset):
     def folder(self) -> Path:
         """Where the task lies."""
         return Path(str(self.root))
+
+    def void(self) -> tuple[int, ...]:
+        """Values of masks where nobody knows the class."""
+        folder = self.folder()
+        return _labels(self._listed(folder), folder, self.ignore)[1]
 
     def files(self) -> dict[str, tuple[Path, Path]]:
         """The image and the mask of every volume of the list, up to the limit, by its name.
@@ -164,11 +175,14 @@ class Decathlon(Dataset):
         return listed
 
 
-def _mask(scan: Volume, path: Path, classes: int) -> Volume:
+def _mask(scan: Volume, path: Path, classes: int, void: tuple[int, ...]) -> Volume:
     """The mask of an image, if it fits."""
     mask = read_nifti(path)
-    check_pair(scan, mask, path, classes=classes)
-    return mask
+    check_pair(scan, mask, path, classes=classes, void=void)
+    if not void:
+        return mask
+    known = mask.voxels.astype(np.int16)
+    return mask._replace(voxels=np.where(np.isin(mask.voxels, void), VOID, known))
 
 
 def annotations(folder: Path) -> list[Path]:
@@ -254,8 +268,13 @@ def _numbers(owners: list[str]) -> Tensor:
     return torch.tensor([known.index(owner) for owner in owners])
 
 
-def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:
-    """Names of the classes: labels are written "0": "background", by nnU-Net "background": 0."""
+def _labels(
+    listed: dict[str, Any], folder: Path, ignore: int | None
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of the classes, and values of masks that are none because nobody knows the class.
+
+    Labels are written "0": "background", by nnU-Net "background": 0.
+    """
     path, written = folder / "dataset.json", listed.get("labels", {})
     try:
         pairs = [(v, k) if isinstance(v, int) else (k, v) for k, v in written.items()]
@@ -264,7 +283,10 @@ def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:
         raise ValueError(
             f'{path} must name its labels as {{"0": "background", …}}, got {str(written)[:80]}.'
         ) from error
-    if sorted(labels) != list(range(len(written))) or len(labels) < 2:
+    found = [number for number, name in labels.items() if name == IGNORE or number == ignore]
+    labels = {number: name for number, name in labels.items() if number not in found}
+    whole = len(labels) + len(found) == len(written)
+    if sorted(labels) != list(range(len(labels))) or len(labels) < 2 or not whole:
         raise ValueError(
             f"{path} must name its labels 0 (background), 1, … without gaps, "
             f"got {', '.join(map(str, sorted(labels))) or 'none'}."
@@ -272,4 +294,4 @@ def _classes(listed: dict[str, Any], folder: Path) -> tuple[str, ...]:
     names = tuple(labels[k] for k in sorted(labels))
     if len(set(names)) < len(names):
         raise ValueError(f"{path} must give every label a name of its own, got {', '.join(names)}.")
-    return names
+    return names, tuple({*found, *(() if ignore is None else (ignore,))})

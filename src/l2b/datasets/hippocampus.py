@@ -22,6 +22,8 @@ class Hippocampus(Decathlon):
             folders and .nii.gz, names the patient, such as ``(.+)_visit[0-9]+``; empty takes
             every volume for a patient of its own.
         test: share of the patients held out for testing, drawn once and for all, in (0, 1).
+        ignore: value of masks where nobody knows the class: such voxels are neither learned nor
+            judged; the official masks have none.
     """
 
     root: Path | str | None = None

@@ -45,6 +45,8 @@ class MaskFolder(Dataset):
             as ``(.+)_[0-9]+``; empty takes every image for a patient of its own.
         test: share of the patients (of the checked ones, if there is ``clean.txt``) held out for
             testing, drawn once and for all, in (0, 1).
+        ignore: value of masks where nobody knows the class, such as 255 along outlines: such
+            pixels are neither learned nor judged. None learns every value.
         workers: threads that decode images; changes no result.
     """
 
@@ -52,6 +54,7 @@ class MaskFolder(Dataset):
     size: int = 128
     patient: str = ""
     test: float = 0.25
+    ignore: int | None = None
     workers: int = 2
 
     def __post_init__(self) -> None:
@@ -64,19 +67,21 @@ class MaskFolder(Dataset):
         """Decode every pair."""
         root = Path(self.root)
         images, sizes, masks = self._read()
-        values = mask_values(masks)
+        values = mask_values(masks, self.ignore)
         names = ("object",) if len(values) == 2 else [f"value {v}" for v in values[1:]]
         cases = _cases(images, self.patient, sizes, self.size)
         further = {
             folder.name.removeprefix(FURTHER): class_masks(
-                read_masks(_pairs(root / "images", folder)[1], sizes, self.size), values
+                read_masks(_pairs(root / "images", folder)[1], sizes, self.size),
+                values,
+                self.ignore,
             )
             for folder in sorted(root.glob(f"{FURTHER}*"))
             if folder.is_dir()
         }
         return mask_source(
             decode_images(images, self.size, name=root, resize=True, workers=self.workers),
-            class_masks(masks, values),
+            class_masks(masks, values, self.ignore),
             cases,
             ("background", *names),
             test=judging(root, cases, self.test),
@@ -87,7 +92,7 @@ class MaskFolder(Dataset):
 
     def values(self) -> tuple[int, ...]:
         """What stands for each class in the masks, the background first."""
-        return mask_values(self._read()[2])
+        return mask_values(self._read()[2], self.ignore)
 
     def files(self) -> dict[str, tuple[Path, Path]]:
         """The image and the mask of each case, by its name.

@@ -9,7 +9,7 @@ from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
 from l2b.pseudo import InPieces, PseudoLabels, SelfLabels
-from l2b.targets import labels
+from l2b.targets import labels, where_labelled
 from l2b.types import Batch
 
 
@@ -55,7 +55,8 @@ class BootstrapLearner(Learner):
         del clean
         z = self.network.logits(batch.inputs)
         losses = cross_entropy(z, batch.labels)
-        pseudo = self.pseudo(z.detach(), batch.inputs, batch.index)
+        predicted = self.pseudo(z.detach(), batch.inputs, batch.index)
+        pseudo = where_labelled(predicted, batch.labels)
         mixed = (1 - self.share) * losses + self.share * cross_entropy(z, pseudo)
         self.network.descend(mixed.mean() + self._overlap(z, batch.labels, pseudo))
         self.pseudo.update(self.network.module, z.detach(), batch.index)

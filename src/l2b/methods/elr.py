@@ -9,6 +9,7 @@ from torch import Tensor
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
+from l2b.targets import silenced
 from l2b.types import Batch
 
 SURE = 1e-4  # probabilities are kept this far from 0 and 1, so that the logarithm is finite
@@ -77,7 +78,8 @@ class ElrLearner(Learner):
         finite = finite.view(-1, *[1] * (target.ndim - 1))
         # One bad pass must not spoil a sample's past.
         self.average[batch.index] = torch.where(finite, target, self.average[batch.index])
-        self.network.descend((losses + self.method.strength * early_learning(p, target)).mean())
+        held = silenced(early_learning(p, target), batch.labels)
+        self.network.descend((losses + self.method.strength * held).mean())
         record = plain_record(batch, z, losses)
         return replace(record, pseudo=target.argmax(dim=1))
 

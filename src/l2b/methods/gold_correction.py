@@ -11,6 +11,7 @@ from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, Method, Task, anew, first_part, mean_loss, plain_record
 from l2b.methods.cross_entropy import CrossEntropyLearner
+from l2b.targets import VOID, silenced
 from l2b.types import Batch
 
 JUDGED = "corrected"  # name of the second network, whose initial values are its own
@@ -139,6 +140,7 @@ def transition_matrix(learner: Learner, task: Task) -> Tensor:
     if clean.cases is not None:  # what slabs are filled up with tells nothing of labels
         p, labels = clean.cases.real(p), clean.cases.real(labels)
     p, labels = p.movedim(1, -1).flatten(0, -2), labels.flatten()
+    p, labels = p[labels != VOID], labels[labels != VOID]
     sums = p.new_zeros(classes, classes).index_add_(0, labels, p)
     counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))
@@ -153,8 +155,8 @@ def corrected_loss(z: Tensor, observed: Tensor, matrix: Tensor) -> Tensor:
         matrix: C, true class by observed class.
 
     Returns:
-        Loss in nats, [n, *pixels].
+        Loss in nats, [n, *pixels]; 0 for void pixels.
     """
     # Floored, since a transition that the clean set never showed may still happen.
-    columns = matrix.clamp_min(1e-4).log()[:, observed].movedim(0, 1)
-    return -torch.logsumexp(torch.log_softmax(z, dim=1) + columns, dim=1)
+    columns = matrix.clamp_min(1e-4).log()[:, silenced(observed, observed)].movedim(0, 1)
+    return silenced(-torch.logsumexp(torch.log_softmax(z, dim=1) + columns, dim=1), observed)

@@ -22,6 +22,7 @@ from l2b.methods.base import (
 from l2b.methods.fine_tune import FineTune, FineTuneLearner
 from l2b.methods.gold_correction import transition_matrix
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
+from l2b.targets import silenced, where_labelled
 from l2b.types import Batch
 
 FLOOR = 1e-3  # added to every transition: what the clean set never showed may still happen
@@ -133,10 +134,10 @@ class GoldPosteriorLearner(Learner):
         return posterior_record(batch, z, q)
 
     def posterior(self, z: Tensor, batch: Batch) -> Tensor:
-        """q(y) ∝ p̄(y | x) C[y, ỹ] for every sample, [n, classes, *pixels]."""
-        reach = self.matrix[:, batch.labels].movedim(0, 1)
+        """q(y) ∝ p̄(y | x) C[y, ỹ] for every sample, [n, classes, *pixels]; 0 for void pixels."""
+        reach = self.matrix[:, silenced(batch.labels, batch.labels)].movedim(0, 1)
         joint = self.pseudo(z, batch.inputs, batch.index) * reach
-        return joint / joint.sum(dim=1, keepdim=True)
+        return where_labelled(joint / joint.sum(dim=1, keepdim=True), batch.labels)
 
     def state_dict(self) -> dict[str, Any]:
         """The network, what the noisy part found, and the averaged prediction."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
-from l2b.targets import probabilities
+from l2b.targets import probabilities, silenced
 from l2b.types import Batch
 
 
@@ -54,5 +54,6 @@ class LabelSmoothingLearner(Learner):
         z = self.network.logits(batch.inputs)
         classes = z.shape[1]
         target = (1 - self.share) * probabilities(batch.labels, classes).to(z)
-        self.network.descend(cross_entropy(z, target + self.share / classes).mean())
+        smoothed = silenced(cross_entropy(z, target + self.share / classes), batch.labels)
+        self.network.descend(smoothed.mean())
         return plain_record(batch, z, cross_entropy(z.detach(), batch.labels))

@@ -182,15 +182,21 @@ class MaskNoise(Noise):
         return lambda amounts: keep_objects(masks, deform, amounts, classes)
 
 
-def check_labels(labels: Tensor, classes: int, name: str) -> None:
+def check_labels(labels: Tensor, classes: int, name: str, *, least: int = 0) -> None:
     """Refuse labels that are no class indices.
 
+    Args:
+        labels: of any shape.
+        classes: number of classes.
+        name: what they are, for the message.
+        least: the smallest that is allowed, 0, or −1 where pixels may be void.
+
     Raises:
-        ValueError: if they are not int64, or out of [0, classes).
+        ValueError: if they are not int64, or out of [least, classes).
     """
     if labels.dtype != torch.int64:
         raise ValueError(f"{name} must be int64 class indices, got {labels.dtype}: call .long().")
-    wrong = labels[(labels < 0) | (labels >= classes)]
+    wrong = labels[(labels < least) | (labels >= classes)]
     if len(wrong):
         raise ValueError(
             f"{name} must lie in [0, {classes}) for {classes} classes, got {int(wrong[0])} "

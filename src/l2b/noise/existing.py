@@ -8,6 +8,7 @@ from torch import Tensor
 
 from l2b.catalog import unknown
 from l2b.noise.base import Noise, check_labels
+from l2b.targets import VOID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,5 +48,6 @@ class Existing(Noise):
                 f"The annotation {self.annotation!r} has the shape {tuple(found.shape)}, but the "
                 f"training labels have {tuple(labels.shape)}: every sample needs one label."
             )
-        check_labels(found, classes, f"Labels of the annotation {self.annotation!r}")
+        least, name = VOID if found.ndim > 1 else 0, f"Labels of the annotation {self.annotation!r}"
+        check_labels(found, classes, name, least=least)
         return found.clone()

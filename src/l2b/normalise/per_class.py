@@ -7,7 +7,7 @@ from torch import Tensor
 
 from l2b.normalise.base import ByLabels, one_if_zero
 from l2b.normalise.positive_share import PositiveShare
-from l2b.targets import labels
+from l2b.targets import VOID, labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class PerClass(ByLabels):
         del pseudo
         positive = scores.clamp_min(0)
         positive = positive / one_if_zero(positive.amax())
-        group = labels(observed).flatten()
+        group = labels(observed).flatten() - VOID  # void pixels are a class that has no scores
         size = torch.bincount(group).to(positive)
         sums = torch.zeros_like(size).index_add(0, group, positive.sum(dim=0).flatten())
         share = torch.where(sums > 0, torch.ones_like(size) if self.balanced else size, 0.0)

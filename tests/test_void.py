@@ -1,0 +1,338 @@
+"""Pixels of masks whose class nobody knows: they are neither learned nor judged."""
+
+import json
+from dataclasses import dataclass, replace
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from l2b.candidates import AllClasses, Pair, Triple
+from l2b.cases import case_dice, case_hausdorff
+from l2b.catalog import find, names
+from l2b.cli import main
+from l2b.data import prepare
+from l2b.datasets.base_masks import mask_source
+from l2b.datasets.decathlon import Decathlon
+from l2b.datasets.mask_folder import MaskFolder
+from l2b.evaluate import evaluate
+from l2b.experiment import Run
+from l2b.ledger import StepRecord, mask_record
+from l2b.losses import cross_entropy
+from l2b.methods import Method
+from l2b.methods.bootstrap import Bootstrap
+from l2b.methods.gold_posterior import GoldPosterior
+from l2b.methods.l2b import L2B
+from l2b.methods.l2b_masks import L2BMasks
+from l2b.models.base import MaskModel
+from l2b.noise.mask import Mask
+from l2b.noise.none import NoNoise
+from l2b.noise.second_annotator import SecondAnnotator
+from l2b.normalise import (
+    ImageWeight,
+    PerClass,
+    PerImage,
+    PerRegion,
+    PerSample,
+    PositiveShare,
+    Sigmoid,
+    Softmax,
+)
+from l2b.notices import Notice
+from l2b.optimise import Optimiser
+from l2b.overlap import Dice, Ignored
+from l2b.pseudo import MovingAverage, SelfLabels
+from l2b.streams import stream
+from l2b.targets import VOID, probabilities
+from l2b.train import Training
+from l2b.types import Cases
+
+pytestmark = pytest.mark.filterwarnings("ignore:On masks, one unit")
+
+COUNT, SIZE, CLASSES = 16, 8, ("background", "one", "two")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePixel(MaskModel):
+    """A network whose logits of a pixel depend on nothing but that pixel."""
+
+    def build(self, shape, classes):
+        return nn.Sequential(nn.Conv2d(shape[0], 6, 1), nn.ReLU(), nn.Conv2d(6, classes, 1))
+
+
+def squares(void):
+    """Noisy squares with a channel for each class, and which pixels have no label."""
+    draw = stream(0, "void")
+    masks = torch.zeros(COUNT, SIZE, SIZE, dtype=torch.int64)
+    for mask in masks:
+        mask[:4, :4] = 1
+        y, x = torch.randint(4, 6, (2,), generator=draw).tolist()
+        mask[y : y + 3, x : x + 3] = 2
+    unknown = torch.rand(masks.shape, generator=draw) < void
+    images = nn.functional.one_hot(masks, 3).movedim(-1, 1).float()
+    images += 0.7 * torch.randn(images.shape, generator=draw)
+    numbers = torch.arange(COUNT)
+    cases = Cases(numbers, tuple(map(str, range(COUNT))), torch.ones(COUNT, 3), numbers)
+    return images, masks, unknown, cases
+
+
+def source(images, masks, cases, **settings):
+    made = mask_source(images, masks, cases, CLASSES, test=0.25, **settings)
+    return replace(made, mean=torch.zeros(3, 1, 1), std=torch.ones(3, 1, 1))
+
+
+def learned(method, images, masks, cases, overlap=None):
+    """The parameters that a method ends with, and its last row of figures."""
+    training = Training(
+        epochs=4,
+        batch=4,
+        clean_batch=4,
+        optimiser=Optimiser(kind="SGD", lr=0.5),
+        overlap=overlap or Ignored(),
+    )
+    data = prepare(source(images, masks, cases), Mask(dice=None), clean=4, validation=0.5, seed=0)
+    run = Run(data=MaskFolder(root="."), method=method, model=OnePixel(), training=training)
+    outcome = run.execute(progress=False, data=data).outcome
+    return nn.utils.parameters_to_vector(outcome.learner.network.module.parameters()), outcome
+
+
+METHODS = [find(Method, name)() for name in names(Method) if name != "mixup"]  # which blends pixels
+CHOICES = [
+    L2B(normalise=normalise, warmup=1)
+    for normalise in (
+        *(PositiveShare(), PerSample(), PerImage(), PerRegion(), ImageWeight(), Sigmoid()),
+        *(Softmax(), PerClass(), PerSample(temperature=1.0)),
+    )
+] + [
+    L2B(warmup=1, candidates=Triple(), pseudo=MovingAverage()),
+    L2B(warmup=1, candidates=AllClasses(), pseudo=MovingAverage(), normalise=PerSample()),
+    L2BMasks(pseudo=SelfLabels()),
+    L2BMasks(candidates=Pair()),
+    Bootstrap(pseudo=MovingAverage(), share=0.8),
+    GoldPosterior(),
+]
+
+
+PAIRS = [
+    pytest.param(method, overlap, id=f"{type(method).__name__}-{number}-{type(overlap).__name__}")
+    for number, method in enumerate(METHODS + CHOICES)
+    for overlap in (Ignored(), Dice())
+    if method.takes_masks and (method.takes_overlap or isinstance(overlap, Ignored))
+]
+
+
+@pytest.mark.parametrize(("method", "overlap"), PAIRS)
+def test_what_lies_under_void_pixels_changes_nothing(method, overlap):
+    images, masks, unknown, cases = squares(0.4)
+    other = torch.where(unknown.unsqueeze(1), torch.randn_like(images) * 3 + 2, images)
+    void = masks.masked_fill(unknown, VOID)
+    one, first = learned(method, images, void, cases, overlap)
+    two, second = learned(method, other, void, cases, overlap)
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+    assert first.history[-1].keys() == second.history[-1].keys()
+    for row, again in zip(first.history, second.history, strict=True):
+        assert row == pytest.approx(again, rel=1e-3, abs=1e-4, nan_ok=True)
+    # With labels there, it does.
+    three, _ = learned(method, other, masks, cases, overlap)
+    assert not torch.allclose(one, three, rtol=1e-3, atol=1e-3)
+
+
+def test_losses_and_probabilities_of_void_pixels_are_zero():
+    z = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 3, (2, 4, 4))
+    target[:, :2] = VOID
+    losses = cross_entropy(z, target)
+    expected = nn.functional.cross_entropy(z, target.clamp_min(0), reduction="none")
+    assert torch.equal(losses[:, 2:], expected[:, 2:]) and not losses[:, :2].any()
+    q = probabilities(target, 3).double()
+    assert torch.equal(q.sum(dim=1), (target != VOID).double())
+    torch.testing.assert_close(cross_entropy(z, q), losses)
+    for overlap in (Dice(), Dice(share=0.3)):
+        for towards in (target, q):
+            (gradient,) = torch.autograd.grad(overlap(z, towards), z)
+            assert not gradient[:, :, :2].any() and gradient[:, :, 2:].any()
+    # The Dice loss of what is labelled, as if the image were no larger, weighed by its share.
+    torch.testing.assert_close(
+        Dice()(z, target), Dice()(z[:, :, 2:], target[:, 2:]) / 2, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_labels_of_samples_have_no_void():
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        cross_entropy(torch.randn(3, 4), torch.tensor([0, VOID, 1]))
+
+
+def test_void_pixels_judge_nothing():
+    images, masks, unknown, cases = squares(0.3)
+    made = source(images, masks.masked_fill(unknown, VOID), cases)
+    data = prepare(made, NoNoise(), clean=3, validation=0.34, seed=0)
+    pool = data.test
+    z = torch.randn(len(pool), 3, SIZE, SIZE, generator=stream(1, "z"))
+    found = evaluate(lambda _: z, pool, data)
+    spoilt = torch.where((pool.labels == VOID).unsqueeze(1), 100 * torch.randn_like(z), z)
+    assert evaluate(lambda _: spoilt, pool, data) == found
+    there = pool.labels != VOID
+    right = (z.argmax(dim=1) == pool.labels)[there].float().mean().item()
+    assert found["accuracy"] == pytest.approx(right)
+    losses = nn.functional.cross_entropy(z.movedim(1, -1)[there], pool.labels[there])
+    assert found["loss"] == pytest.approx(losses.item(), rel=1e-5)
+    drawn, true = z.argmax(dim=1), pool.labels
+    for k in (1, 2):
+        one, other = (drawn == k) & there, true == k
+        dice = (
+            2 * (one & other).flatten(1).sum(1) / (one.flatten(1).sum(1) + other.flatten(1).sum(1))
+        )
+        torch.testing.assert_close(case_dice(drawn, true, pool.cases, 3)[:, k - 1], dice)
+    perfect = torch.where(there, true, 2)
+    assert (case_hausdorff(perfect, true, pool.cases, 3).nan_to_num(0.0) == 0).all()
+
+
+@pytest.mark.parametrize("noise", [Mask(dice=None), SecondAnnotator(annotation="anna")])
+def test_noise_leaves_void_pixels_alone_and_counts_without_them(noise):
+    images, masks, unknown, cases = squares(0.3)
+    anna = masks.roll(1, dims=2)
+    anna[:, 0] = VOID  # what she does not know
+    given = masks.masked_fill(unknown, VOID)
+    made = source(images, given, cases, annotations={"anna": anna})
+    data = prepare(made, noise, clean=3, validation=0.34, seed=0)
+    train, void = data.train, given[:0]
+    void = given[[int(data.train.cases.names[k]) for k in train.cases.of.tolist()]] == VOID
+    if isinstance(noise, SecondAnnotator):
+        void[:, 0] = True
+    assert torch.equal(train.labels == VOID, void) and torch.equal(train.true == VOID, void)
+    wrong = (train.labels != train.true)[~void].float().mean().item()
+    assert data.noise_rate == pytest.approx(wrong) and wrong > 0
+    assert data.data_hash == prepare(made, NoNoise(), clean=3, validation=0.0, seed=1).data_hash
+
+
+def test_records_are_means_over_labelled_pixels():
+    observed = torch.tensor([[[0, 1], [VOID, VOID]], [[VOID, VOID], [VOID, VOID]]])
+    true = torch.tensor([[[0, 0], [VOID, VOID]], [[VOID, VOID], [VOID, VOID]]])
+    record = StepRecord(
+        index=torch.arange(2),
+        alpha=torch.full((2, 2, 2), 0.5),
+        beta=torch.full((2, 2, 2), 0.25),
+        pseudo=torch.zeros(2, 2, 2, dtype=torch.int64),
+        loss=torch.tensor([[[1.0, 3.0], [9.0, 9.0]], [[9.0, 9.0], [9.0, 9.0]]]),
+    )
+    found = mask_record(record, observed, true)
+    assert found.alpha.tolist() == [0.5, 0] and found.beta.tolist() == [0.25, 0]
+    assert found.changed.tolist() == [0.5, 0] and found.loss.tolist() == [2, 0]
+    assert found.on_wrong.tolist() == [0.25, 0] and found.pseudo_right.tolist() == [1, 0]
+
+
+def test_void_is_no_class_that_a_clean_patient_shows():
+    """The last class would be found there, if −1 counted from the end."""
+    images, masks, _, cases = squares(0.0)
+    masks[masks == 2] = VOID
+    masks[0][7, 7] = masks[1][7, 7] = masks[2][7, 7] = 2
+    made = source(images, masks, cases)
+    data = prepare(made, NoNoise(), clean=2, validation=0.0, seed=0)
+    assert (data.clean.labels == 2).any()
+
+
+def test_masks_without_a_label_are_refused():
+    images, masks, _, cases = squares(0.0)
+    with pytest.raises(ValueError, match="void in every pixel"):
+        made = source(images, torch.full_like(masks, VOID), cases)
+        prepare(made, NoNoise(), clean=2, validation=0.0, seed=0)
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def write_pictures(root, value=255):
+    """Squares with a margin of a value around them."""
+    draw = stream(0, "pictures")
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for k in range(12):
+        mask = np.zeros((32, 32), dtype=np.uint8)
+        y, x = torch.randint(2, 12, (2,), generator=draw).tolist()
+        mask[y - 1 : y + 13, x - 1 : x + 13] = value
+        mask[y : y + 12, x : x + 12] = 1
+        noise = 40 * torch.rand(32, 32, generator=draw).numpy()
+        Image.fromarray((160 * (mask == 1) + noise).astype(np.uint8)).save(
+            root / "images" / f"{k}.png"
+        )
+        Image.fromarray(mask).save(root / "masks" / f"{k}.png")
+
+
+def test_a_folder_of_masks_has_a_value_that_means_nobody_knows(tmp_path):
+    write_pictures(tmp_path)
+    made = MaskFolder(root=tmp_path, size=32, ignore=255).load()
+    assert made.classes == ("background", "object") and made.values == (0, 1)
+    assert made.train.labels.unique().tolist() == [VOID, 0, 1]
+    names = [made.train.cases.names[k] for k in made.train.cases.of.tolist()]
+    files = [np.asarray(Image.open(tmp_path / "masks" / f"{name}.png")) for name in names]
+    given = torch.from_numpy(np.stack(files)).long()
+    assert torch.equal(made.train.labels == VOID, given == 255)
+    assert torch.equal(made.train.labels == 1, given == 1)
+    with pytest.warns(Notice, match=r"255 is learned as a class .* --data\.ignore 255"):
+        assert len(MaskFolder(root=tmp_path, size=32).load().classes) == 3
+
+
+def test_masks_that_hold_nothing_but_what_nobody_knows_are_refused(tmp_path):
+    write_pictures(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        Image.fromarray(np.full((32, 32), 255, dtype=np.uint8)).save(path)
+    with pytest.raises(ValueError, match="nothing but 255"):
+        MaskFolder(root=tmp_path, size=32, ignore=255).load()
+
+
+def write_volumes(root, labels, value):
+    draw = stream(0, "volumes")
+    entries = []
+    for name in ("imagesTr", "labelsTr"):
+        (root / name).mkdir(parents=True)
+    for k in range(8):
+        mask = torch.zeros(16, 16, 3)
+        mask[4:9, 4:9] = 1
+        mask[9:12, 4:9] = value
+        image = (mask == 1) + 0.2 * torch.randn(16, 16, 3, generator=draw)
+        entry = {}
+        for kind, voxels, folder in (("image", image, "imagesTr"), ("label", mask, "labelsTr")):
+            entry[kind] = f"./{folder}/{k}.nii.gz"
+            stored = nibabel.Nifti1Image(voxels.numpy().astype(np.float32), np.eye(4))
+            nibabel.save(stored, root / entry[kind])
+        entries.append(entry)
+    (root / "dataset.json").write_text(json.dumps({"labels": labels, "training": entries}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "settings"),
+    [
+        ({"0": "background", "1": "one"}, 255, {"ignore": 255}),
+        ({"0": "background", "1": "one"}, 2, {"ignore": 2}),
+        ({"background": 0, "one": 1, "ignore": 2}, 2, {}),
+        ({"background": 0, "one": 1, "ignore": 2}, 7, {"ignore": 7}),
+    ],
+)
+def test_a_task_has_a_label_that_means_nobody_knows(tmp_path, labels, value, settings):
+    write_volumes(tmp_path, labels, value)
+    made = Decathlon(root=tmp_path, **settings).load()
+    assert made.classes == ("background", "one")
+    assert made.train.labels.unique().tolist() == [VOID, 0, 1]
+    assert int((made.train.labels == VOID).sum()) == 15 * len(made.train.labels)
+
+
+def test_a_value_that_nobody_named_is_refused_with_the_way_out(tmp_path):
+    write_volumes(tmp_path, {"0": "background", "1": "one"}, 255)
+    with pytest.raises(ValueError, match=r"labels 0 to 1, got 255: .* name it with ignore"):
+        Decathlon(root=tmp_path).load()
+
+
+@pytest.mark.parametrize("method", ["l2b_masks", "cross_entropy"])
+def test_the_command_learns_around_void_pixels(tmp_path, capsys, method):
+    write_pictures(tmp_path / "data")
+    words = ["run", "--data", "mask_folder", "--root", str(tmp_path / "data"), "--data.size", "32"]
+    words += ["--data.ignore", "255", "--method", method, "--clean", "3"]
+    words += ["--model", "unet", "--model.width", "4", "--noise", "none", "--batch", "4"]
+    words += ["--epochs", "40", "--out", str(tmp_path / "run")]
+    assert main(words) == 0
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record["last_dice"] > 0.7
+    assert "ignore: 255" in (tmp_path / "run" / "run.yaml").read_text()
