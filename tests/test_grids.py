@@ -15,7 +15,7 @@ from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import Promise12
-from l2b.drawn_masks import class_masks, read_masks
+from l2b.drawn_masks import class_masks, mask_palette, read_masks
 from l2b.grids import Picture, Scan, learned_grid, nifti_grid
 from l2b.metaimage import read_metaimage
 from l2b.slices import cut
@@ -265,3 +265,54 @@ def test_folders_of_pictures_know_their_grids(tmp_path):
     chase.mkdir()
     Image.new("RGB", (33, 21)).save(chase / "Image_01L.jpg")
     assert ChaseDb1(root=chase).grids() == {"Image_01L": Picture(size=(33, 21))}
+
+
+VOC = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0)]  # colours of classes
+
+
+@pytest.mark.parametrize("mode", ["P", "PA"])
+def test_pictures_are_written_with_the_palette_of_their_masks(mode, tmp_path):
+    """Each file knows the colours of what it shows alone; the others are grey there."""
+    whole = 2 * blobs((40, 40, 9))[:, :, 4]  # holds 0, 2 and 4
+    voc = [*VOC, (0, 0, 128)]
+    paths = []
+    for k, shown in enumerate([(0, 2), (0, 4), (0, 2, 4)]):
+        mask = Image.fromarray(np.where(np.isin(whole, shown), whole, 0))
+        colours = [colour if i in shown or k == 2 else (9, 9, 9) for i, colour in enumerate(voc)]
+        mask.putpalette([c for colour in colours for c in colour])
+        for kind, picture in {"images": mask.convert("RGB"), "masks": mask.convert(mode)}.items():
+            (tmp_path / kind).mkdir(exist_ok=True)
+            ending = "tif" if picture.mode == "PA" else "png"
+            paths.append(tmp_path / kind / f"{k}.{ending}")
+            picture.save(paths[-1])
+    given = read_masks(paths[1::2], [(40, 40)] * 3, 40)
+    grids = MaskFolder(root=tmp_path, size=40).grids()
+    again = []
+    for name, mask in zip(grids, class_masks(given, (0, 2, 4)), strict=True):
+        again.append(tmp_path / f"{name}.png")
+        grids[name].write(again[-1], mask.numpy(), (0, 2, 4))
+        with Image.open(again[-1]) as written:
+            assert written.mode == "P"
+            colours = np.reshape(written.getpalette(), (-1, 3))
+            assert [tuple(colours[k]) for k in (0, 2, 4)] == [voc[0], voc[2], voc[4]]
+    both = read_masks([*paths[1::2], *again], [(40, 40)] * 6, 40)
+    for one, other in zip(both[:3], both[3:], strict=True):
+        assert np.array_equal(one.values, other.values)
+    assert mask_palette(paths[1::2], (0, 2)) == mask_palette(paths[1:2])  # the first tells both
+
+
+def test_values_without_a_colour_and_deep_ones_stay_grey(tmp_path):
+    grid = Picture(size=(3, 3), palette=bytes(9))
+    for values, mode in {(0, 2): "P", (0, 3): "L", (0, 300): "I;16"}.items():
+        grid.write(tmp_path / "m.png", np.eye(3, dtype=int), values)
+        with Image.open(tmp_path / "m.png") as written:
+            assert written.mode == mode
+            assert np.array_equal(np.asarray(written), values[1] * np.eye(3))
+
+
+def test_masks_without_a_palette_have_none(tmp_path):
+    Image.new("L", (3, 3), 1).save(tmp_path / "grey.png")
+    assert mask_palette([tmp_path / "grey.png"]) == b""
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"bad\.png cannot be decoded as a mask"):
+        mask_palette([tmp_path / "grey.png", tmp_path / "bad.png"])

@@ -273,7 +273,7 @@ def test_a_damaged_image_is_named_and_the_others_are_drawn(pictures, tmp_path, c
 
 
 def test_reasons_name_their_files(pictures, tmp_path, monkeypatch):
-    def refuse(model, path):
+    def refuse(model, path, palette):
         raise ValueError(f"of another kind, says {path.stem}")
 
     monkeypatch.setattr(module, "_draw_picture", refuse)
@@ -319,11 +319,11 @@ def test_an_interrupted_prediction_goes_on(pictures, tmp_path, capsys, monkeypat
     assert main([*words, str(tmp_path / "whole")]) == 0
     usual, drawn = module._draw_picture, []
 
-    def stops(model, path):
+    def stops(model, path, palette):
         drawn.append(path.name)
         if drawn == ["a.png", "b.png"]:
             raise KeyboardInterrupt
-        return usual(model, path)
+        return usual(model, path, palette)
 
     monkeypatch.setattr(module, "_draw_picture", stops)
     capsys.readouterr()
@@ -372,6 +372,34 @@ def test_a_run_that_does_not_record_its_values_looks_for_them(pictures, tmp_path
     finally:
         (pictures / "elsewhere").rename(pictures / "masks")
     assert set(np.unique(np.asarray(Image.open(tmp_path / "gone" / "a.png")))) == {0, 255}
+
+
+def test_masks_keep_the_palette_of_those_that_were_learned(pictures, tmp_path):
+    for kind in ("images", "masks", "run"):
+        shutil.copytree(pictures / kind, tmp_path / kind)
+    colours = bytes([0, 0, 0, *[90, 90, 90] * 202, 220, 20, 60])
+    data = MaskFolder(root=tmp_path, size=16)
+    settings = (tmp_path / "run" / "run.yaml").read_text().replace(str(pictures), str(tmp_path))
+    (tmp_path / "run" / "run.yaml").write_text(settings)
+    for path in (tmp_path / "masks").iterdir():
+        with Image.open(path) as mask:
+            mask.putpalette(colours)
+            mask.save(path)
+    given = data.load()
+    suggested = audit_masks(tmp_path / "run").folder / "suggested"
+    predict_masks(tmp_path / "run", tmp_path / "images", tmp_path / "new", progress=False)
+    for path in (*suggested.iterdir(), *(tmp_path / "new").iterdir()):
+        with Image.open(path) as drawn:
+            assert drawn.mode == "P" and bytes(drawn.getpalette()) == colours
+            assert set(np.unique(np.asarray(drawn))) <= {3, 203}
+    # A set of them is one of the same classes.
+    shutil.copytree(tmp_path / "new", tmp_path / "masks", dirs_exist_ok=True)
+    assert data.load().values == given.values
+    # Where the masks are gone, nobody knows their colours.
+    (tmp_path / "masks").rename(tmp_path / "elsewhere")
+    predict_masks(tmp_path / "run", tmp_path / "images", tmp_path / "grey", progress=False)
+    with Image.open(tmp_path / "grey" / "p.0.png") as drawn:
+        assert drawn.mode == "L"
 
 
 def test_data_sets_of_which_nothing_is_known_are_refused(tmp_path):

@@ -1,7 +1,7 @@
 """Masks that are pictures: a grey value or a palette entry for every class."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ MOST_VALUES = 32  # a picture with more is no mask, or one that was compressed w
 MARGIN = 255  # what many sets mark as void, such as the outlines of PASCAL VOC
 LOSSY = ("JPEG", "MPO")  # Pillow's names of formats that blur values
 Palette = dict[int, tuple[int, ...]]  # colours by entry
+WITH_PALETTE = ("P", "PA")  # Pillow's modes whose values are entries of a palette
+ENTRIES = 256  # that a palette has at most
 WITH_ALPHA = ("LA", "PA", "RGBA")  # Pillow's modes whose last channel says nothing of classes
 
 
@@ -163,6 +165,35 @@ def _tell(masks: Sequence[DrawnMask], values: tuple[int, ...], ignore: int | Non
         )
 
 
+def mask_palette(paths: Sequence[Path], values: Collection[int] = ()) -> bytes:
+    """The palette that mask files share: the colour of each entry, in a file that uses it.
+
+    Args:
+        paths: the files.
+        values: once a colour of each of them is known, no more files are read; none reads all.
+
+    Returns:
+        Red, green and blue of one entry after another; empty if no file has a palette.
+
+    Raises:
+        ValueError: naming the file, if one cannot be decoded.
+    """
+    used: Palette = {}
+    first: Palette = {}  # with what no file uses
+    for path in paths:
+        try:
+            with pillow().open(path) as opened:
+                if opened.mode in WITH_PALETTE:
+                    used = _palette(opened, _values(opened)) | used
+                    first = first or _palette(opened, np.arange(ENTRIES))
+        except Exception as error:  # Pillow raises many kinds
+            raise ValueError(f"{path} cannot be decoded as a mask ({error}).") from error
+        if values and used.keys() >= set(values):
+            break
+    colours = first | used
+    return b"".join(bytes(colours.get(k, (k, k, k))) for k in range(max(colours, default=-1) + 1))
+
+
 def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
     """(width, height) of image files as they are to be looked at, without decoding them."""
     sizes = []
@@ -214,7 +245,7 @@ def _values(opened: Any) -> np.ndarray:
 
 def _palette(opened: Any, values: np.ndarray) -> Palette:
     """The colour of every entry that a mask with a palette uses."""
-    if opened.mode not in ("P", "PA"):
+    if opened.mode not in WITH_PALETTE:
         return {}
     colours = np.asarray(opened.getpalette("RGB"), dtype=int).reshape(-1, 3)
     return {k: tuple(colours[k].tolist()) for k in np.unique(values).tolist() if k < len(colours)}

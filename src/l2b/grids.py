@@ -57,10 +57,12 @@ class Picture(Grid):
 
     Attributes:
         size: width and height in pixels, as it is to be looked at.
+        palette: colours of the masks' values, see `l2b.drawn_masks.mask_palette`; none are grey.
     """
 
     ending: ClassVar[str] = ".png"
     size: tuple[int, int]
+    palette: bytes = b""
 
     def drawn(self, probabilities: Tensor) -> np.ndarray:
         """[height, width]; see `Grid.drawn`."""
@@ -73,7 +75,10 @@ class Picture(Grid):
         if not values or min(values) < 0 or max(values) >= DEEPEST:
             values = range(int(mask.max()) + 1)
         table = np.array(values, dtype=np.uint8 if max(values) < 256 else np.uint16)
-        pillow().fromarray(table[mask]).save(path)
+        picture = pillow().fromarray(table[mask])
+        if 3 * max(values) < len(self.palette):  # each value has its colour
+            picture.putpalette(self.palette)
+        picture.save(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from l2b.datasets.mask_folder import MaskFolder
 from l2b.datasets.promise12 import SUFFIX as SEGMENTATION
 from l2b.datasets.promise12 import Promise12
 from l2b.decode import decode_images
-from l2b.drawn_masks import image_sizes
+from l2b.drawn_masks import image_sizes, mask_palette
 from l2b.evaluate import PIXELS_AT_ONCE
 from l2b.experiment import Run
 from l2b.files import write_atomically
@@ -104,8 +104,9 @@ def predict_masks(
 ) -> PredictedMasks:
     """Draw masks for new images with the model of a finished run, on the images' own grids.
 
-    Pictures give PNG of their size, in the values of the masks that the run learned from;
-    volumes give NIfTI of their shape and place. Volumes are cut and standardised as in training.
+    Pictures give PNG of their size, in the values of the masks that the run learned from, and with
+    their palette, if they have one and are still there; volumes give NIfTI of their shape and
+    place. Volumes are cut and standardised as in training.
 
     Args:
         run: its folder.
@@ -167,8 +168,9 @@ def _writer(grid: Grid, mask: np.ndarray, values: Sequence[int]) -> Callable[[Pa
 def _kind(model: TrainedModel, data: Any, run: Path) -> Kind:
     """Which files the run learned from."""
     if isinstance(data, MaskFolder | ChaseDb1):
+        palette = _palette(data, RunFolder(run).read_scale().get("values") or ())
         return Kind(_picture_stem, Picture.ending, f"images ({', '.join(SUFFIXES)})",
-                    lambda path: _draw_picture(model, path))  # fmt: skip
+                    lambda path: _draw_picture(model, path, palette))  # fmt: skip
     if isinstance(data, Decathlon):
         return Kind(
             lambda name: SUFFIX.sub("", name) if SUFFIX.search(name) else None,
@@ -203,9 +205,20 @@ def _picture_stem(name: str) -> str | None:
     return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else None
 
 
-def _draw_picture(model: TrainedModel, path: Path) -> Drawn:
+def _draw_picture(model: TrainedModel, path: Path, palette: bytes) -> Drawn:
     pixels = decode_images([path], model.shape[-1], name=path, resize=True)
-    return Drawn(model.predict_proba(pixels), Picture(size=image_sizes([path])[0]))
+    grid = Picture(size=image_sizes([path])[0], palette=palette)
+    return Drawn(model.predict_proba(pixels), grid)
+
+
+def _palette(data: MaskFolder | ChaseDb1, values: Sequence[int]) -> bytes:
+    """The colours of the masks that the run learned from, if these are there to look."""
+    if not isinstance(data, MaskFolder):  # whose masks are black and white
+        return b""
+    try:
+        return mask_palette([mask for _, mask in data.files().values()], values)
+    except (OSError, ValueError):
+        return b""
 
 
 def _draw_volume(

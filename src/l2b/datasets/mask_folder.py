@@ -13,6 +13,7 @@ from l2b.drawn_masks import (
     DrawnMask,
     class_masks,
     image_sizes,
+    mask_palette,
     mask_values,
     picture_spacing,
     read_masks,
@@ -104,10 +105,14 @@ class MaskFolder(Dataset):
         return {image.stem: (image, mask) for image, mask in zip(images, masks, strict=True)}
 
     def grids(self) -> dict[str, Picture]:
-        """Pictures of the sizes of the images."""
+        """Pictures of the sizes of the images, in the colours of the masks."""
         files = self.files()
         sizes = image_sizes([image for image, _ in files.values()])
-        return {name: Picture(size=size) for name, size in zip(files, sizes, strict=True)}
+        palette = mask_palette([mask for _, mask in files.values()])
+        return {
+            name: Picture(size=size, palette=palette)
+            for name, size in zip(files, sizes, strict=True)
+        }
 
     def _read(self) -> tuple[list[Path], list[tuple[int, int]], list[DrawnMask]]:
         """Files of images, their sizes, and the masks."""
