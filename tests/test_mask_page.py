@@ -1,9 +1,12 @@
 """The page of suspicious masks: what is drawn, in what order, and that nothing is run."""
 
 import shutil
+from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
 
 from browser import Browser
 from l2b.audit import mask_page
@@ -18,6 +21,8 @@ from l2b.audit.mask_page import (
     write_mask_page,
 )
 from l2b.data import Data, Pool
+from l2b.mask_figure import ACCURATE, NOISY, Seen, _drawn, suspects_figure
+from l2b.mask_figure import SUGGESTED as PROPOSED
 from l2b.types import Cases
 
 NASTY = "</script><script>window.ran = 1</script>"
@@ -66,8 +71,8 @@ def test_a_picture_shows_both_masks_and_where_they_differ():
     suggested[50:70, 50:70] = 1
     pixels = drawn(torch.zeros(1, 96, 96), given, suggested)
     assert pixels.shape == (288, 288, 3) and pixels.dtype == torch.uint8
-    assert tuple(pixels[30, 60].tolist()) == GIVEN
-    assert tuple(pixels[150, 180].tolist()) == SUGGESTED
+    assert tuple(pixels[30, 60].tolist()) == GIVEN[0]
+    assert tuple(pixels[150, 180].tolist()) == SUGGESTED[0]
     tint = tuple(round(0.35 * c) for c in DIFFERS)
     assert tuple(pixels[60, 60].tolist()) == tint
     assert pixels[0, 0].tolist() == [0, 0, 0]
@@ -83,8 +88,93 @@ def test_a_large_picture_is_shrunk_and_keeps_its_outlines(size):
         min(size) * 288 / max(size)
     )
     scale = 288 / max(size)
-    assert tuple(pixels[int(140 * scale), int(101 * scale)].tolist()) == GIVEN
-    assert tuple(pixels[int(240 * scale), int(201 * scale)].tolist()) == SUGGESTED
+    assert tuple(pixels[int(140 * scale), int(101 * scale)].tolist()) == GIVEN[0]
+    assert tuple(pixels[int(240 * scale), int(201 * scale)].tolist()) == SUGGESTED[0]
+
+
+def test_each_class_has_its_shade():
+    given, suggested = torch.zeros(2, 96, 96, dtype=torch.int64)
+    for k in range(5):
+        given[10:20, 2 + 18 * k : 14 + 18 * k] = k + 1
+        suggested[60:70, 2 + 18 * k : 14 + 18 * k] = k + 1
+    pixels = drawn(torch.zeros(1, 96, 96), given, suggested)
+    for row, colours in {30: GIVEN, 180: SUGGESTED}.items():
+        found = [tuple(pixels[row, 3 * (8 + 18 * k)].tolist()) for k in range(5)]
+        assert found == [*colours, colours[0]] and len(set(found)) == 4
+
+
+def test_classes_that_were_mistaken_for_each_other_are_both_seen():
+    given = torch.zeros(96, 96, dtype=torch.int64)
+    given[10:50, 10:50] = 1
+    for other, seen in {2: {GIVEN[0], SUGGESTED[1]}, 1: {SUGGESTED[0]}}.items():
+        pixels = drawn(torch.zeros(1, 96, 96), given, given * other)
+        for edge in (pixels[30, 30:150], pixels[149, 30:150], pixels[30:150, 30]):
+            assert {tuple(colour) for colour in edge.tolist()} == seen
+
+
+def three(data):
+    """The same with two classes beside the ground, which a suggestion mistakes for each other."""
+    labels = data.train.labels.clone()
+    labels[:, 10:14, 4:12] = 2
+    suggested = torch.tensor([0, 2, 1])[labels]
+    pool = replace(data.train, labels=labels, true=suggested)
+    return replace(data, train=pool, classes=("ground", "thing", "$un^even")), suggested
+
+
+def test_figures_tell_classes_apart(data):
+    several, suggested = three(data)
+    figure = suspects_figure(several, suggested, torch.tensor([1, 0]), torch.zeros(6))
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["mask as given: thing", "suggested: thing", "mask as given: $un^even",
+                    "suggested: $un^even", "differs"]  # fmt: skip
+    lines = [line.get_color() for line in figure.legends[0].get_lines()]
+    assert lines == [NOISY[0], PROPOSED[0], NOISY[1], PROPOSED[1]]
+    assert contours(figure.axes[0]) == [(NOISY[0], True), (NOISY[1], True),
+                                        (PROPOSED[0], False), (PROPOSED[1], False)]  # fmt: skip
+    figure.canvas.draw()  # no name is read as a formula
+    weights = torch.ones(6, 16, 16)
+    figure = _drawn(Seen(several.train, weights, weights), several.classes)
+    lines = [line.get_color() for line in figure.legends[0].get_lines()]
+    assert lines == [NOISY[0], ACCURATE[0], NOISY[1], ACCURATE[1]]
+    # One class is drawn and told as it always was.
+    figure = suspects_figure(data, data.train.labels, torch.tensor([1, 0]), torch.zeros(6))
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["mask as given", "suggested", "differs"]
+    assert contours(figure.axes[0]) == [(NOISY[0], True), (PROPOSED[0], True)]
+
+
+def contours(axes):
+    """Colour of each outline, and whether it is a line without gaps."""
+    drawn = [each for each in axes.collections if each.get_linestyle()]
+    return [(to_hex(each.get_edgecolor()[0]), each.get_linestyle()[0][1] is None) for each in drawn]
+
+
+def test_more_classes_than_shades_share_one_line_of_the_legend(data):
+    classes = ("ground", *"abcdefghi")
+    figure = suspects_figure(
+        replace(data, classes=classes), data.train.labels, torch.tensor([0]), torch.zeros(6)
+    )
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told[::2] == [f"mask as given: {each}" for each in ("a, e, i", "b, f", "c, g", "d, h")
+                         ] + ["differs"]  # fmt: skip
+
+
+def test_the_page_names_each_class_with_its_colours(data, tmp_path):
+    path = tmp_path / "run" / "audit" / "audit.html"
+    path.parent.mkdir(parents=True)
+    several, suggested = three(data)
+    write_mask_page(path, several, suggested, torch.zeros(6), SUMMARY)
+    page = path.read_text()
+    for shade, name in enumerate(["thing", "$un^even"]):
+        swatches = f'<i class="given shade{shade}"></i><i class="suggested shade{shade}"></i>'
+        assert f"{swatches} {name}</span>" in page
+    styles = files("l2b.audit").joinpath("templates/masks.css").read_text()
+    for who, colours in {"given": NOISY, "suggested": PROPOSED}.items():
+        for shade, colour in enumerate(colours):
+            name = f".legend .{who}" + (f".shade{shade}" if shade else "")
+            assert f"{name} {{ background: {colour}; }}" in styles
+    write_mask_page(path, data, data.train.labels, torch.zeros(6), SUMMARY)
+    assert '<i class="given"></i> mask as given <i' in path.read_text()
 
 
 def test_equally_suspicious_masks_come_by_how_much_differs(data, made):

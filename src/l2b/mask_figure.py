@@ -1,5 +1,6 @@
 """What a run learned of masks, as a picture: contours on the image, weights beside it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,11 @@ from l2b.methods.l2rw import L2RW
 from l2b.report import STYLE
 from l2b.weighing import weigh
 
-NOISY, ACCURATE, SUGGESTED = "#facc15", "#dc2626", "#22d3ee"
+# Whose outline it is tells the hue, of which class the shade; beyond the fourth they repeat.
+NOISY = ("#facc15", "#f97316", "#fef3c7", "#a16207")
+ACCURATE = ("#dc2626", "#f472b6", "#fecaca", "#86198f")
+SUGGESTED = ("#22d3ee", "#3b82f6", "#e0f2fe", "#8b5cf6")
+DASHED = (0, (3.0, 3.0))  # over another outline, which is seen in between
 CLEAN_AT_ONCE = 64  # clean images whose gradient is taken
 LEAST_SHOWN = 0.02  # share of the image that must be object to be worth a look
 HEAT = "magma"
@@ -89,7 +94,7 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
         )
     seen = _seen(made, data, weights, count)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(out, lambda temporary: _drawn(seen).savefig(temporary))
+    write_atomically(out, lambda temporary: _drawn(seen, data.classes).savefig(temporary))
 
 
 def data_of(path: Path, run: Run) -> Data:
@@ -115,6 +120,8 @@ def data_of(path: Path, run: Run) -> Data:
 def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tensor) -> Figure:
     """Images whose masks seem wrong: as given, as suggested, and the pixels that differ.
 
+    Of several classes, each has its own shade of both colours.
+
     Args:
         data: what the run learned from.
         suggested: masks of its training images, [N, height, width].
@@ -137,15 +144,15 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
             differs = (given != better).float().numpy()
             axes.imshow(differs, cmap="winter", alpha=0.35 * differs, vmin=0, vmax=1)
             _outline(axes, given, NOISY)
-            _outline(axes, better, SUGGESTED)
+            _outline(axes, better, SUGGESTED, dashed=len(data.classes) > 2)
             title = f"{_place(data.train, row)}\nsuspicion {suspicion[row]:.2f}"
             axes.set_title(title, fontsize=8, loc="center", pad=2, parse_math=False)
         handles = [
-            Line2D([], [], color=NOISY, label="mask as given"),
-            Line2D([], [], color=SUGGESTED, label="suggested"),
+            *_explained({"mask as given": NOISY, "suggested": SUGGESTED}, data.classes),
             Patch(color="#00ff80", alpha=0.35, label="differs"),
         ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=3, fontsize=9)
+        side_by_side = 3 if len(handles) == 3 else min(columns, -(-len(handles) // 2))
+        figure.legend(handles=handles, loc="outside lower left", ncols=side_by_side, fontsize=9)
     return figure
 
 
@@ -155,9 +162,12 @@ def _place(pool: Pool, row: int) -> str:
     if cases is None:
         return f"image {int(pool.index[row])}"
     case = int(cases.of[row])
-    name = cases.names[case]
-    name = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    name = _short(cases.names[case])
     return name if len(cases.rows(case)) == 1 else f"{name}, slice {int(cases.places()[row])}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
@@ -227,7 +237,7 @@ def _by_slice(masks: Tensor) -> Tensor:
     return masks.reshape(len(masks), -1, *masks.shape[-2:])
 
 
-def _drawn(seen: Seen) -> Figure:
+def _drawn(seen: Seen, classes: Sequence[str]) -> Figure:
     pool, alpha, beta = seen.pool, seen.alpha, seen.beta
     # The brightest hundredth would leave everything else dark.
     brightest = max(float(np.quantile(torch.cat([alpha, beta]).numpy(), 0.99)), 1e-9)
@@ -244,7 +254,7 @@ def _drawn(seen: Seen) -> Figure:
         shown = None
         for place in range(len(pool)):
             group = panels[place // blocks, 3 * (place % blocks) : 3 * (place % blocks) + 3]
-            _contours(group[0], pool, place)
+            _contours(group[0], pool, place, several=len(classes) > 2)
             for axes, heat in zip(group[1:], (alpha[place], beta[place]), strict=True):
                 shown = axes.imshow(heat.numpy(), cmap=HEAT, vmin=0, vmax=brightest)
         for axes, title in zip(
@@ -254,18 +264,40 @@ def _drawn(seen: Seen) -> Figure:
         if shown is not None:
             bar = figure.colorbar(shown, ax=panels, shrink=0.6, aspect=30, pad=0.01)
             bar.set_label("weight of a pixel (1 = standard training)", fontsize=8)
-        handles = [Line2D([], [], color=NOISY, label="mask as given")]
-        if pool.true is not None:
-            handles.append(Line2D([], [], color=ACCURATE, label="accurate mask"))
-        figure.legend(handles=handles, loc="upper right", ncols=2, fontsize=9)
+        known = {} if pool.true is None else {"accurate mask": ACCURATE}
+        handles = _explained({"mask as given": NOISY} | known, classes)
+        if len(classes) == 2:
+            figure.legend(handles=handles, loc="upper right", ncols=2, fontsize=9)
+        else:
+            side_by_side = min(2 * blocks, -(-len(handles) // 2))
+            figure.legend(handles=handles, loc="outside lower left", ncols=side_by_side, fontsize=9)
     return figure
 
 
-def _contours(axes: Axes, pool: Pool, row: int) -> None:
+def _explained(shades_of: Mapping[str, Sequence[str]], classes: Sequence[str]) -> list[Line2D]:
+    """Lines for a legend of one or two kinds of outlines; of several classes, one for each shade.
+
+    Args:
+        shades_of: the shades of each kind, by its name.
+        classes: names, the background first.
+    """
+    if len(classes) == 2:
+        return [Line2D([], [], color=own[0], label=what) for what, own in shades_of.items()]
+    count = len(NOISY)
+    names = [", ".join(map(_short, classes[1 + shade :: count])) for shade in range(count)]
+    return [
+        Line2D([], [], color=own[shade], linestyle=style, label=f"{what}: {name}")
+        for shade, name in enumerate(names)
+        for (what, own), style in zip(shades_of.items(), ("solid", DASHED), strict=False)
+        if name
+    ]
+
+
+def _contours(axes: Axes, pool: Pool, row: int, *, several: bool) -> None:
     _picture(axes, pool, row)
     _outline(axes, pool.labels[row], NOISY)
     if pool.true is not None:
-        _outline(axes, pool.true[row], ACCURATE)
+        _outline(axes, pool.true[row], ACCURATE, dashed=several)
 
 
 def _picture(axes: Axes, pool: Pool, row: int) -> None:
@@ -277,8 +309,9 @@ def _picture(axes: Axes, pool: Pool, row: int) -> None:
         axes.imshow(image[0].numpy(), cmap="gray")
 
 
-def _outline(axes: Axes, mask: Tensor, colour: str) -> None:
+def _outline(axes: Axes, mask: Tensor, shades: tuple[str, ...], *, dashed: bool = False) -> None:
     for k in mask.unique().tolist():
         if k:
             here = (mask == k).float().numpy()
-            axes.contour(here, levels=[0.5], colors=colour, linewidths=1.2)
+            colour, style = shades[(k - 1) % len(shades)], DASHED if dashed else "solid"
+            axes.contour(here, levels=[0.5], colors=colour, linewidths=1.2, linestyles=[style])

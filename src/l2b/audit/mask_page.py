@@ -11,11 +11,15 @@ from torch.nn import functional
 from l2b.audit.thumbnails import encoded_png
 from l2b.data import Data
 from l2b.files import write_text
+from l2b.mask_figure import NOISY
+from l2b.mask_figure import SUGGESTED as PROPOSED
 from l2b.page import rendered
 
 LARGEST = 288  # pixels on the longer side of a picture
 BUDGET = 16 * 2**20  # characters of all pictures in the page
-GIVEN, SUGGESTED, DIFFERS = (250, 204, 21), (34, 211, 238), (0, 255, 128)  # colours
+GIVEN, SUGGESTED = ([tuple(bytes.fromhex(c[1:])) for c in own] for own in (NOISY, PROPOSED))
+DIFFERS = (0, 255, 128)
+DASH = 6  # pixels for which one outline, where two classes share it, gives way to the other
 TINT = 0.35  # of the pixels that differ
 
 
@@ -62,6 +66,8 @@ def write_mask_page(
         title=path.parent.parent.resolve().name,
         summary=summary,
         left_out=len(suspicion) - len(cards),
+        classes=data.classes[1:],
+        shades=len(GIVEN),
     )
     write_text(path, text)
 
@@ -92,6 +98,9 @@ def changed_pixels(data: Data, suggested: Tensor) -> Tensor:
 def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
     """An image with both masks' outlines and a tint where they differ.
 
+    Each class has its own shade. Where two classes have an outline in common, as where they were
+    mistaken for each other, both are seen by turns.
+
     Args:
         image: [channels, height, width], raw; three channels are colours, of others the first.
         given: the mask as given, [height, width].
@@ -106,14 +115,14 @@ def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
     pixels = (grey if len(image) == 3 else grey[:1].expand(3, -1, -1)) * 255
     scale = max(1, LARGEST // max(given.shape))
     pixels, one, other = (_enlarged(x, scale) for x in (pixels, given, suggested))
-    marks = torch.stack([one != other, outline(one), outline(other)]).float()
+    marks = torch.stack([one != other, *_outlines(one), *_outlines(other, beneath=one)]).float()
     if max(given.shape) > LARGEST:
         height, width = (max(1, round(n * LARGEST / max(given.shape))) for n in given.shape)
         size = (height, width)
         pixels = functional.adaptive_avg_pool2d(pixels, size)
         marks = functional.adaptive_max_pool2d(marks, size)  # a thin line does not fade
-    colours, shares = (DIFFERS, GIVEN, SUGGESTED), (TINT, 1.0, 1.0)
-    for where, colour, share in zip(marks.bool(), colours, shares, strict=True):
+    for where, colour in zip(marks.bool(), (DIFFERS, *GIVEN, *SUGGESTED), strict=True):
+        share = TINT if colour == DIFFERS else 1.0
         paint = torch.tensor(colour, dtype=torch.float32).view(3, 1, 1)
         pixels = torch.where(where, (1 - share) * pixels + share * paint, pixels)
     return pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
@@ -128,6 +137,16 @@ def outline(mask: Tensor) -> Tensor:
         edge.narrow(axis, 1, size - 1).logical_or_(apart)
         edge.narrow(axis, 0, size - 1).logical_or_(apart)
     return edge & (mask > 0)
+
+
+def _outlines(mask: Tensor, beneath: Tensor | None = None) -> list[Tensor]:
+    """Outlines in each shade, [height, width] bool; with gaps over those of another mask."""
+    edge = outline(mask)
+    if beneath is not None:
+        row, column = (torch.arange(size) for size in mask.shape)
+        gaps = (row[:, None] + column) // DASH % 2 == 1
+        edge &= ~(gaps & outline(beneath) & (beneath != mask))
+    return [edge & ((mask - 1) % len(GIVEN) == shade) for shade in range(len(GIVEN))]
 
 
 def _enlarged(x: Tensor, scale: int) -> Tensor:
