@@ -412,6 +412,40 @@ def test_damaged_nifti_headers_are_named(task, at, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("at", "content", "words"),
+    [
+        (80, struct.pack("<f", -1.0), "pixdim[1,2,3] should be positive"),
+        (80, struct.pack("<f", 0.0), "pixdim[1,2,3] should be non-zero"),
+        (252, struct.pack("<h", 77), "qform_code 77 not valid; setting to 0"),
+        (254, struct.pack("<h", 99), "sform_code 99 not valid; setting to 0"),
+    ],
+)
+def test_what_nibabel_says_of_headers_is_a_notice(task, at, content, words, caplog):
+    """One for all files of a folder, which a terminal shows once; nothing else is printed."""
+    for path in task.glob("*Tr/*.nii.gz"):
+        raw = bytearray(gzip.decompress(path.read_bytes()))
+        raw[at : at + len(content)] = content
+        path.write_bytes(gzip.compress(raw))
+    with pytest.warns(Notice) as caught:
+        Decathlon(root=task).load()
+    told = {str(each.message) for each in caught if words in str(each.message)}
+    starts = [f"Volumes in {task / kind} have odd headers" for kind in ("imagesTr", "labelsTr")]
+    assert [text[: len(start)] for text, start in zip(sorted(told), starts, strict=True)] == starts
+    grid = nifti_grid(path, axis=2, resampled=False)
+    grid.write(task / "back.nii.gz", np.zeros(grid.shape, dtype=np.int64))
+    assert not caplog.records
+
+
+def test_headers_with_places_that_are_no_numbers_are_named_quietly(task):
+    path = min((task / "imagesTr").glob("*.nii.gz"))
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[280:284] = struct.pack("<f", float("nan"))  # of the affine
+    path.write_bytes(gzip.compress(raw))
+    with pytest.raises(ValueError, match=rf"{path.name} cannot be read as NIfTI"):
+        read_nifti(path)
+
+
 def listed(task, change):
     """Change what dataset.json says."""
     path = task / "dataset.json"

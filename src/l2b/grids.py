@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from l2b.decode import pillow
-from l2b.volumes import check_there
+from l2b.volumes import check_there, nibabel_heard
 
 DEEPEST = 2**16  # values that a PNG can hold
 LPS_TO_RAS = np.diag(
@@ -134,8 +134,9 @@ class Scan(Grid):
         if header is not None:
             header.set_data_dtype(kind)
             header["cal_min"] = header["cal_max"] = 0  # the brightness at which an image was shown
-        image = nibabel.Nifti1Image(mask.astype(kind), self.affine, header)  # pyright: ignore[reportPrivateImportUsage]
-        nibabel.save(image, path)  # pyright: ignore[reportPrivateImportUsage]
+        with nibabel_heard():
+            image = nibabel.Nifti1Image(mask.astype(kind), self.affine, header)  # pyright: ignore[reportPrivateImportUsage]
+            nibabel.save(image, path)  # pyright: ignore[reportPrivateImportUsage]
 
     def _turns(self) -> np.ndarray:
         """Which of the patient's axes each of the file's is, and whether it runs along it."""
@@ -162,8 +163,9 @@ def nifti_grid(path: Path, *, axis: int, resampled: bool) -> Scan:
 
     check_there(path)
     try:
-        image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
-        shape, affine = tuple(map(int, image.shape)), np.asarray(image.affine)
+        with nibabel_heard():  # whoever reads the voxels is told
+            image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
+            shape, affine = tuple(map(int, image.shape)), np.asarray(image.affine)
     except (OSError, EOFError, ValueError, ImageFileError, HeaderDataError) as error:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({' '.join(str(error).split())[:160]}): it is damaged "

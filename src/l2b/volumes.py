@@ -5,13 +5,17 @@ NIfTI (through nibabel); MetaImage is read by `l2b.metaimage`. What becomes of t
 
 import gzip
 import itertools
+import logging
 import math
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from l2b.notices import notice
 
 SPACING_TOLERANCE = 1e-3
 MOST_BYTES = 2**32  # of a volume as 64-bit numbers; more is no training sample but an attack
@@ -35,6 +39,8 @@ class Volume(NamedTuple):
 def read_nifti(path: Path) -> Volume:
     """Read a .nii or .nii.gz file.
 
+    Notices say what nibabel finds odd, or mends, in its header.
+
     Raises:
         FileNotFoundError: if there is none.
         ImportError: without nibabel.
@@ -53,14 +59,15 @@ def read_nifti(path: Path) -> Volume:
     check_there(path)
     damaged = (ImageFileError, HeaderDataError, OrientationError)
     try:
-        image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
-        refused = _no_scan(image, path) or _bomb(image, path)
-        if not refused:
-            image = nibabel.squeeze_image(image)  # pyright: ignore[reportPrivateImportUsage]
-            if len(image.shape) == 3:
-                image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
-        voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
-        spacing = () if refused else tuple(float(size) for size in image.header.get_zooms()[:3])
+        with nibabel_heard() as mended:
+            image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
+            refused = _no_scan(image, path) or _bomb(image, path)
+            if not refused:
+                image = nibabel.squeeze_image(image)  # pyright: ignore[reportPrivateImportUsage]
+                if len(image.shape) == 3:
+                    image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
+            voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
+            spacing = () if refused else tuple(float(size) for size in image.header.get_zooms()[:3])
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, *damaged) as e:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({_one_line(e)}): it is damaged or cut off. Fetch "
@@ -68,7 +75,32 @@ def read_nifti(path: Path) -> Volume:
         ) from e
     if refused:
         raise ValueError(refused)
-    return checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
+    found = checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
+    for words in dict.fromkeys(mended):
+        notice(  # the same for all files of a folder, so that it is told once
+            f"Volumes in {path.parent} have odd headers, of which nibabel says: {words}. Correct "
+            "them if that is wrong."
+        )
+    return found
+
+
+@contextmanager
+def nibabel_heard() -> Iterator[list[str]]:
+    """What nibabel and NumPy would print of odd headers, kept off the terminal."""
+    from nibabel.imageglobals import logger
+
+    said: list[str] = []
+
+    def heard(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return False
+
+    logger.addFilter(heard)
+    try:
+        with np.errstate(all="ignore"):
+            yield said
+    finally:
+        logger.removeFilter(heard)
 
 
 def _no_scan(image: Any, path: Path) -> str | None:
