@@ -418,7 +418,7 @@ def test_damaged_nifti_headers_are_named(task, at, content):
         (80, struct.pack("<f", -1.0), "pixdim[1,2,3] should be positive"),
         (80, struct.pack("<f", 0.0), "pixdim[1,2,3] should be non-zero"),
         (252, struct.pack("<h", 77), "qform_code 77 not valid; setting to 0"),
-        (254, struct.pack("<h", 99), "sform_code 99 not valid; setting to 0"),
+        (254, struct.pack("<h", 99), "sform_code 99 not valid; setting to 0"),  # and unplaced
     ],
 )
 def test_what_nibabel_says_of_headers_is_a_notice(task, at, content, words, caplog):
@@ -444,6 +444,27 @@ def test_headers_with_places_that_are_no_numbers_are_named_quietly(task):
     path.write_bytes(gzip.compress(raw))
     with pytest.raises(ValueError, match=rf"{path.name} cannot be read as NIfTI"):
         read_nifti(path)
+
+
+def test_volumes_that_do_not_say_how_they_lie_are_told_once(task):
+    """Without codes nibabel takes them to be stored from the right to the left."""
+    before = {p.name: np.asarray(nibabel.load(p).dataobj) for p in task.glob("imagesTr/*")}
+    for path in task.glob("*Tr/*.nii.gz"):
+        raw = bytearray(gzip.decompress(path.read_bytes()))
+        raw[252:256] = bytes(4)
+        path.write_bytes(gzip.compress(raw))
+    for path in task.glob("imagesTr/*"):
+        found = read_nifti(path)
+        assert not found.placed and np.array_equal(found.voxels, before[path.name][::-1])
+    with pytest.warns(Notice) as caught:
+        Decathlon(root=task).load()
+    told = {str(each.message) for each in caught}
+    assert len(told) == 1
+    assert told.pop() == (
+        f"Volumes in {task / 'labelsTr'}, or their images, do not say how they lie (sform_code and "
+        "qform_code are 0), and are read as stored from the patient's right to left, back to front "
+        "and feet to head: set the codes if that is wrong."
+    )
 
 
 def listed(task, change):

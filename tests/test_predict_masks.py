@@ -199,6 +199,17 @@ def test_a_model_sees_what_it_saw_when_it_learned(task, changes):
         )
 
 
+def test_new_volumes_that_do_not_say_how_they_lie_are_told(task):
+    data = Decathlon(root=task)
+    learned = data.load().train
+    path = task / "imagesTr" / "case_0.nii.gz"
+    unplaced = read_nifti(path)._replace(placed=False)
+    with pytest.warns(Notice, match=r"^Volumes in .*imagesTr do not say how they lie"):
+        module._draw_volume(
+            Recorder(learned.inputs.shape[1:]), data, path, unplaced, data.grids()["case_0"]
+        )
+
+
 def test_larger_volumes_are_drawn_as_well_as_learned_ones(task, tmp_path):
     run = tmp_path / "run"
     training = replace(TRAINING, epochs=12, batch=8)

@@ -31,7 +31,7 @@ from l2b.metaimage import metaimage_grid, read_metaimage
 from l2b.notices import notice
 from l2b.slices import cut_images
 from l2b.trained import TrainedModel, load_model
-from l2b.volumes import Volume, read_nifti
+from l2b.volumes import Volume, read_nifti, tell_unplaced
 
 SHOWN = 5  # files that a message names
 MASKS = re.compile(r"(masks|labelsTr)(_.*)?")  # folders of a data set that hold no images
@@ -225,6 +225,8 @@ def _draw_volume(
     model: TrainedModel, data: Decathlon | Promise12, path: Path, volume: Volume, grid: Grid
 ) -> Drawn:
     """Cut and standardise a volume as in training, and draw its slices or slabs."""
+    if not volume.placed:
+        tell_unplaced(str(path.parent))
     axis = data.axis if isinstance(data, Decathlon) else 2
     images, cases = cut_images([(path.name, volume)], axis=axis, size=data.size, depth=data.depth)
     # Padded as far as those that were learned; U-Nets take larger ones, too.

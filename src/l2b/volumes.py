@@ -29,11 +29,13 @@ class Volume(NamedTuple):
             patient's right, front and head, of MetaImage as stored.
         spacing: distance between voxels along each axis, in mm.
         affine: from voxel indices to places in mm, [4, 4]; None where the file does not tell.
+        placed: whether a code of NIfTI says how it lies; else that is nibabel's guess.
     """
 
     voxels: np.ndarray
     spacing: tuple[float, ...]
     affine: np.ndarray | None = None
+    placed: bool = True
 
 
 def read_nifti(path: Path) -> Volume:
@@ -59,29 +61,41 @@ def read_nifti(path: Path) -> Volume:
     check_there(path)
     damaged = (ImageFileError, HeaderDataError, OrientationError)
     try:
-        with nibabel_heard() as mended:
-            image: Any = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
+        with nibabel_heard() as odd:
+            image = nibabel.load(path)  # pyright: ignore[reportPrivateImportUsage]
             refused = _no_scan(image, path) or _bomb(image, path)
-            if not refused:
-                image = nibabel.squeeze_image(image)  # pyright: ignore[reportPrivateImportUsage]
-                if len(image.shape) == 3:
-                    image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
-            voxels = np.zeros(0) if refused else np.asarray(image.dataobj)
-            spacing = () if refused else tuple(float(size) for size in image.header.get_zooms()[:3])
+            found = None if refused else _turned(image)
     except (OSError, EOFError, ValueError, OverflowError, zlib.error, *damaged) as e:
         raise ValueError(
             f"{path} cannot be read as NIfTI ({_one_line(e)}): it is damaged or cut off. Fetch "
             "it again."
         ) from e
-    if refused:
+    if found is None:
         raise ValueError(refused)
-    found = checked(Volume(voxels, spacing, np.asarray(image.affine)), path)
-    for words in dict.fromkeys(mended):
+    checked(found, path)
+    for words in dict.fromkeys(odd):
         notice(  # the same for all files of a folder, so that it is told once
             f"Volumes in {path.parent} have odd headers, of which nibabel says: {words}. Correct "
             "them if that is wrong."
         )
     return found
+
+
+def _turned(image: Any) -> Volume:
+    """The volume of a NIfTI file, turned as `Volume` says.
+
+    Args:
+        image: of nibabel.
+    """
+    import nibabel
+
+    # Turning writes a code of its own.
+    placed = bool(image.header["sform_code"] or image.header["qform_code"])
+    image = nibabel.squeeze_image(image)  # pyright: ignore[reportPrivateImportUsage]
+    if len(image.shape) == 3:
+        image = nibabel.as_closest_canonical(image)  # pyright: ignore[reportPrivateImportUsage]
+    spacing = tuple(float(size) for size in image.header.get_zooms()[:3])
+    return Volume(np.asarray(image.dataobj), spacing, np.asarray(image.affine), placed)
 
 
 @contextmanager
@@ -160,7 +174,7 @@ def _unpacked(path: Path, most: int) -> int:
 def check_pair(
     image: Volume, mask: Volume, file: Path, *, classes: int, void: Collection[int] = ()
 ) -> None:
-    """Refuse a mask that does not fit its image.
+    """Refuse a mask that does not fit its image; a notice says where they have no place.
 
     Args:
         image: intensities.
@@ -197,6 +211,21 @@ def check_pair(
             "class. Renumber its labels from 0 (background), or name it with ignore if it means "
             "that nobody knows."
         )
+    if not (image.placed and mask.placed):
+        tell_unplaced(f"{file.parent}, or their images,")
+
+
+def tell_unplaced(which: str) -> None:
+    """Say that volumes do not say how they lie; with the same words it is shown once.
+
+    Args:
+        which: the folder of the volumes, for the message.
+    """
+    notice(
+        f"Volumes in {which} do not say how they lie (sform_code and qform_code are 0), and are "
+        "read as stored from the patient's right to left, back to front and feet to head: set the "
+        "codes if that is wrong."
+    )
 
 
 def checked(volume: Volume, path: Path) -> Volume:
