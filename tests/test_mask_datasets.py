@@ -1189,7 +1189,7 @@ def audited(tmp_path_factory):
 def test_suggested_masks_have_the_values_of_the_given_ones(audited, monkeypatch):
     path, _ = audited
     with monkeypatch.context() as patch:  # a model that agrees with everything
-        patch.setattr("l2b.audit.masks._logits", _certain)
+        patch.setattr("l2b.audit.masks.predict_cases", _certain)
         found = audit_masks(path)
     exported = sorted((found.folder / "suggested").iterdir())
     for file in exported:
@@ -1200,9 +1200,34 @@ def test_suggested_masks_have_the_values_of_the_given_ones(audited, monkeypatch)
         assert (drawn == given).mean() > 0.93 and drawn.dtype == np.uint8
 
 
-def _certain(run, data, weights):
+def _certain(predict, pool, data):
     """Logits that leave no doubt about the masks as given."""
-    return 50 * torch.nn.functional.one_hot(data.train.labels, 2).movedim(-1, 1).float()
+    return (
+        (case, 50 * torch.nn.functional.one_hot(masks, 2).movedim(-1, 1).float())
+        for case, masks in zip(pool.cases.of.tolist(), pool.labels.split(1), strict=True)
+    )
+
+
+def test_an_audit_holds_the_logits_of_one_case_at_a_time(deep_task, tmp_path, monkeypatch):
+    """Those of thousands of volumes would not fit."""
+    run = Run(
+        data=Decathlon(root=deep_task), noise=NoNoise(), model=Unet(width=2), clean=1,
+        method=CrossEntropy(), training=Training(epochs=1, batch=8, clean_batch=1, threads=1),
+    )  # fmt: skip
+    cases = run.execute(tmp_path / "run", progress=False, figures=False).data.train.cases
+    monkeypatch.setattr("l2b.evaluate.PIXELS_AT_ONCE", 5 * 32 * 32)  # blocks end within cases
+    usual, seen = mask_export._write, []
+
+    def spy(path, name, grid, logits, values):
+        assert not any(former() is not None for former in seen)
+        assert logits.untyped_storage().nbytes() == 4 * logits.numel()  # no part of a larger one
+        assert len(logits) == len(cases.rows(cases.names.index(name)))
+        seen.append(weakref.ref(logits))
+        usual(path, name, grid, logits, values)
+
+    monkeypatch.setattr(mask_export, "_write", spy)
+    audit_masks(tmp_path / "run")
+    assert len(seen) == 2
 
 
 def test_masks_are_not_exported_on_the_grid_of_another_file(task, tmp_path, monkeypatch):
@@ -1217,6 +1242,7 @@ def test_masks_are_not_exported_on_the_grid_of_another_file(task, tmp_path, monk
     message = r"case_\d was another file when .* has 18 slices of 20 × 6 .* Put it back"
     with pytest.raises(ValueError, match=message):
         audit_masks(tmp_path / "run")
+    assert not list((tmp_path / "run" / "audit").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -1230,7 +1256,7 @@ def test_exports_hold_any_values_that_a_picture_can(tmp_path, values, expected):
     )
     masks = torch.tensor([[[0, 1], [2, 0]]])
     logits = torch.nn.functional.one_hot(masks, 3).movedim(-1, 1).float()
-    assert export_masks(tmp_path / "out", cases, logits, values=values) == ()
+    assert export_masks(tmp_path / "out", cases, [(0, logits)], values=values) == ()
     assert np.unique(np.asarray(Image.open(tmp_path / "out" / "a.1.png"))).tolist() == sorted(
         expected
     )
@@ -1277,7 +1303,10 @@ def test_a_stopped_export_keeps_what_is_edited_afterwards(moment, tmp_path, monk
     """Stopped while it writes or while it moves files; one old and one new file is edited then."""
     folder, names = tmp_path / "out", ("a", "b", "c", "d")
     cases = Cases(torch.arange(4), names, torch.ones(4, 3), torch.arange(4))
-    first, second = (torch.eye(3)[k].view(1, 3, 1, 1).expand(4, 3, 2, 2) for k in (1, 2))
+    first, second = (
+        [(case, torch.eye(3)[k].view(1, 3, 1, 1).expand(1, 3, 2, 2)) for case in range(4)]
+        for k in (1, 2)
+    )
     assert export_masks(folder, cases, first) == ()
     owner, method = (mask_export, "_write") if moment == "written" else (Path, "replace")
     usual, calls = getattr(owner, method), []
@@ -1292,6 +1321,7 @@ def test_a_stopped_export_keeps_what_is_edited_afterwards(moment, tmp_path, monk
         patch.setattr(owner, method, stops)
         with pytest.raises(KeyboardInterrupt):
             export_masks(folder, cases, second)
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.json"}
     for name in ("a", "d"):
         (folder / f"{name}.png").write_bytes(f"mine {name}".encode())
     assert export_masks(folder, cases, second) == ("a.png", "d.png")

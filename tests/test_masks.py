@@ -22,7 +22,7 @@ from l2b.catalog import find, names
 from l2b.data import prepare
 from l2b.datasets.decathlon import Decathlon
 from l2b.engines import LastLayer
-from l2b.evaluate import evaluate
+from l2b.evaluate import evaluate, predict_cases, predict_pool
 from l2b.experiment import Run, volume_scores
 from l2b.feed import Feed
 from l2b.files import read_tree
@@ -631,6 +631,23 @@ def test_evaluation_of_perfect_masks(data):
 
     found = evaluate(perfect, pool, data)
     assert found["dice"] == found["dice_one"] == found["accuracy"] == 1
+
+
+def test_cases_are_predicted_as_the_pool_is(data, monkeypatch):
+    """Bit by bit, wherever blocks end, and if the images of cases stand among each other."""
+    cases, module = data.train.cases, Unet(width=2).build((1, SIZE, SIZE), 3).eval()
+    mixed = cases._replace(of=cases.of.roll(SLICES // 2).flip(0))
+    for rows in (1, SLICES - 1, SLICES, 3 * SLICES + 1):
+        monkeypatch.setattr("l2b.evaluate.PIXELS_AT_ONCE", rows * SIZE**2)
+        for pool in (data.train, replace(data.train, cases=mixed)):
+            with torch.no_grad():
+                whole = predict_pool(module, pool, data)
+                found = dict(predict_cases(module, pool, data))
+            assert set(found) == set(pool.cases.of.tolist())
+            for case, logits in found.items():
+                assert torch.equal(logits, whole[pool.cases.rows(case)])
+    with pytest.raises(ValueError, match="Masks without cases"):
+        next(predict_cases(module, replace(data.train, cases=None), data))
 
 
 # --- commands ----------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """How well predictions fit labels."""
 
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -66,10 +67,48 @@ def measure(data: Data) -> str:
 
 def predict_pool(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Tensor:
     """Logits of a whole pool, [N, classes, *pixels], in blocks of bounded size."""
+    return torch.cat(list(_blocks(predict, pool, data)))
+
+
+def predict_cases(
+    predict: Callable[[Tensor], Tensor], pool: Pool, data: Data
+) -> Iterator[tuple[int, Tensor]]:
+    """The logits of one case after the other, the same numbers as `predict_pool` gives.
+
+    Blocks are those of the whole pool, because convolutions of another number of images round
+    otherwise; what is held at a time are a block and the cases that it does not complete.
+
+    Args:
+        predict: standardised inputs to logits [n, classes, *pixels].
+        pool: masks, with their cases.
+        data: gives the scale of the inputs.
+
+    Yields:
+        Number of the case, and the logits of its samples, [n, classes, *pixels].
+
+    Raises:
+        ValueError: if nothing tells which images belong together.
+    """
+    if pool.cases is None:
+        raise ValueError("Masks without cases have no images that belong together.")
+    waiting: dict[int, list[Tensor]] = defaultdict(list)
+    lacking, first = pool.cases.of.bincount().tolist(), 0
+    for z in _blocks(predict, pool, data):
+        of = pool.cases.of[first : first + len(z)]
+        first += len(z)
+        for case in of.unique().tolist():
+            waiting[case].append(z[of == case])
+            lacking[case] -= len(waiting[case][-1])
+            if not lacking[case]:
+                yield case, torch.cat(waiting.pop(case))
+
+
+def _blocks(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Iterator[Tensor]:
+    """Logits of a few samples after the others, [n, classes, *pixels]."""
     pixels = math.prod(pool.labels.shape[1:])
     rows = ROWS_AT_ONCE if pixels == 1 else max(1, PIXELS_AT_ONCE // pixels)
-    blocks = pool.inputs.split(rows)
-    return torch.cat([predict(data.standardise(block)) for block in blocks])
+    for block in pool.inputs.split(rows):
+        yield predict(data.standardise(block))
 
 
 def _dice(predicted: Tensor, pool: Pool, data: Data) -> dict[str, float]:

@@ -2,8 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -19,7 +18,7 @@ STAGE = ".new"  # ends the name of the folder in which files are written first
 def export_masks(
     folder: Path,
     cases: Cases,
-    logits: Tensor,
+    drawn: Iterable[tuple[int, Tensor]],
     *,
     grids: Mapping[str, Grid] | None = None,
     values: Sequence[int] = (),
@@ -34,8 +33,9 @@ def export_masks(
 
     Args:
         folder: where the files go.
-        cases: which masks make up which volume.
-        logits: of every class, on the learned grid, [N, classes, height, width].
+        cases: what each case is called, and its spacing.
+        drawn: number of each case, and the logits of its slices on the learned grid,
+            [slices, classes, height, width]; they are looked at one after the other.
         grids: of each case's file, by the name of the case; others are written on the learned one.
         values: what stands for each class in a PNG; none writes class indices.
 
@@ -45,30 +45,18 @@ def export_masks(
     Raises:
         ValueError: naming the case, if its grid is not the one that it was learned from.
     """
-    record = folder.with_suffix(".json")
-    if folder.is_dir() and not record.is_file():
-        set_aside(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, list[str]] = read_json(record) if record.is_file() else {}
-    wanted = _writers(cases, logits, grids or {}, values)
-    there = {path.name for path in folder.iterdir()}
-    edited = tuple(sorted((there & {*wanted, *written}) - unedited(folder)))
-    for name in sorted((there & set(written)) - set(wanted) - set(edited)):
-        (folder / name).unlink()
-        del written[name]
-    ours, stage = sorted(set(wanted) - set(edited)), folder.with_name(folder.name + STAGE)
-    shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir()
-    for name in ours:
-        wanted[name](stage / name)
-    new = {name: _digest(stage / name) for name in ours}
-    # Until all have changed places, a file is one of both.
-    write_json(record, written | {n: [*written.get(n, ()), digest] for n, digest in new.items()})
-    for name in ours:
-        (stage / name).replace(folder / name)
-    stage.rmdir()
-    write_json(record, written | {name: [digest] for name, digest in new.items()})
-    return edited
+    stage = folder.with_name(folder.name + STAGE)
+    shutil.rmtree(stage, ignore_errors=True)  # of an export that was killed
+    stage.mkdir(parents=True)
+    try:
+        for case, logits in drawn:
+            name = cases.names[case]
+            spacing = cases.spacing[case].tolist()
+            grid = (grids or {}).get(name) or learned_grid(len(logits), logits.shape[2:], spacing)
+            _write(stage / f"{name}{grid.ending}", name, grid, logits, values)
+        return _published(stage, folder)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def unedited(folder: Path) -> frozenset[str]:
@@ -85,24 +73,31 @@ def unedited(folder: Path) -> frozenset[str]:
     )
 
 
-def _writers(
-    cases: Cases, logits: Tensor, grids: Mapping[str, Grid], values: Sequence[int]
-) -> dict[str, Callable[[Path], object]]:
-    """What writes the mask of each case, by the name of its file."""
-    found: dict[str, Callable[[Path], object]] = {}
-    for case in cases.of.unique().tolist():
-        rows, name = cases.rows(case), cases.names[case]
-        spacing = cases.spacing[case].tolist()
-        grid = grids.get(name) or learned_grid(len(rows), logits.shape[2:], spacing)
-        found[f"{name}{grid.ending}"] = partial(_write, name, grid, logits, rows, values)
-    return found
+def _published(stage: Path, folder: Path) -> tuple[str, ...]:
+    """Move what was written into the folder, but for what was edited there, which is returned."""
+    record = folder.with_suffix(".json")
+    if folder.is_dir() and not record.is_file():
+        set_aside(folder)
+    folder.mkdir(exist_ok=True)
+    written: dict[str, list[str]] = read_json(record) if record.is_file() else {}
+    wanted = {path.name for path in stage.iterdir()}
+    there = {path.name for path in folder.iterdir()}
+    edited = (there & {*wanted, *written}) - unedited(folder)
+    for name in sorted((there & set(written)) - wanted - edited):
+        (folder / name).unlink()
+        del written[name]
+    new = {name: _digest(stage / name) for name in sorted(wanted - edited)}
+    # Until all have changed places, a file is one of both.
+    write_json(record, written | {n: [*written.get(n, ()), digest] for n, digest in new.items()})
+    for name in new:
+        (stage / name).replace(folder / name)
+    write_json(record, written | {name: [digest] for name, digest in new.items()})
+    return tuple(sorted(edited))
 
 
-def _write(
-    name: str, grid: Grid, logits: Tensor, rows: Tensor, values: Sequence[int], path: Path
-) -> None:
+def _write(path: Path, name: str, grid: Grid, logits: Tensor, values: Sequence[int]) -> None:
     try:
-        mask = grid.drawn(logits[rows].softmax(dim=1))
+        mask = grid.drawn(logits.softmax(dim=1))
     except ValueError as error:
         raise ValueError(
             f"{name} was another file when the run learned from it: {error} Put it back as it was, "

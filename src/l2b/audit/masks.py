@@ -1,12 +1,13 @@
 """Which masks of a run seem wrong, and what they should be."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from scipy.stats import spearmanr
-from torch import Tensor
+from torch import Tensor, nn
 
 from l2b.audit.mask_export import export_masks
 from l2b.audit.mask_page import changed_pixels, most_suspicious, write_mask_page
@@ -15,7 +16,7 @@ from l2b.config import load
 from l2b.data import Data
 from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.mask_folder import MaskFolder
-from l2b.evaluate import predict_pool
+from l2b.evaluate import predict_cases
 from l2b.experiment import Run
 from l2b.files import write_atomically, write_json
 from l2b.folder import AUDIT as FOLDER
@@ -103,21 +104,22 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
     if settings is None:
         raise FileNotFoundError(f"{path} holds no run (run.yaml).")
     run = load(Run, settings)
-    data = data_of(path, run)
-    logits = _logits(run, data, path / "model.safetensors")
+    data, folder = data_of(path, run), path / FOLDER
+    cases, suggested = _cases(data), torch.empty_like(data.train.labels)
+    module = _module(run, data, path / "model.safetensors")
+    with torch.no_grad():
+        kept = export_masks(
+            folder / SUGGESTED,
+            cases,
+            _drawn(module, data, suggested),
+            grids=run.data.grids(),
+            values=data.values,
+        )
     # Slabs are looked at slice by slice.
-    logits = logits if data.train.cases is None else data.train.cases.real(logits)
-    data, suggested = replace(data, train=data.train.slices()), logits.argmax(dim=1)
+    data, suggested = replace(data, train=data.train.slices()), cases.real(suggested)
     suspicion, summary = judge_masks(data, suggested)
-    folder = path / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    cases = data.train.cases
-    assert cases is not None  # it was judged
     order = most_suspicious(data, suggested, suspicion)
-    _write_table(folder / "masks.csv", data, cases, suspicion, suggested, order)
-    kept = export_masks(
-        folder / SUGGESTED, cases, logits, grids=run.data.grids(), values=data.values
-    )
+    _write_table(folder / "masks.csv", data, suspicion, suggested, order)
     write_json(folder / "summary.json", summary)
     picture = suspects_figure(data, suggested, order[:most], suspicion)
     write_atomically(folder / "suspects.png", lambda temporary: picture.savefig(temporary))
@@ -149,15 +151,13 @@ def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
     Raises:
         ValueError: if nothing tells which images belong together.
     """
-    pool, classes = data.train, len(data.classes)
-    if pool.cases is None:
-        raise ValueError("Masks without cases cannot be audited.")
+    pool, cases, classes = data.train, _cases(data), len(data.classes)
     suspicion = _apart(pool.labels, suggested)
     found: dict[str, Any] = {"images": len(pool), "mean_suspicion": suspicion.mean().item()}
     if pool.true is None:
         return suspicion, found
-    found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, pool.cases, classes))
-    found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, pool.cases, classes))
+    found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, cases, classes))
+    found["dice_suggested"] = mean_score(case_dice(suggested, pool.true, cases, classes))
     # Where neither mask shows anything there is nothing to rank: all such images agree.
     shown = ((pool.labels > 0) | (pool.true > 0)).flatten(1).any(dim=1)
     wrong, seems = _apart(pool.labels, pool.true)[shown], suspicion[shown]
@@ -170,14 +170,35 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{share:.1%}"
 
 
-def _logits(run: Run, data: Data, weights: Path) -> Tensor:
+def _module(run: Run, data: Data, weights: Path) -> nn.Module:
+    """The final model, ready to predict."""
     with torch.random.fork_rng(devices=[]):
         shape = tuple(data.train.inputs.shape[1:])
         module = run.model.suited(masks=True).build(shape, len(data.classes))
     read_module(module, weights)
-    module.eval()
-    with torch.no_grad():
-        return predict_pool(module, data.train, data)
+    return module.eval()
+
+
+def _drawn(module: nn.Module, data: Data, suggested: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Logits of the slices of one case after the other, for those of all need much memory.
+
+    Args:
+        module: the final model.
+        data: what it learned from.
+        suggested: is filled with the most likely classes of every case that was given out,
+            shaped like the labels.
+    """
+    cases = _cases(data)
+    for case, logits in predict_cases(module, data.train, data):
+        rows = cases.rows(case)
+        suggested[rows] = logits.argmax(dim=1)
+        yield case, cases.take(rows).real(logits)
+
+
+def _cases(data: Data) -> Cases:
+    if data.train.cases is None:
+        raise ValueError("Masks without cases cannot be audited.")
+    return data.train.cases
 
 
 def _apart(one: Tensor, other: Tensor) -> Tensor:
@@ -188,8 +209,9 @@ def _apart(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _write_table(
-    path: Path, data: Data, cases: Cases, suspicion: Tensor, suggested: Tensor, order: Tensor
+    path: Path, data: Data, suspicion: Tensor, suggested: Tensor, order: Tensor
 ) -> None:
+    cases = _cases(data)
     place = cases.places()
     changed = changed_pixels(data, suggested)
 
