@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from l2b.audit.mask_apply import apply_masks
+from l2b.audit.masks import audit_masks
 from l2b.candidates import AllClasses, Pair, Triple
 from l2b.cases import case_dice, case_hausdorff
 from l2b.catalog import find, names
@@ -20,6 +22,7 @@ from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import evaluate
 from l2b.experiment import Run
+from l2b.grids import Picture, Void
 from l2b.ledger import StepRecord, mask_record
 from l2b.losses import cross_entropy
 from l2b.methods import Method
@@ -28,6 +31,7 @@ from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.methods.l2b_masks import L2BMasks
 from l2b.models.base import MaskModel
+from l2b.models.unet import Unet
 from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
 from l2b.noise.second_annotator import SecondAnnotator
@@ -336,3 +340,79 @@ def test_the_command_learns_around_void_pixels(tmp_path, capsys, method):
     record = json.loads((tmp_path / "run" / "result.json").read_text())
     assert record["last_dice"] > 0.7
     assert "ignore: 255" in (tmp_path / "run" / "run.yaml").read_text()
+
+
+# --- looking at them, and correcting -----------------------------------------------------------
+
+
+def test_suggested_masks_keep_what_nobody_knows_and_the_audit_leaves_it_out(tmp_path):
+    write_pictures(tmp_path / "data")
+    training = Training(epochs=2, batch=4, clean_batch=4, optimiser=Optimiser(kind="Adam", lr=0.01))
+    (tmp_path / "data" / "clean.txt").write_text("0\n1\n2\n3\n")
+    run = Run(
+        data=MaskFolder(root=tmp_path / "data", size=32, ignore=255),
+        noise=NoNoise(),
+        method=L2BMasks(),
+        model=Unet(width=2),
+        clean=2,
+        validation=0.0,
+        training=training,
+    )
+    run.execute(tmp_path / "run", progress=False)
+    audit = audit_masks(tmp_path / "run")
+    data = run.prepare()
+    void = data.train.labels == VOID
+    assert void.any() and torch.equal(audit.suggested == VOID, void)
+    drawn, given = audit.suggested.clamp_min(0), data.train.labels.clamp_min(0)
+    both = ((drawn == 1) & (given == 1)).flatten(1).sum(1)
+    sizes = (drawn == 1).flatten(1).sum(1) + (given == 1).flatten(1).sum(1)
+    torch.testing.assert_close(audit.suspicion, 1 - 2 * both / sizes)
+    for name in data.train.cases.names:
+        path = tmp_path / "run" / "audit" / "suggested" / f"{name}.png"
+        if path.exists():
+            before = np.asarray(Image.open(tmp_path / "data" / "masks" / f"{name}.png"))
+            after = np.asarray(Image.open(path))
+            assert np.array_equal(after == 255, before == 255)
+    assert "nobody knows" in (tmp_path / "run" / "audit" / "audit.html").read_text()
+    # One is corrected, void pixels and all, and learned from again.
+    name = data.train.cases.names[int(data.train.cases.of[0])]
+    edited = tmp_path / "run" / "audit" / "suggested" / f"{name}.png"
+    mask = np.asarray(Image.open(edited)).copy()
+    mask[:2], mask[20:25, 20:25] = 255, 1
+    Image.fromarray(mask).save(edited)
+    applied = apply_masks(tmp_path / "run", edited.parent, tmp_path / "new")
+    assert applied.replaced == 1 and "--config" in applied.command
+    again = MaskFolder(root=tmp_path / "new", size=32, ignore=255).load()
+    assert again.classes == ("background", "object")
+
+
+def test_suggested_volumes_keep_what_nobody_knows(tmp_path):
+    write_volumes(tmp_path, {"0": "background", "1": "one"}, 255)
+    grids = Decathlon(root=tmp_path, ignore=255).grids()
+    grid, probabilities = grids["0"], torch.rand(3, 2, 16, 16)
+    mask = grid.drawn(probabilities)
+    grid.write(tmp_path / "drawn.nii.gz", mask)
+    found = np.asarray(nibabel.load(tmp_path / "drawn.nii.gz").dataobj)
+    given = np.asarray(nibabel.load(tmp_path / "labelsTr" / "0.nii.gz").dataobj)
+    assert np.array_equal(found == 255, given == 255)
+    assert np.array_equal(found[given != 255], mask[given != 255])
+
+
+@pytest.mark.parametrize(("values", "void"), [((0, 1), -1), ((0, 1), 300), ((0, 1), 2**17)])
+def test_pictures_keep_void_values_that_a_png_holds(tmp_path, values, void):
+    given = np.array([[0, 1], [void, void]])
+    mask = np.array([[1, 1], [1, 0]])
+    Picture(size=(2, 2), void=Void((void,), lambda: given)).write(tmp_path / "x.png", mask, values)
+    found = np.asarray(Image.open(tmp_path / "x.png"))
+    kept = [[1, 1], [300, 300]] if void == 300 else [[1, 1], [1, 0]]
+    assert found.tolist() == kept
+
+
+def test_a_figure_of_weights_veils_what_nobody_knows(tmp_path):
+    write_pictures(tmp_path / "data")
+    words = ["run", "--data", "mask_folder", "--root", str(tmp_path / "data"), "--data.size", "32"]
+    words += ["--data.ignore", "255", "--clean", "3", "--model", "unet", "--model.width", "2"]
+    words += ["--noise", "mask", "--epochs", "2", "--batch", "4", "--out", str(tmp_path / "run")]
+    assert main([*words, "--method", "l2b_masks"]) == 0
+    assert main(["figure", "masks", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").stat().st_size > 10_000

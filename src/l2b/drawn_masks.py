@@ -64,6 +64,19 @@ def read_masks(
     return drawn
 
 
+def given_values(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """What stands in a mask file, pixel by pixel, [height, width] int64.
+
+    Args:
+        path: the file.
+        size: (width, height) of its image.
+
+    Raises:
+        ValueError: as `read_masks`, of one file.
+    """
+    return _read(path, size)[0]
+
+
 def mask_values(masks: Sequence[DrawnMask], ignore: int | None = None) -> tuple[int, ...]:
     """The values that occur, least first; the least is the background.
 

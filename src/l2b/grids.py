@@ -1,10 +1,10 @@
 """The grids of mask files: what a model draws on the grid it learned on is brought back."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -20,11 +20,35 @@ LPS_TO_RAS = np.diag(
 )  # MetaImage counts to the left and back, NIfTI does not
 
 
+class Void(NamedTuple):
+    """What a mask as given says of pixels whose class nobody knows, which masks drawn anew keep.
+
+    Attributes:
+        values: that mean so.
+        given: reads the mask, shaped like its file.
+    """
+
+    values: tuple[int, ...]
+    given: Callable[[], np.ndarray]
+
+    def kept(self, drawn: np.ndarray) -> np.ndarray:
+        """A mask in the values of its file, but void where the mask as given is."""
+        given = self.given()
+        void = np.isin(given, self.values)
+        kind = np.result_type(drawn.dtype, *map(np.min_scalar_type, self.values))
+        return np.where(void, given, drawn).astype(kind)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid(ABC):
-    """Where the pixels of one case's mask file lie, and how they became the learned ones."""
+    """Where the pixels of one case's mask file lie, and how they became the learned ones.
+
+    Attributes:
+        void: which pixels stay as the mask as given has them; None for none.
+    """
 
     ending: ClassVar[str]
+    void: Void | None = None
 
     @abstractmethod
     def drawn(self, probabilities: Tensor) -> np.ndarray:
@@ -72,11 +96,12 @@ class Picture(Grid):
 
     def write(self, path: Path, mask: np.ndarray, values: Sequence[int] = ()) -> None:
         """Write a PNG; class indices stand where a PNG cannot hold the values."""
-        if not values or min(values) < 0 or max(values) >= DEEPEST:
-            values = range(int(mask.max()) + 1)
+        void, unknown = self.void, self.void.values if self.void else ()
+        if not values or not all(0 <= value < DEEPEST for value in (*values, *unknown)):
+            values, void, unknown = range(int(mask.max()) + 1), None, ()
         table = np.array(values, dtype=np.uint8 if max(values) < 256 else np.uint16)
-        picture = pillow().fromarray(table[mask])
-        if 3 * max(values) < len(self.palette):  # each value has its colour
+        picture = pillow().fromarray(void.kept(table[mask]) if void else table[mask])
+        if 3 * max(*values, *unknown) < len(self.palette):  # each value has its colour
             picture.putpalette(self.palette)
         picture.save(path)
 
@@ -129,13 +154,15 @@ class Scan(Grid):
         import nibabel
 
         del values
-        kind = np.uint8 if mask.size == 0 or mask.max() < 256 else np.uint16
+        mask = mask.astype(np.uint8 if mask.size == 0 or mask.max() < 256 else np.uint16)
+        if self.void:
+            mask = self.void.kept(mask)
         header = None if self.header is None else self.header.copy()
         if header is not None:
-            header.set_data_dtype(kind)
+            header.set_data_dtype(mask.dtype)
             header["cal_min"] = header["cal_max"] = 0  # the brightness at which an image was shown
         with nibabel_heard():
-            image = nibabel.Nifti1Image(mask.astype(kind), self.affine, header)  # pyright: ignore[reportPrivateImportUsage]
+            image = nibabel.Nifti1Image(mask, self.affine, header)  # pyright: ignore[reportPrivateImportUsage]
             nibabel.save(image, path)  # pyright: ignore[reportPrivateImportUsage]
 
     def _turns(self) -> np.ndarray:
@@ -145,13 +172,14 @@ class Scan(Grid):
         return io_orientation(self.affine)
 
 
-def nifti_grid(path: Path, *, axis: int, resampled: bool) -> Scan:
-    """The grid of a NIfTI file, of which only the header is read.
+def nifti_grid(path: Path, *, axis: int, resampled: bool, void: tuple[int, ...] = ()) -> Scan:
+    """The grid of a NIfTI file, of which only the header is read for now.
 
     Args:
         path: the file.
         axis: across which it is cut, counted after turning.
         resampled: whether its slices are resampled; else they are padded.
+        void: values of its voxels where nobody knows the class.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -171,7 +199,14 @@ def nifti_grid(path: Path, *, axis: int, resampled: bool) -> Scan:
             f"{path} cannot be read as NIfTI ({' '.join(str(error).split())[:160]}): it is damaged "
             "or cut off. Fetch it again."
         ) from error
-    return Scan(shape=shape, affine=affine, axis=axis, resampled=resampled, header=image.header)
+    return Scan(
+        shape=shape,
+        affine=affine,
+        axis=axis,
+        resampled=resampled,
+        header=image.header,
+        void=Void(void, lambda: np.asanyarray(image.dataobj)) if void else None,
+    )
 
 
 def learned_grid(slices: int, size: Sequence[int], spacing: Sequence[float]) -> Grid:

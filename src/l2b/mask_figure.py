@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -23,12 +24,14 @@ from l2b.methods.as_published import AsPublished
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
 from l2b.report import STYLE
+from l2b.targets import VOID
 from l2b.weighing import weigh
 
 # Whose outline it is tells the hue, of which class the shade; beyond the fourth they repeat.
 NOISY = ("#facc15", "#f97316", "#fef3c7", "#a16207")
 ACCURATE = ("#dc2626", "#f472b6", "#fecaca", "#86198f")
 SUGGESTED = ("#22d3ee", "#3b82f6", "#e0f2fe", "#8b5cf6")
+UNKNOWN = "#a3a3a3"  # over pixels that nobody labelled
 DASHED = (0, (3.0, 3.0))  # over another outline, which is seen in between
 CLEAN_AT_ONCE = 64  # clean images whose gradient is taken
 LEAST_SHOWN = 0.02  # share of the image that must be object to be worth a look
@@ -150,8 +153,9 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
         handles = [
             *_explained({"mask as given": NOISY, "suggested": SUGGESTED}, data.classes),
             Patch(color="#00ff80", alpha=0.35, label="differs"),
+            *_explained_void(data.train),
         ]
-        side_by_side = 3 if len(handles) == 3 else min(columns, -(-len(handles) // 2))
+        side_by_side = 4 if len(data.classes) == 2 else min(columns, -(-len(handles) // 2))
         figure.legend(handles=handles, loc="outside lower left", ncols=side_by_side, fontsize=9)
     return figure
 
@@ -265,9 +269,12 @@ def _drawn(seen: Seen, classes: Sequence[str]) -> Figure:
             bar = figure.colorbar(shown, ax=panels, shrink=0.6, aspect=30, pad=0.01)
             bar.set_label("weight of a pixel (1 = standard training)", fontsize=8)
         known = {} if pool.true is None else {"accurate mask": ACCURATE}
-        handles = _explained({"mask as given": NOISY} | known, classes)
+        handles = [
+            *_explained({"mask as given": NOISY} | known, classes),
+            *_explained_void(pool),
+        ]
         if len(classes) == 2:
-            figure.legend(handles=handles, loc="upper right", ncols=2, fontsize=9)
+            figure.legend(handles=handles, loc="upper right", ncols=3, fontsize=9)
         else:
             side_by_side = min(2 * blocks, -(-len(handles) // 2))
             figure.legend(handles=handles, loc="outside lower left", ncols=side_by_side, fontsize=9)
@@ -293,6 +300,13 @@ def _explained(shades_of: Mapping[str, Sequence[str]], classes: Sequence[str]) -
     ]
 
 
+def _explained_void(pool: Pool) -> list[Patch]:
+    """What a legend says of pixels without a label, if there are any."""
+    if not (pool.labels == VOID).any():
+        return []
+    return [Patch(color=UNKNOWN, alpha=0.6, label="nobody knows")]
+
+
 def _contours(axes: Axes, pool: Pool, row: int, *, several: bool) -> None:
     _picture(axes, pool, row)
     _outline(axes, pool.labels[row], NOISY)
@@ -307,11 +321,14 @@ def _picture(axes: Axes, pool: Pool, row: int) -> None:
         axes.imshow(image.permute(1, 2, 0).numpy())
     else:
         axes.imshow(image[0].numpy(), cmap="gray")
+    void = (pool.labels[row] == VOID).float().numpy()
+    if void.any():
+        axes.imshow(np.ones_like(void), cmap=ListedColormap([UNKNOWN]), alpha=0.6 * void)
 
 
 def _outline(axes: Axes, mask: Tensor, shades: tuple[str, ...], *, dashed: bool = False) -> None:
     for k in mask.unique().tolist():
-        if k:
+        if k > 0:
             here = (mask == k).float().numpy()
             colour, style = shades[(k - 1) % len(shades)], DASHED if dashed else "solid"
             axes.contour(here, levels=[0.5], colors=colour, linewidths=1.2, linestyles=[style])

@@ -14,13 +14,14 @@ from l2b.files import write_text
 from l2b.mask_figure import NOISY
 from l2b.mask_figure import SUGGESTED as PROPOSED
 from l2b.page import rendered
+from l2b.targets import VOID
 
 LARGEST = 288  # pixels on the longer side of a picture
 BUDGET = 16 * 2**20  # characters of all pictures in the page
 GIVEN, SUGGESTED = ([tuple(bytes.fromhex(c[1:])) for c in own] for own in (NOISY, PROPOSED))
-DIFFERS = (0, 255, 128)
+DIFFERS, UNKNOWN = (0, 255, 128), (163, 163, 163)
 DASH = 6  # pixels for which one outline, where two classes share it, gives way to the other
-TINT = 0.35  # of the pixels that differ
+TINT, VEIL = 0.35, 0.6  # of the pixels that differ, and of those that nobody labelled
 
 
 def write_mask_page(
@@ -68,6 +69,7 @@ def write_mask_page(
         left_out=len(suspicion) - len(cards),
         classes=data.classes[1:],
         shades=len(GIVEN),
+        void=bool((data.train.labels == VOID).any()),
     )
     write_text(path, text)
 
@@ -96,7 +98,7 @@ def changed_pixels(data: Data, suggested: Tensor) -> Tensor:
 
 
 def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
-    """An image with both masks' outlines and a tint where they differ.
+    """An image with both masks' outlines, a tint where they differ, a veil where they are void.
 
     Each class has its own shade. Where two classes have an outline in common, as where they were
     mistaken for each other, both are seen by turns.
@@ -115,14 +117,15 @@ def drawn(image: Tensor, given: Tensor, suggested: Tensor) -> Tensor:
     pixels = (grey if len(image) == 3 else grey[:1].expand(3, -1, -1)) * 255
     scale = max(1, LARGEST // max(given.shape))
     pixels, one, other = (_enlarged(x, scale) for x in (pixels, given, suggested))
-    marks = torch.stack([one != other, *_outlines(one), *_outlines(other, beneath=one)]).float()
+    tints = (one == VOID, one != other)
+    marks = torch.stack([*tints, *_outlines(one), *_outlines(other, beneath=one)]).float()
     if max(given.shape) > LARGEST:
         height, width = (max(1, round(n * LARGEST / max(given.shape))) for n in given.shape)
         size = (height, width)
         pixels = functional.adaptive_avg_pool2d(pixels, size)
         marks = functional.adaptive_max_pool2d(marks, size)  # a thin line does not fade
-    for where, colour in zip(marks.bool(), (DIFFERS, *GIVEN, *SUGGESTED), strict=True):
-        share = TINT if colour == DIFFERS else 1.0
+    paints = [(UNKNOWN, VEIL), (DIFFERS, TINT), *((c, 1.0) for c in (*GIVEN, *SUGGESTED))]
+    for where, (colour, share) in zip(marks.bool(), paints, strict=True):
         paint = torch.tensor(colour, dtype=torch.float32).view(3, 1, 1)
         pixels = torch.where(where, (1 - share) * pixels + share * paint, pixels)
     return pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()

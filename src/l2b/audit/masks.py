@@ -25,6 +25,7 @@ from l2b.mask_figure import data_of, suspects_figure
 from l2b.noise.none import NoNoise
 from l2b.provenance import typed
 from l2b.tables import write_csv
+from l2b.targets import where_labelled
 from l2b.types import Cases
 
 SUGGESTED = "suggested"  # in that folder
@@ -117,6 +118,7 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
         )
     # Slabs are looked at slice by slice.
     data, suggested = replace(data, train=data.train.slices()), cases.real(suggested)
+    suggested = where_labelled(suggested, data.train.labels)
     suspicion, summary = judge_masks(data, suggested)
     order = most_suspicious(data, suggested, suspicion)
     _write_table(folder / "masks.csv", data, suspicion, suggested, order)
@@ -202,7 +204,10 @@ def _cases(data: Data) -> Cases:
 
 
 def _apart(one: Tensor, other: Tensor) -> Tensor:
-    """1 − Dice of each image over all classes but the background; 0 if both are empty, [N]."""
+    """1 − Dice of each image over all classes but the background; 0 if both are empty, [N].
+
+    Both are void at the same pixels, which count for nothing.
+    """
     both = ((one == other) & (one > 0)).flatten(1).sum(dim=1)
     either = (one > 0).flatten(1).sum(dim=1) + (other > 0).flatten(1).sum(dim=1)
     return torch.where(either > 0, 1 - 2 * both / either.clamp_min(1), 0.0)

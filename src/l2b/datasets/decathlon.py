@@ -148,8 +148,11 @@ class Decathlon(Dataset):
     def grids(self) -> dict[str, Scan]:
         """Those in the headers of the masks."""
         masks = [(name, mask) for name, (_, mask) in self.files().items()]
-        settings: dict[str, Any] = {"axis": self.axis, "resampled": self.size is not None}
-        return {name: nifti_grid(mask, **settings) for name, mask in masks}
+        resampled, void = self.size is not None, self.void()
+        return {
+            name: nifti_grid(mask, axis=self.axis, resampled=resampled, void=void)
+            for name, mask in masks
+        }
 
     def _listed(self, folder: Path) -> dict[str, Any]:
         path = folder / "dataset.json"

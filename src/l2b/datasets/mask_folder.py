@@ -1,6 +1,7 @@
 """Your own images with masks, as pictures in two folders."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from l2b.decode import decode_images
 from l2b.drawn_masks import (
     DrawnMask,
     class_masks,
+    given_values,
     image_sizes,
     mask_palette,
     mask_values,
@@ -19,7 +21,7 @@ from l2b.drawn_masks import (
     read_masks,
     told_turned,
 )
-from l2b.grids import Picture
+from l2b.grids import Picture, Void
 from l2b.types import Cases
 
 FURTHER = "masks_"  # begins the names of folders with second annotations
@@ -109,9 +111,14 @@ class MaskFolder(Dataset):
         files = self.files()
         sizes = image_sizes([image for image, _ in files.values()])
         palette = mask_palette([mask for _, mask in files.values()])
+
+        def void(mask: Path, size: tuple[int, int]) -> Void | None:
+            own = partial(given_values, mask, size)
+            return None if self.ignore is None else Void((self.ignore,), own)
+
         return {
-            name: Picture(size=size, palette=palette)
-            for name, size in zip(files, sizes, strict=True)
+            name: Picture(size=size, palette=palette, void=void(mask, size))
+            for (name, (_, mask)), size in zip(files.items(), sizes, strict=True)
         }
 
     def _read(self) -> tuple[list[Path], list[tuple[int, int]], list[DrawnMask]]:
