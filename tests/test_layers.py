@@ -23,6 +23,7 @@ LAYERS = [
         "provenance",
         "page",
         "regions",
+        "fonts",
     },
     {"normalise", "cases", "overlap", "mask_severity"},
     {"candidates"},

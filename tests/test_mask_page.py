@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from importlib.resources import files
 
+import matplotlib as mpl
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -21,6 +22,7 @@ from l2b.audit.mask_page import (
     write_mask_page,
 )
 from l2b.data import Data, Pool
+from l2b.fonts import escaped, families_for
 from l2b.mask_figure import ACCURATE, NOISY, Seen, _drawn, suspects_figure
 from l2b.mask_figure import SUGGESTED as PROPOSED
 from l2b.types import Cases
@@ -147,6 +149,34 @@ def contours(axes):
     """Colour of each outline, and whether it is a line without gaps."""
     drawn = [each for each in axes.collections if each.get_linestyle()]
     return [(to_hex(each.get_edgecolor()[0]), each.get_linestyle()[0][1] is None) for each in drawn]
+
+
+def test_names_in_any_script_are_drawn_or_escaped(data, caplog):
+    """Warnings are errors; U+0378 is no sign, so that no font has it."""
+    names = ("\u75c5\u4f8b_1", "\u0378" * 9 + "_17")
+    several, suggested = three(data)
+    cases = several.train.cases._replace(names=names)
+    several = replace(
+        several, train=replace(several.train, cases=cases), classes=("a", "\u0379", "\u6d77")
+    )
+    figure = suspects_figure(several, suggested, torch.tensor([0, 3]), torch.zeros(6))
+    figure.canvas.draw()
+    first, second = (axes.get_title().partition(",")[0] for axes in figure.axes[:2])
+    _, lacking = families_for("".join(names))
+    assert first == escaped(names[0], lacking) and "\u0378" in lacking
+    assert second == r"\u0378\u0378\u" + "\u2026" + r"u0378\u0378_17"[-13:]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told[0] == r"mask as given: \u0379"
+    weights = torch.ones(6, 16, 16)
+    _drawn(Seen(several.train, weights, weights), several.classes).canvas.draw()
+    assert not caplog.records
+
+
+def test_signs_that_the_usual_font_lacks_come_from_another():
+    with mpl.rc_context({"font.family": ["cmr10"]}):
+        families, lacking = families_for("a\u03b1\n\u0416")
+    assert families[0] == "cmr10" and len(families) > 1 and not lacking
+    assert families_for("plain") == (mpl.rcParams["font.family"], frozenset())
 
 
 def test_more_classes_than_shades_share_one_line_of_the_legend(data):

@@ -1,6 +1,6 @@
 """What a run learned of masks, as a picture: contours on the image, weights beside it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from l2b.data import Data, Pool
 from l2b.experiment import Run, other_than
 from l2b.files import write_atomically
 from l2b.folder import RunFolder, read_module
+from l2b.fonts import escaped, families_for
 from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
 from l2b.methods.l2b import L2B
@@ -135,7 +136,10 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
     lines = max(1, -(-len(rows) // columns))
     height, width = suggested.shape[1:]
     each = 2.6 * min(2.0, max(0.5, height / width))
-    with mpl.rc_context(STYLE):
+    cases = data.train.cases
+    names = () if cases is None else [cases.names[k] for k in cases.of[rows].unique().tolist()]
+    families, lacking = families_for("".join([*names, *data.classes]))
+    with mpl.rc_context({**STYLE, "font.family": families}):
         figure = Figure(figsize=(2.6 * columns, lines * (each + 0.45) + 0.8), layout="constrained")
         figure.suptitle("Most suspicious masks", x=0.01, ha="left", weight="bold")
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
@@ -148,10 +152,13 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
             axes.imshow(differs, cmap="winter", alpha=0.35 * differs, vmin=0, vmax=1)
             _outline(axes, given, NOISY)
             _outline(axes, better, SUGGESTED, dashed=len(data.classes) > 2)
-            title = f"{_place(data.train, row)}\nsuspicion {suspicion[row]:.2f}"
+            title = f"{_place(data.train, row, lacking)}\nsuspicion {suspicion[row]:.2f}"
             axes.set_title(title, fontsize=8, loc="center", pad=2, parse_math=False)
         handles = [
-            *_explained({"mask as given": NOISY, "suggested": SUGGESTED}, data.classes),
+            *_explained(
+                {"mask as given": NOISY, "suggested": SUGGESTED},
+                [escaped(name, lacking) for name in data.classes],
+            ),
             Patch(color="#00ff80", alpha=0.35, label="differs"),
             *_explained_void(data.train),
         ]
@@ -160,18 +167,26 @@ def suspects_figure(data: Data, suggested: Tensor, rows: Tensor, suspicion: Tens
     return figure
 
 
-def _place(pool: Pool, row: int) -> str:
-    """What an image is called: its case and, of a volume, the slice."""
+def _place(pool: Pool, row: int, lacking: Collection[str]) -> str:
+    """What an image is called: its case and, of a volume, the slice.
+
+    Args:
+        pool: which holds it.
+        row: of the image.
+        lacking: signs that no font has.
+    """
     cases = pool.cases
     if cases is None:
         return f"image {int(pool.index[row])}"
     case = int(cases.of[row])
-    name = _short(cases.names[case])
+    name = _short(escaped(cases.names[case], lacking))
     return name if len(cases.rows(case)) == 1 else f"{name}, slice {int(cases.places()[row])}"
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    """A name without its middle, if it is long: what tells it from others is often at its end."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
@@ -249,7 +264,8 @@ def _drawn(seen: Seen, classes: Sequence[str]) -> Figure:
     blocks = 2 if len(seen.pool) > 1 else 1
     lines = -(-len(seen.pool) // blocks)
     each = 1.9 * min(2.0, max(0.5, height / width))
-    with mpl.rc_context(STYLE):
+    families, lacking = families_for("".join(classes))
+    with mpl.rc_context({**STYLE, "font.family": families}):
         figure = Figure(figsize=(blocks * 6.0, lines * each + 1.1), layout="constrained")
         figure.suptitle("Masks and learned weights", x=0.01, ha="left", weight="bold")
         panels = figure.subplots(lines, 3 * blocks, squeeze=False)
@@ -269,8 +285,9 @@ def _drawn(seen: Seen, classes: Sequence[str]) -> Figure:
             bar = figure.colorbar(shown, ax=panels, shrink=0.6, aspect=30, pad=0.01)
             bar.set_label("weight of a pixel (1 = standard training)", fontsize=8)
         known = {} if pool.true is None else {"accurate mask": ACCURATE}
+        names = [escaped(name, lacking) for name in classes]
         handles = [
-            *_explained({"mask as given": NOISY} | known, classes),
+            *_explained({"mask as given": NOISY} | known, names),
             *_explained_void(pool),
         ]
         if len(classes) == 2:
