@@ -19,8 +19,9 @@ from l2b.audit import mask_export
 from l2b.audit.mask_export import export_masks
 from l2b.audit.masks import audit_masks
 from l2b.cases import case_dice, case_hausdorff
-from l2b.config import load
+from l2b.config import dump, load
 from l2b.data import prepare
+from l2b.datasets.arrays import Arrays
 from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.hippocampus import Hippocampus
@@ -1350,6 +1351,42 @@ def test_a_run_whose_data_changed_is_not_audited(audited):
         with pytest.raises(ValueError, match="learned from other samples than its data set gives"):
             look(path)
     image.write_bytes(before)
+
+
+def test_data_that_are_relative_to_another_directory_are_said_to_be(tmp_path, monkeypatch):
+    home, other = tmp_path / "home", tmp_path / "other"
+    for path in (home / "data", other):
+        path.mkdir(parents=True)
+    written_folder(home / "data")
+    monkeypatch.chdir(home)
+    made = Run(
+        data=MaskFolder(root="data", size=16), noise=NoNoise(), model=Unet(width=2), clean=2,
+        method=CrossEntropy(), training=Training(epochs=1, batch=2, clean_batch=1, threads=1),
+    )  # fmt: skip
+    run = home / "run"
+    made.execute(run, progress=False, figures=False)
+    labels = replace(made, data=Arrays(path="data/none.npz"))
+    (home / "labels").mkdir()
+    (home / "labels" / "run.yaml").write_text(dump(labels))
+    monkeypatch.chdir(other)
+    looks = (
+        audit_masks,
+        lambda run: masks_figure(run, other / "masks.png"),
+        lambda run: made.execute(run, progress=False, resume=True),
+    )
+    message = "run learns from data, a path relative to the .* none in .*other: .* such as .*home, "
+    for look in looks:
+        with pytest.raises(FileNotFoundError, match=message):
+            look(run)
+    with pytest.raises(FileNotFoundError, match=r"labels learns from data/none\.npz, .* or put"):
+        labels.execute(home / "labels", progress=False, resume=True)
+    for flag in (False, True):  # of what was never started there is no such directory
+        with pytest.raises(FileNotFoundError, match=r"no folder .*other/data/images: put"):
+            made.execute(other / "new", progress=False, resume=flag)
+    monkeypatch.chdir(home)
+    next((home / "data" / "masks").iterdir()).unlink()
+    with pytest.raises(FileNotFoundError, match="every image needs a mask"):
+        audit_masks(run)
 
 
 def test_panels_are_called_by_case_and_slice(audited, task):

@@ -32,6 +32,7 @@ from l2b.models.auto import Auto
 from l2b.noise import Noise
 from l2b.noise.symmetric import Symmetric
 from l2b.notices import no_notices
+from l2b.provenance import started_elsewhere
 from l2b.quality import judged_by_checked
 from l2b.report import run_figures
 from l2b.streams import stream_seed
@@ -120,7 +121,8 @@ class Run:
         """
         start = time.perf_counter()
         collectives.start(cpu=self.training.device == "cpu")
-        data = self.prepare() if data is None else data
+        with started_elsewhere(self.data, out if resume else None):
+            data = self.prepare() if data is None else data
         first = collectives.rank() == 0
         folder = None if out is None else RunFolder(out)
         if folder is not None and first:

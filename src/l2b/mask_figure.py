@@ -24,6 +24,7 @@ from l2b.methods import Method
 from l2b.methods.as_published import AsPublished
 from l2b.methods.l2b import L2B
 from l2b.methods.l2rw import L2RW
+from l2b.provenance import started_elsewhere
 from l2b.report import STYLE
 from l2b.targets import VOID
 from l2b.weighing import weigh
@@ -109,9 +110,12 @@ def data_of(path: Path, run: Run) -> Data:
         run: its settings.
 
     Raises:
+        FileNotFoundError: if files are missing, such as those of a path that is relative to the
+            directory that the run was started in.
         ValueError: if the data set, or what noise draws on this machine, changed since.
     """
-    data, record = run.prepare(), RunFolder(path).read_result() or {}
+    with started_elsewhere(run.data, path):
+        data, record = run.prepare(), RunFolder(path).read_result() or {}
     if other := other_than(record, data):
         raise ValueError(
             f"{path} learned from other {other} than its data set gives now: the files, lists of "
