@@ -338,6 +338,19 @@ def test_a_run_whose_data_is_gone_is_still_audited(tmp_path, capsys):
     assert "There is no file" in capsys.readouterr().err
 
 
+def test_an_audit_elsewhere_says_that_its_data_are_relative(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts(tmp_path / "news.csv")
+    table = Table(path="news.csv", label="topic", text="text", clean="checked")
+    audit_own(table, tmp_path / "run", settings=["--epochs", "1"], progress=False)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    assert main(["audit", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "learns from news.csv, a path relative to the directory that it was started in" in said
+    assert f"such as {tmp_path}" in said
+
+
 # ---- a user's own file
 
 

@@ -16,6 +16,7 @@ import torch
 
 from l2b import drawn_masks
 from l2b.audit import mask_export
+from l2b.audit.mask_apply import apply_masks
 from l2b.audit.mask_export import export_masks
 from l2b.audit.masks import audit_masks
 from l2b.cases import case_dice, case_hausdorff
@@ -1373,6 +1374,7 @@ def test_data_that_are_relative_to_another_directory_are_said_to_be(tmp_path, mo
         audit_masks,
         lambda run: masks_figure(run, other / "masks.png"),
         lambda run: made.execute(run, progress=False, resume=True),
+        lambda run: apply_masks(run, other, other / "corrected"),
     )
     message = "run learns from data, a path relative to the .* none in .*other: .* such as .*home, "
     for look in looks:

@@ -26,7 +26,7 @@ from l2b.folder import AUDIT, RunFolder, free_name
 from l2b.mask_figure import data_of
 from l2b.noise.none import NoNoise
 from l2b.notices import no_notices, notice
-from l2b.provenance import typed
+from l2b.provenance import started_elsewhere, typed
 from l2b.volumes import check_pair, read_nifti
 
 Files: TypeAlias = dict[str, tuple[Path, Path]]  # image and mask of each case, by its name
@@ -169,7 +169,8 @@ def _subject(run: Path, made: Run, out: Path) -> tuple[Decathlon | MaskFolder, F
         raise ValueError(f"--out {out} lies in the data of the run, {root}: name another folder.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there and not empty: choose another --out.")
-    return data, data.files()
+    with started_elsewhere(data, run):
+        return data, data.files()
 
 
 def _refuse_decisions(corrected: dict[str, Path], confirmed: dict[str, Path], folder: Path) -> None:

@@ -19,6 +19,7 @@ from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
 from l2b.loop import trains_on_clean
 from l2b.noise.none import NoNoise
+from l2b.provenance import started_elsewhere
 
 JUDGES = (
     "The run was trained on its clean samples: only those kept aside to choose an epoch "
@@ -139,7 +140,7 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
     run, ledger = load(Run, text), folder.read_ledger()
     notes, problem = _stand_in_notes(ledger), ""
     if source is None:
-        source, problem = _load(run, ledger)
+        source, problem = _load(path, run, ledger)
         notes += [problem] if problem else []
     if trains_on_clean(run.method, run.training) and not ledger.get(STAND_INS):
         notes += [JUDGES.format(share=run.validation)]
@@ -157,10 +158,11 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
     )
 
 
-def _load(run: Run, ledger: dict[str, Any]) -> tuple[Source | None, str]:
+def _load(path: Path, run: Run, ledger: dict[str, Any]) -> tuple[Source | None, str]:
     """The data set, or why there is none."""
     try:
-        source = run.data.load()
+        with started_elsewhere(run.data, path):
+            source = run.data.load()
     except FileNotFoundError as error:
         return None, f"The samples cannot be shown: {error}"
     if _same(run, source, ledger):
