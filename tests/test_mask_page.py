@@ -252,3 +252,12 @@ def test_the_page_sorts_and_filters_and_runs_nothing(data, made, tmp_path):
         assert browser.log() == []
     finally:
         browser.close()
+
+
+def test_the_page_names_slices_of_volumes_alone(data, made, tmp_path):
+    own = data.train.cases._replace(of=torch.tensor([0, 0, 0, 0, 0, 1]), names=("volume", "image"))
+    mixed = replace(data, train=replace(data.train, cases=own))
+    (tmp_path / "audit").mkdir()
+    write_mask_page(tmp_path / "audit" / "audit.html", mixed, *made, SUMMARY)
+    text = (tmp_path / "audit" / "audit.html").read_text()
+    assert "volume, slice 4" in text and "image, slice" not in text

@@ -42,7 +42,7 @@ def write_mask_page(
     assert cases is not None
     cards: list[dict[str, Any]] = []
     used = 0
-    place = cases.places()
+    place, alone = cases.places(), cases.of.bincount() == 1
     changed = changed_pixels(data, suggested)
     for row in most_suspicious(data, suggested, suspicion).tolist():
         picture = drawn(data.train.inputs[row], data.train.labels[row], suggested[row])
@@ -50,9 +50,10 @@ def write_mask_page(
         used += len(code)
         if used > BUDGET:
             break
+        case = int(cases.of[row])
         cards.append({
-            "case": cases.names[int(cases.of[row])],
-            "slice": int(place[row]),
+            "case": cases.names[case],
+            "called": cases.names[case] + ("" if alone[case] else f", slice {int(place[row])}"),
             "index": int(data.train.index[row]),
             "suspicion": round(float(suspicion[row]), 3),
             "changed": int(changed[row]),

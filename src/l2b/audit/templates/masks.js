@@ -24,11 +24,11 @@ function card(mask) {
   figure.className = "panel";
   const picture = element("img");
   picture.src = mask.picture;
-  picture.alt = `Mask of ${mask.case}, slice ${mask.slice}, as given and as suggested`;
+  picture.alt = `Mask of ${mask.called}, as given and as suggested`;
   const caption = element("figcaption");
   caption.append(
     element("b", `suspicion ${mask.suspicion.toFixed(2)}`),
-    ` · ${mask.case}, slice ${mask.slice} · ${mask.changed} pixels differ`,
+    ` · ${mask.called} · ${mask.changed} pixels differ`,
   );
   figure.append(picture, caption);
   return figure;
