@@ -13,6 +13,7 @@ from l2b.class_weights import sample_weights
 from l2b.data import Data, Pool
 from l2b.losses import cross_entropy
 from l2b.targets import VOID
+from l2b.types import Cases
 
 ROWS_AT_ONCE = 2048
 PIXELS_AT_ONCE = 2**19  # of masks; a network keeps many times as many numbers
@@ -33,12 +34,9 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         ``dice`` on whole volumes: the mean over classes of the mean over the volumes that show
         the class, and one ``dice_<class>`` for each.
     """
-    predicted = predict_pool(predict, pool, data)
-    classes, z, labels = len(data.classes), predicted, pool.labels
-    if pool.cases is not None:  # what slabs are filled up with judges nothing
-        z, labels = pool.cases.real(z), pool.cases.real(labels)
-        if (labels == VOID).any():  # nor do pixels that nobody labelled
-            z, labels = z.movedim(1, -1)[labels != VOID], labels[labels != VOID]
+    if pool.cases is not None:
+        return _evaluate_masks(predict, pool, pool.cases, data)
+    classes, z, labels = len(data.classes), predict_pool(predict, pool, data), pool.labels
     # Balanced: the mean over the classes that occur, so an absent class counts for nothing.
     recall = multiclass_accuracy(z, labels, num_classes=classes, average="none")
     present = torch.bincount(labels.flatten(), minlength=classes) > 0
@@ -51,9 +49,7 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         if data.class_weights != "balanced":
             right = z.argmax(dim=1) == labels
             found["weighted_accuracy"] = (worth * right).mean().item()
-    # Of outputs that are not finite it is the worst that there is: NaN could not be compared.
-    found["loss"] = losses.mean().nan_to_num(nan=math.inf, posinf=math.inf).item()
-    return found if pool.cases is None else {**_dice(predicted.argmax(dim=1), pool, data), **found}
+    return found | {"loss": _worst_if_none(losses.mean())}
 
 
 def measure(data: Data) -> str:
@@ -68,6 +64,11 @@ def measure(data: Data) -> str:
 def predict_pool(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Tensor:
     """Logits of a whole pool, [N, classes, *pixels], in blocks of bounded size."""
     return torch.cat(list(_blocks(predict, pool, data)))
+
+
+def predict_classes(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Tensor:
+    """The most likely classes of a whole pool, [N, *pixels] int64; no more logits are held."""
+    return torch.cat([z.argmax(dim=1) for z in _blocks(predict, pool, data)])
 
 
 def predict_cases(
@@ -111,10 +112,35 @@ def _blocks(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> Iter
         yield predict(data.standardise(block))
 
 
-def _dice(predicted: Tensor, pool: Pool, data: Data) -> dict[str, float]:
-    if pool.cases is None:
-        raise ValueError("Dice is of masks, which need their cases.")
-    scores = case_dice(predicted, pool.labels, pool.cases, len(data.classes))
+def _evaluate_masks(
+    predict: Callable[[Tensor], Tensor], pool: Pool, cases: Cases, data: Data
+) -> dict[str, float]:
+    """Of masks, one case after the other: the logits of all are many times as large as they are."""
+    classes, predicted = len(data.classes), torch.empty_like(pool.labels)
+    counts = pool.labels.new_zeros(classes, classes)  # of pixels, true by predicted class
+    loss = torch.zeros((), dtype=torch.float64, device=counts.device)
+    for case, z in predict_cases(predict, pool, data):
+        rows = cases.rows(case)
+        predicted[rows] = z.argmax(dim=1)
+        # What slabs are filled up with judges nothing, nor do pixels that nobody labelled.
+        own = cases.take(rows)
+        true, drawn = own.real(pool.labels[rows]), own.real(predicted[rows])
+        loss += cross_entropy(own.real(z), true).sum(dtype=torch.float64)
+        pairs = (true * classes + drawn)[true != VOID]
+        counts += torch.bincount(pairs, minlength=classes**2).view_as(counts)
+    of_class, right = counts.sum(dim=1), counts.diagonal()
+    present = of_class > 0
+    scores = case_dice(predicted, pool.labels, cases, classes)
     means = zip(data.classes[1:], scores.nanmean(dim=0).tolist(), strict=True)
-    named = {f"dice_{name}": mean for name, mean in means if not math.isnan(mean)}
-    return {"dice": mean_score(scores) or 0.0, **named}
+    return {
+        "dice": mean_score(scores) or 0.0,
+        **{f"dice_{name}": mean for name, mean in means if not math.isnan(mean)},
+        "accuracy": (right.sum() / of_class.sum()).item(),
+        "balanced_accuracy": (right[present] / of_class[present]).mean().item(),
+        "loss": _worst_if_none(loss / of_class.sum()),
+    }
+
+
+def _worst_if_none(loss: Tensor) -> float:
+    """A loss; of outputs that are not finite the worst that there is, for NaN compares to none."""
+    return loss.nan_to_num(nan=math.inf, posinf=math.inf).item()

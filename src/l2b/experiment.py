@@ -20,7 +20,7 @@ from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.digits import Digits
-from l2b.evaluate import measure, predict_pool
+from l2b.evaluate import measure, predict_classes
 from l2b.features import Columns
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
@@ -277,7 +277,7 @@ def volume_scores(data: Data, outcome: Outcome) -> dict[str, Any]:
     if pool is None or pool.cases is None:
         return {}
     learner, cases, classes = outcome.learner, pool.cases, len(data.classes)
-    predicted = predict_pool(learner.predict, pool, data).argmax(dim=1).cpu()
+    predicted = predict_classes(learner.predict, pool, data).cpu()
     pair = predicted, pool.labels.cpu(), cases.to(torch.device("cpu")), classes
     dice, distance = case_dice(*pair), case_hausdorff(*pair)
     names = [cases.names[case] for case in cases.of.unique().tolist()]
