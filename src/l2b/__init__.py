@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from l2b.trained import TrainedModel, load_model
     from l2b.types import Weights
     from l2b.weighing import weigh, weighed_pass
+    from l2b.yes_no import YesNo
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "StepAdvice",
     "TrainedModel",
     "Weights",
+    "YesNo",
     "advise_step_size",
     "apply_decisions",
     "audit_own",
@@ -56,6 +58,7 @@ _HOMES = {
     "audit_own": "l2b.audit",
     "audit_run": "l2b.audit",
     "Weights": "l2b.types",
+    "YesNo": "l2b.yes_no",
     "bootstrapped_loss": "l2b.losses",
     "load_model": "l2b.trained",
     "weigh": "l2b.weighing",
