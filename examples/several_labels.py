@@ -32,18 +32,25 @@ def main(epochs: int = 20) -> float:
         network = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, len(QUESTIONS)))
         model = l2b.YesNo(network)
         optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        pseudo = l2b.pseudo.MovingAverage(soft=False).build(model)
         for epoch in range(epochs):
             for rows in torch.randperm(len(x)).split(64):
-                inputs, given = x[rows], observed[rows]
+                given = observed[rows]
                 if weighed and epoch:
-                    z, weights = l2b.weighed_pass(model, inputs, given, clean_x, clean_y)
+                    z, weights = l2b.weighed_pass(
+                        model, x[rows], given, clean_x, clean_y,
+                        normalise=l2b.normalise.PerSample(), pseudo=pseudo,
+                    )  # fmt: skip
                     loss = l2b.bootstrapped_loss(z, given, weights)
+                    loss = loss + 0.2 * cross_entropy(model(clean_x), clean_y).mean()
                 else:  # binary cross-entropy
-                    loss = cross_entropy(model(inputs), given).mean()
+                    z = model(x[rows])
+                    loss = cross_entropy(z, given).mean()
                 optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
+                pseudo.update(model, z.detach(), rows)
         return (model(x_test).argmax(dim=1) == y_test).float().mean(dim=0)
 
     plain, weighed = right(weighed=False), right(weighed=True)
