@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+import l2b
 from l2b.audit.mask_apply import apply_masks
+from l2b.audit.mask_page import UNKNOWN, VEIL, drawn
 from l2b.audit.masks import audit_masks
+from l2b.augment import Identity
 from l2b.candidates import AllClasses, Pair, Triple
 from l2b.cases import case_dice, case_hausdorff
 from l2b.catalog import find, names
@@ -22,6 +25,7 @@ from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import evaluate
 from l2b.experiment import Run
+from l2b.feed import Feed
 from l2b.grids import Picture, Void
 from l2b.ledger import StepRecord, mask_record
 from l2b.losses import cross_entropy
@@ -36,6 +40,7 @@ from l2b.noise.mask import Mask
 from l2b.noise.none import NoNoise
 from l2b.noise.second_annotator import SecondAnnotator
 from l2b.normalise import (
+    Fixed,
     ImageWeight,
     PerClass,
     PerImage,
@@ -44,6 +49,7 @@ from l2b.normalise import (
     PositiveShare,
     Sigmoid,
     Softmax,
+    Standardised,
 )
 from l2b.notices import Notice
 from l2b.optimise import Optimiser
@@ -245,6 +251,86 @@ def test_masks_without_a_label_are_refused():
         prepare(made, NoNoise(), clean=2, validation=0.0, seed=0)
 
 
+NORMALISERS = [
+    *(PositiveShare(), PerSample(), PerSample(temperature=1.0), PerImage(), PerRegion()),
+    *(ImageWeight(), Sigmoid(), Softmax(), Standardised(), PerClass(), Fixed()),
+]
+
+
+@pytest.mark.parametrize("normalise", NORMALISERS, ids=repr)
+def test_weights_are_those_of_the_labelled_pixels_alone(normalise):
+    """As if the others were not there, so that the weights sum to what they would."""
+    draw = stream(0, "weights")
+    model = nn.Conv2d(2, 3, 1).double()
+    x, clean = (torch.randn(n, 2, 4, 6, generator=draw).double() for n in (3, 2))
+    y, labels = (torch.randint(0, 3, (n, 4, 6), generator=draw) for n in (3, 2))
+    void = y.clone()
+    void[:, :, 2:] = VOID
+    found = l2b.weigh(model, x, void, clean, labels, normalise=normalise)
+    alone = l2b.weigh(model, x[..., :2], y[..., :2], clean, labels, normalise=normalise)
+    for whole, part in ((found.alpha, alone.alpha), (found.beta, alone.beta)):
+        torch.testing.assert_close(whole[..., :2], part)
+        assert not whole[..., 2:].any()
+    nothing = torch.full_like(y, VOID)
+    found = l2b.weigh(model, x, nothing, clean, labels, normalise=normalise)
+    assert not found.alpha.any() and not found.beta.any()
+
+
+@pytest.mark.parametrize("kinds", [("rotation", "morphology", "ellipse"), ("shift",), ("jitter",)])
+def test_noise_meets_its_dice_on_labelled_pixels(kinds):
+    masks = torch.zeros(40, 48, 48, dtype=torch.int64)
+    draw = stream(0, "rings")
+    for mask in masks:
+        y, x = torch.randint(8, 22, (2,), generator=draw).tolist()
+        mask[y - 5 : y + 21, x - 5 : x + 21] = VOID
+        mask[y : y + 16, x : x + 16] = 1
+    noise = Mask(dice=0.6, kinds=kinds)
+    settings = {"inputs": masks.unsqueeze(1), "classes": 2, "annotations": {}}
+    found = noise.corrupt(masks, **settings, generator=stream(0, "noise"))
+    known = masks != VOID
+    assert not found[~known].any()
+    both = ((found == 1) & (masks == 1)).sum()
+    dice = 2 * both / ((found == 1).sum() + (masks == 1).sum())
+    assert dice == pytest.approx(0.6, abs=0.05)
+    assert (found == 1).flatten(1).any(dim=1).all()  # of no image all is left under void pixels
+
+
+def partly_void(**settings):
+    """Of eight volumes of two slices the second is void; the last two are void as a whole."""
+    images, masks, _, cases = squares(0.0)
+    volumes = torch.arange(COUNT) // 2
+    cases = cases._replace(of=volumes, names=tuple(map(str, range(8))), patient=torch.arange(8))
+    masks[1::2], masks[-4:] = VOID, VOID
+    return source(images, masks, cases, **settings)
+
+
+def test_images_without_a_label_are_not_drawn_and_have_no_records():
+    with pytest.warns(Notice, match=r"of 8 images to learn from have no labelled pixel"):
+        data = prepare(partly_void(), NoNoise(), clean=2, validation=0.5, seed=0)
+    labelled = data.train.labelled()
+    assert 0 < int(labelled.sum()) < len(labelled)
+    feed = Feed(data=data, batch=2, clean_batch=4, augment=Identity(), seed=0)
+    for batch, clean in feed.epoch(0):
+        assert labelled[batch.index].all() and data.clean.labelled()[clean.index].all()
+    assert feed.steps == int(labelled.sum()) // 2
+    training = Training(epochs=2, batch=2, clean_batch=2, optimiser=Optimiser(kind="SGD", lr=0.1))
+    run = Run(data=MaskFolder(root="."), method=L2BMasks(), model=OnePixel(), training=training)
+    outcome = run.execute(progress=False, data=data).outcome
+    seen = ~outcome.ledger.loss.isnan()
+    assert not seen[:, ~labelled].any()
+    assert outcome.history[-1]["silent_batches"] == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_patients_without_a_label_are_never_trusted(seed):
+    with pytest.warns(Notice, match="no labelled pixel"):
+        data = prepare(partly_void(), NoNoise(), clean=3, validation=0.34, seed=seed)
+    for pool in (data.clean, data.validation):
+        owner = pool.cases.of
+        for case in owner.unique().tolist():
+            assert (pool.labels[owner == case] != VOID).any()
+
+
 # --- files -------------------------------------------------------------------------------------
 
 
@@ -283,7 +369,7 @@ def test_masks_that_hold_nothing_but_what_nobody_knows_are_refused(tmp_path):
     write_pictures(tmp_path)
     for path in (tmp_path / "masks").iterdir():
         Image.fromarray(np.full((32, 32), 255, dtype=np.uint8)).save(path)
-    with pytest.raises(ValueError, match="nothing but 255"):
+    with pytest.raises(ValueError, match="hold nothing beside the ignored 255"):
         MaskFolder(root=tmp_path, size=32, ignore=255).load()
 
 
@@ -416,3 +502,118 @@ def test_a_figure_of_weights_veils_what_nobody_knows(tmp_path):
     assert main([*words, "--method", "l2b_masks"]) == 0
     assert main(["figure", "masks", str(tmp_path / "run"), "--out", str(tmp_path / "a.png")]) == 0
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("ignore", "message"),
+    [
+        (77, "No mask holds 77, the value to ignore"),
+        (0, "With 0 ignored, 1 is the least value, which is read as the background"),
+    ],
+)
+def test_what_is_odd_about_the_value_to_ignore_is_said(tmp_path, ignore, message):
+    write_pictures(tmp_path, value=2)
+    with pytest.warns(Notice) as said:
+        MaskFolder(root=tmp_path, size=32, ignore=ignore).load()
+    assert any(message in str(one.message) for one in said)
+
+
+@pytest.mark.parametrize("value", [255, 65535])
+def test_a_margin_that_would_be_a_class_is_asked_about(tmp_path, value):
+    write_pictures(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        mask = np.asarray(Image.open(path)).astype(np.uint16)
+        mask[mask == 255], mask[mask == 1] = value, 15
+        Image.fromarray(mask).save(path)
+    with pytest.warns(Notice, match=rf"{value} is learned as a class .* --data\.ignore {value}"):
+        MaskFolder(root=tmp_path, size=32).load()
+    assert MaskFolder(root=tmp_path, size=32, ignore=value).load().values == (0, 15)
+
+
+def test_void_pixels_are_no_background_no_objects_and_no_loss(tmp_path):
+    """Masks mostly void are not inverted; void that vanishes is no class that does."""
+    write_pictures(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        mask = np.full((32, 32), 255, dtype=np.uint8)
+        mask[:10, :10], mask[2:6, 2:6] = 0, 1
+        mask[20, 20] = 255
+        Image.fromarray(mask).save(path)
+    empty = next((tmp_path / "masks").iterdir())
+    Image.fromarray(np.where(np.eye(32) > 0, 255, 0).astype(np.uint8)).save(empty)
+    with pytest.warns(Notice, match="every labelled pixel of which is 0") as said:
+        made = MaskFolder(root=tmp_path, size=16, ignore=255).load()
+    assert len(said) == 1  # the diagonal has vanished
+    assert made.train.labels.max() == 1
+
+
+def test_void_that_resampling_of_a_volume_loses_is_no_class(tmp_path):
+    write_volumes(tmp_path, {"0": "background", "1": "one"}, 255)
+    for path in (tmp_path / "labelsTr").iterdir():
+        stored = nibabel.load(path)
+        mask = np.asarray(stored.dataobj)
+        mask = np.where(mask == 255, 0, mask)
+        mask[14, 14] = 255
+        nibabel.save(nibabel.Nifti1Image(mask.astype(np.float32), np.eye(4)), path)
+    made = Decathlon(root=tmp_path, ignore=255, size=8).load()
+    assert made.train.labels.unique().tolist() == [0, 1]
+
+
+def test_further_annotations_have_void_pixels_too(tmp_path):
+    write_pictures(tmp_path)
+    (tmp_path / "masks_anna").mkdir()
+    for path in (tmp_path / "masks").iterdir():
+        mask = np.asarray(Image.open(path)).copy()
+        mask[:1] = 255
+        Image.fromarray(mask).save(tmp_path / "masks_anna" / path.name)
+    made = MaskFolder(root=tmp_path, size=32, ignore=255).load()
+    assert (made.annotations["anna"][:, 0] == VOID).all()
+
+
+def test_pictures_of_audits_veil_void_pixels():
+    given = torch.zeros(20, 20, dtype=torch.int64)
+    given[:, :5] = VOID
+    image = torch.full((1, 20, 20), 0.5)
+    image[0, 0, 0], image[0, 19, 19] = 0.0, 1.0
+    found = drawn(image, given, given)
+    scale = found.shape[0] // 20
+    grey = (1 - VEIL) * 127.5 + VEIL * torch.tensor(UNKNOWN, dtype=torch.float32)
+    assert (found[5 * scale, 2 * scale].float() - grey).abs().max() <= 1
+    assert (found[5 * scale, 10 * scale] - 128).abs().max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["pictures", "volumes"])
+def test_a_correction_that_knows_nothing_is_refused(tmp_path, kind):
+    if kind == "pictures":
+        write_pictures(tmp_path / "data")
+        data, suffix = MaskFolder(root=tmp_path / "data", size=32, ignore=255), "png"
+    else:
+        write_volumes(tmp_path / "data", {"0": "background", "1": "one"}, 255)
+        data, suffix = Decathlon(root=tmp_path / "data", ignore=255), "nii.gz"
+    (tmp_path / "data" / "clean.txt").write_text("0\n1\n2\n3\n")
+    training = Training(epochs=1, batch=2, clean_batch=2)
+    run = Run(
+        data=data, noise=NoNoise(), method=L2BMasks(), model=Unet(width=2), clean=2,
+        validation=0.0, training=training,
+    )  # fmt: skip
+    run.execute(tmp_path / "run", progress=False)
+    (tmp_path / "own").mkdir()
+    mask = tmp_path / "own" / f"5.{suffix}"
+    if kind == "pictures":
+        Image.fromarray(np.full((32, 32), 255, dtype=np.uint8)).save(mask)
+    else:
+        stored = np.full((16, 16, 3), 255, dtype=np.float32)
+        nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), mask)
+    with pytest.raises(ValueError, match=r"5\.(png|nii\.gz) says of no pixel what is there"):
+        apply_masks(tmp_path / "run", mask.parent, tmp_path / "new")
+    if kind == "volumes":  # void beside what is known is welcome
+        stored[2:5, 2:5] = 1
+        nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), mask)
+        assert apply_masks(tmp_path / "run", mask.parent, tmp_path / "new").replaced == 1
+
+
+def test_palettes_need_a_colour_for_void_pixels(tmp_path):
+    given = np.array([[0, 255], [1, 1]])
+    grid = Picture(size=(2, 2), palette=bytes(range(6)), void=Void((255,), lambda: given))
+    grid.write(tmp_path / "x.png", np.array([[0, 0], [1, 0]]), (0, 1))
+    opened = Image.open(tmp_path / "x.png")
+    assert opened.mode == "L" and np.asarray(opened).tolist() == [[0, 255], [1, 0]]

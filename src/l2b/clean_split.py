@@ -207,13 +207,14 @@ def _shown(source: Source, owner: Tensor, patients: Tensor) -> Tensor:
 
 
 def _whole(source: Source, owner: Tensor) -> Tensor:
-    """Patients of whom every image is checked.
+    """Patients of whom every image is checked, and any pixel is labelled.
 
     Args:
         source: a loaded data set of masks.
         owner: the patient of each image, [N].
     """
-    return owner[torch.isin(owner, owner[_outside(source)], invert=True)].unique()
+    labelled = (source.train.labels != VOID).flatten(1).any(dim=1)
+    return owner[torch.isin(owner, owner[_outside(source)], invert=True) & labelled].unique()
 
 
 def _outside(source: Source) -> Tensor:

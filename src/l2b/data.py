@@ -14,7 +14,7 @@ from l2b.datasets.base import pieces
 from l2b.features import Encoding
 from l2b.fingerprint import data_hash
 from l2b.long_tail import thinned
-from l2b.noise.base import ClassConditional, Noise
+from l2b.noise.base import ClassConditional, MaskNoise, Noise
 from l2b.notices import notice
 from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
@@ -45,6 +45,12 @@ class Pool:
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.labels)
+
+    def labelled(self) -> Tensor:
+        """Which samples have a label (of masks: any pixel that has), [N] bool, on the CPU."""
+        if self.labels.ndim == 1:
+            return torch.ones(len(self), dtype=torch.bool)
+        return (self.labels != VOID).flatten(1).any(dim=1).cpu()
 
     def judged(self, right: Tensor) -> float:
         """Share of the labels (voxels that there are, and are labelled) for which something is so.
@@ -210,6 +216,7 @@ def prepare(
     kept[unused] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
+    _tell_void(train)
     wrong = None if train.true is None else train.judged(train.labels != train.true)
     return Data(
         train=train,
@@ -239,7 +246,7 @@ def _observed(source: Source, noise: Noise, seed: int) -> tuple[Tensor, Source]:
     given, classes = source.train.labels, len(source.classes)
     masks = given.ndim > 1
     observed = noise.corrupt(
-        given.clamp_min(0) if masks else given,
+        given.clamp_min(0) if masks and not isinstance(noise, MaskNoise) else given,
         inputs=source.train.inputs,
         classes=classes,
         annotations=source.annotations,
@@ -251,6 +258,16 @@ def _observed(source: Source, noise: Noise, seed: int) -> tuple[Tensor, Source]:
     void = (given == VOID) | (observed == VOID)
     train = source.train._replace(labels=given.masked_fill(void, VOID))
     return observed.masked_fill(void, VOID), replace(source, train=train)
+
+
+def _tell_void(train: Pool) -> None:
+    """Say how many images have nothing to learn from."""
+    void = int((~train.labelled()).sum())
+    if void:
+        notice(
+            f"{void} of {len(train)} images to learn from have no labelled pixel, and are left out "
+            "of training: l2b predict draws masks for them afterwards."
+        )
 
 
 def _unused(count: int, source: Source) -> str:

@@ -14,7 +14,8 @@ from l2b.notices import notice
 from l2b.targets import VOID
 
 MOST_VALUES = 32  # a picture with more is no mask, or one that was compressed with loss
-MARGIN = 255  # what many sets mark as void, such as the outlines of PASCAL VOC
+MARGINS = (255, 65535)  # what many sets mark as void, such as the outlines of PASCAL VOC
+FEW = 31  # the largest value that classes beside such a margin usually have
 LOSSY = ("JPEG", "MPO")  # Pillow's names of formats that blur values
 Palette = dict[int, tuple[int, ...]]  # colours by entry
 WITH_PALETTE = ("P", "PA")  # Pillow's modes whose values are entries of a palette
@@ -98,20 +99,29 @@ def mask_values(masks: Sequence[DrawnMask], ignore: int | None = None) -> tuple[
                 "Export masks with the same few values everywhere."
             )
     if len(values) < 2:
-        found = f"a single value, {min(values)}" if values else f"nothing but {ignore}"
-        raise ValueError(f"The masks beside {masks[0].path} hold {found}.")
+        found = f"a single value, {min(values)}" if values else "nothing"
+        beside = "" if ignore is None else f" beside the ignored {ignore}"
+        raise ValueError(f"The masks beside {masks[0].path} hold {found}{beside}.")
     if values == {0, 1, 255} and not any({1, 255} <= set(mask.shares) for mask in masks):
         one, other = (next(m.path for m in masks if v in m.shares) for v in (1, 255))
         raise ValueError(
             f"{one} marks by 1 what {other} marks by 255, which would make two classes: write all "
             "masks with the same values; or, if 255 means that nobody knows, set ignore to it."
         )
-    if len(values) > 2 and values == {*range(len(values) - 1), MARGIN}:
+    found = sorted(values)
+    if len(found) > 2 and found[-1] in MARGINS and found[-2] <= FEW:
         notice(
-            f"{MARGIN} is learned as a class like the others: if it means that nobody knows what "
-            f"is there, set --data.ignore {MARGIN}."
+            f"{found[-1]} is learned as a class like the others: if it means that nobody knows "
+            f"what is there, set --data.ignore {found[-1]}."
         )
-    return tuple(sorted(values))
+    if ignore is not None and not any(ignore in mask.shares for mask in masks):
+        notice(f"No mask holds {ignore}, the value to ignore: is it another?")
+    elif ignore is not None and ignore < found[0]:
+        notice(
+            f"With {ignore} ignored, {found[0]} is the least value, which is read as the "
+            "background: Dice leaves it out."
+        )
+    return tuple(found)
 
 
 def class_masks(
@@ -137,14 +147,20 @@ def class_masks(
         wrong = sorted(set(mask.shares) - {*values, ignore})
         if wrong:
             raise ValueError(
-                f"{mask.path} must hold the values {', '.join(map(str, values))}, one per class, "
-                f"got {wrong[0]}: there is no such class."
+                f"{mask.path} must hold the values {told_values(values, ignore)}, got {wrong[0]}: "
+                "there is no such class."
             )
     _tell(masks, values, ignore)
     classes = np.stack([np.searchsorted(values, mask.values) for mask in masks])
     for found, mask in zip(classes, masks, strict=True):
         found[mask.values == ignore] = VOID
     return torch.from_numpy(classes)
+
+
+def told_values(values: Sequence[int], ignore: int | None) -> str:
+    """Which values masks may hold, in words."""
+    beside = "" if ignore is None else f" (or {ignore}, where nobody knows)"
+    return f"{', '.join(map(str, values))}, one per class{beside}"
 
 
 def _tell(masks: Sequence[DrawnMask], values: tuple[int, ...], ignore: int | None) -> None:
@@ -161,9 +177,9 @@ def _tell(masks: Sequence[DrawnMask], values: tuple[int, ...], ignore: int | Non
     empty = [mask.path for mask in masks if mask.shares.keys() - void == {background}]
     if empty:
         notice(
-            f"{len(empty)} of {len(masks)} masks mark nothing, such as {empty[0]}, every pixel of "
-            f"which is {background}: they teach that nothing is there. Remove the pairs if that is "
-            "not meant."
+            f"{len(empty)} of {len(masks)} masks mark nothing, such as {empty[0]}, every "
+            f"{'labelled ' if void else ''}pixel of which is {background}: they teach that nothing "
+            "is there. Remove the pairs if that is not meant."
         )
     lost = [(m, sorted(m.shares.keys() - {background, *void, *np.unique(m.values).tolist()}))
             for m in masks]  # fmt: skip

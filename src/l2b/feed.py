@@ -18,8 +18,9 @@ from l2b.types import Batch
 class Feed:
     """Deterministic batches: each is a function of the seed and its number alone.
 
-    An epoch goes through every sample once, but for what is left over. With class weights it is as
-    long, and goes through each sample as often as the weight of its label as given says.
+    An epoch goes through every sample once, but for what is left over and images without a labelled
+    pixel. With class weights it is as long, and goes through each sample as often as the weight of
+    its label as given says.
 
     Attributes:
         data: what to draw from, already on its device.
@@ -47,9 +48,9 @@ class Feed:
                 "mark as checked only what a person has looked at, and lower clean where the data "
                 "has no marks."
             )
-        if not 1 <= self.batch <= len(self.data.train):
+        if not 1 <= self.batch <= len(self._noisy):
             raise ValueError(
-                f"training.batch must lie in [1, {len(self.data.train)}], the number of "
+                f"training.batch must lie in [1, {len(self._noisy)}], the number of "
                 f"training samples left after the clean set was removed, got {self.batch}."
             )
         if self.clean_batch < 1:
@@ -57,7 +58,7 @@ class Feed:
                 f"training.clean_batch must be at least 1, got {self.clean_batch}: every step "
                 "looks at clean samples."
             )
-        clean = min(self.clean_batch, len(self.data.clean))
+        clean = min(self.clean_batch, len(self._clean))
         for name, size in (("batch", self.batch), ("clean_batch", clean)):
             if size % self.ranks:
                 fitting = size - size % self.ranks
@@ -72,7 +73,7 @@ class Feed:
     @property
     def steps(self) -> int:
         """Full batches per epoch; what is left over is seen in other epochs."""
-        return len(self.data.train) // self.batch
+        return len(self._noisy) // self.batch
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[Batch, Batch]]:
         """Pairs of a noisy and a clean batch; ``index`` counts within each pool.
@@ -92,7 +93,7 @@ class Feed:
 
     def _clean_rows(self, number: int) -> Tensor:
         # One endless sequence of shuffled passes, so no clean sample is favoured.
-        size = len(self.data.clean)
+        size = len(self._clean)
         width = min(self.clean_batch, size)
         first, last = number * width // size, ((number + 1) * width - 1) // size
         passes = [
@@ -102,11 +103,20 @@ class Feed:
         return torch.cat(passes)[start : start + width]
 
     def _order(self, pool: Pool, *names: str | int) -> Tensor:
-        order = torch.randperm(len(pool), generator=stream(self.seed, *names))
+        rows = self._clean if pool is self.data.clean else self._noisy
+        order = rows[torch.randperm(len(rows), generator=stream(self.seed, *names))]
         if self.data.class_weights == "none":
             return order
         weights = self._clean_weights if pool is self.data.clean else self._noisy_weights
         return drawn_again(order, weights, stream(self.seed, "by class", *names))
+
+    @cached_property
+    def _noisy(self) -> Tensor:
+        return self.data.train.labelled().nonzero().squeeze(1)
+
+    @cached_property
+    def _clean(self) -> Tensor:
+        return self.data.clean.labelled().nonzero().squeeze(1)
 
     @cached_property
     def _noisy_weights(self) -> Tensor:

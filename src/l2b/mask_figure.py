@@ -263,7 +263,11 @@ def _by_slice(masks: Tensor) -> Tensor:
 def _drawn(seen: Seen, classes: Sequence[str]) -> Figure:
     pool, alpha, beta = seen.pool, seen.alpha, seen.beta
     # The brightest hundredth would leave everything else dark.
-    brightest = max(float(np.quantile(torch.cat([alpha, beta]).numpy(), 0.99)), 1e-9)
+    void = pool.labels == VOID
+    weights = torch.cat([alpha[~void], beta[~void]]).numpy()
+    brightest = max(float(np.quantile(weights, 0.99)), 1e-9) if len(weights) else 1.0
+    heat = mpl.colormaps[HEAT].with_extremes(bad=UNKNOWN)
+    alpha, beta = (values.masked_fill(void, torch.nan) for values in (alpha, beta))
     height, width = pool.labels.shape[1:]
     blocks = 2 if len(seen.pool) > 1 else 1
     lines = -(-len(seen.pool) // blocks)
@@ -279,8 +283,8 @@ def _drawn(seen: Seen, classes: Sequence[str]) -> Figure:
         for place in range(len(pool)):
             group = panels[place // blocks, 3 * (place % blocks) : 3 * (place % blocks) + 3]
             _contours(group[0], pool, place, several=len(classes) > 2)
-            for axes, heat in zip(group[1:], (alpha[place], beta[place]), strict=True):
-                shown = axes.imshow(heat.numpy(), cmap=HEAT, vmin=0, vmax=brightest)
+            for axes, values in zip(group[1:], (alpha[place], beta[place]), strict=True):
+                shown = axes.imshow(values.numpy(), cmap=heat, vmin=0, vmax=brightest)
         for axes, title in zip(
             panels[0], ("image", "α: mask as given", "β: prediction") * blocks, strict=True
         ):

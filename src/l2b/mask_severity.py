@@ -76,7 +76,7 @@ def sample(masks: Tensor) -> Tensor:
     """All masks if they are few, else some that show anything, evenly spaced over all."""
     if len(masks) <= SAMPLE:
         return masks
-    rows = masks.flatten(1).any(dim=1).nonzero().squeeze(1)
+    rows = (masks > 0).flatten(1).any(dim=1).nonzero().squeeze(1)
     places = torch.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).round().long()
     return masks[rows[places]]
 

@@ -15,6 +15,7 @@ from l2b.data import Data
 from l2b.evaluate import measure
 from l2b.files import write_atomically
 from l2b.quality import class_votes
+from l2b.targets import VOID
 from l2b.train import Outcome
 
 STYLE: dict[Any, Any] = {
@@ -129,9 +130,11 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
         raise ValueError("Weights by correctness need true labels, and this data has none.")
     wrong = (pool.labels != pool.true).cpu()
     kinds = ("label correct", "label wrong")
-    if data.masks:  # of images: which half has more of its pixels wrong
-        share = wrong.flatten(1).float().mean(dim=1)
-        wrong, kinds = share > share.median(), ("better half of the masks", "worse half")
+    if data.masks:  # of images: which half has more of its labelled pixels wrong
+        count = (pool.labels != VOID).cpu().flatten(1).sum(dim=1)
+        share = wrong.flatten(1).sum(dim=1) / count.clamp_min(1)
+        kinds = "better half of the masks", "worse half"
+        wrong = share > share[count > 0].median()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.8), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)

@@ -134,7 +134,7 @@ def cut_masks(
     masks, lost, empty = [], [], []
     for name, mask in volumes:
         y = torch.from_numpy(_turned(mask.voxels, axis).astype(np.int64))
-        empty += [] if (y > 0).any() else [name]
+        empty += [name] if (y <= 0).all() and (y == 0).any() else []  # what is void teaches nothing
         if size is None:
             masks.append(_padded(y, room, 0))
         else:

@@ -49,15 +49,16 @@ def voids(target: Tensor) -> Tensor | None:
     return None if target.is_floating_point() or target.ndim < 2 else target == VOID
 
 
-def silenced(values: Tensor, observed: Tensor) -> Tensor:
-    """Values of pixels, 0 where these have no label.
+def silenced(values: Tensor, observed: Tensor, by: float = 0.0) -> Tensor:
+    """Values of pixels, but another where these have no label.
 
     Args:
         values: [n, *pixels], or several of each pixel, [k, n, *pixels].
         observed: labels as given, [n, *pixels], or probabilities.
+        by: the value of void pixels.
     """
     void = voids(observed)
-    return values if void is None else values.masked_fill(void, 0)
+    return values if void is None else values.masked_fill(void, by)
 
 
 def where_labelled(target: Tensor, observed: Tensor) -> Tensor:

@@ -120,8 +120,8 @@ class Weights:
         pseudo: pseudo-label, class indices [n, *pixels] or probabilities
             [n, classes, *pixels]; of several candidates, their weighted mean.
         scores: raw scores of the candidates before normalisation (times their priors, if
-            they have any, and −inf where a prior is 0), [candidates, n, *pixels], in units of
-            clean loss per unit step; negative where a label hurts.
+            they have any, and −inf where a prior is 0 or a pixel is void), [candidates, n,
+            *pixels], in units of clean loss per unit step; negative where a label hurts.
     """
 
     alpha: Tensor

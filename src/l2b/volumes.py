@@ -207,9 +207,10 @@ def check_pair(
     wrong = found[~np.isin(found, [*range(classes), *void])]
     if len(wrong):
         raise ValueError(
-            f"{file} must hold the labels 0 to {classes - 1}, got {wrong[0]:g}: there is no such "
-            "class. Renumber its labels from 0 (background), or name it with ignore if it means "
-            "that nobody knows."
+            f"{file} must hold the labels 0 to {classes - 1}"
+            f"{''.join(f' (or {v}, where nobody knows)' for v in void)}, got {wrong[0]:g}: there "
+            "is no such class. Renumber its labels from 0 (background), or name it with ignore if "
+            "it means that nobody knows."
         )
     if not (image.placed and mask.placed):
         tell_unplaced(f"{file.parent}, or their images,")

@@ -110,7 +110,7 @@ def weigh(
             remember each sample.
 
     Returns:
-        Weights α and β, [n, *pixels], which sum to 1 together or are all 0.
+        Weights α and β, [n, *pixels], which sum to 1 together or are all 0; 0 for void pixels.
 
     Raises:
         ValueError: if no parameter is trainable or none has a part in the logits, labels do
@@ -319,7 +319,7 @@ def weights_from(
     field = candidates(probe.z, observed, predicted)
     raw = candidate_scores(probe.z, probe.dz, [candidate.target for candidate in field])
     scores = torch.stack([c.weighted(s) for c, s in zip(field, raw, strict=True)])
-    scores = silenced(scores, observed)  # of a void pixel all candidates, which may be classes
+    scores = silenced(scores, observed, -torch.inf)  # no label of a void pixel competes
     weights = silenced(normalise.of_labels(scores, observed, predicted), observed)
     return folded(field, weights, scores, probe.z.shape[1])
 
@@ -396,5 +396,5 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             raise ValueError(
                 f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
                 f"{wrong}: renumber the labels from 0, or give the model an output for each (none "
-                "is ignored, not even -100; pixels of masks are at -1)."
+                "is ignored, not even -100; in masks -1 is void, and nothing else)."
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import torch
 
 from l2b.audit.mask_export import unedited
@@ -19,7 +20,7 @@ from l2b.datasets import Source
 from l2b.datasets.base_masks import CLEAN, TEST, listed_cases, without_ending
 from l2b.datasets.decathlon import SUFFIX, Decathlon, annotation_of, annotations
 from l2b.datasets.mask_folder import FURTHER, MaskFolder
-from l2b.drawn_masks import image_sizes, read_masks
+from l2b.drawn_masks import image_sizes, read_masks, told_values
 from l2b.experiment import Run
 from l2b.files import PARTIAL, read_text, write_json, write_text
 from l2b.folder import AUDIT, RunFolder, free_name
@@ -29,6 +30,9 @@ from l2b.notices import no_notices, notice
 from l2b.provenance import started_elsewhere, typed
 from l2b.volumes import check_pair, read_nifti
 
+NOTHING_KNOWN = (
+    "{path} says of no pixel what is there, so it corrects nothing: move it away, or label some."
+)
 Files: TypeAlias = dict[str, tuple[Path, Path]]  # image and mask of each case, by its name
 
 
@@ -246,9 +250,11 @@ def _check_pictures(
         wrong = sorted(mask.shares.keys() - {*values, data.ignore})
         if name in corrected and wrong:
             raise ValueError(
-                f"{corrected[name]} must hold the values {', '.join(map(str, values))} of the "
-                f"masks as given, one per class, got {wrong[0]}: draw it without smoothing."
+                f"{corrected[name]} must hold the values of the masks as given, "
+                f"{told_values(values, data.ignore)}, got {wrong[0]}: draw it without smoothing."
             )
+        if name in corrected and mask.shares.keys() == {data.ignore}:
+            raise ValueError(NOTHING_KNOWN.format(path=corrected[name]))
 
 
 def _check_volumes(
@@ -257,6 +263,8 @@ def _check_volumes(
     for name, path in corrected.items():
         image, mask = read_nifti(files[name][0]), read_nifti(path)
         check_pair(image, mask, path, classes=classes, void=void)
+        if np.isin(mask.voxels, void).all():
+            raise ValueError(NOTHING_KNOWN.format(path=path))
 
 
 def _copy_pictures(

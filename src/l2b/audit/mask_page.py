@@ -44,7 +44,8 @@ def write_mask_page(
     used = 0
     place, alone = cases.places(), cases.of.bincount() == 1
     changed = changed_pixels(data, suggested)
-    for row in most_suspicious(data, suggested, suspicion).tolist():
+    rows = most_suspicious(data, suggested, suspicion).tolist()
+    for row in rows:
         picture = drawn(data.train.inputs[row], data.train.labels[row], suggested[row])
         code = base64.b64encode(encoded_png(picture)).decode()
         used += len(code)
@@ -67,7 +68,7 @@ def write_mask_page(
         data=cards,
         title=path.parent.parent.resolve().name,
         summary=summary,
-        left_out=len(suspicion) - len(cards),
+        left_out=len(rows) - len(cards),
         classes=data.classes[1:],
         shades=len(GIVEN),
         void=bool((data.train.labels == VOID).any()),
@@ -87,10 +88,11 @@ def most_suspicious(data: Data, suggested: Tensor, suspicion: Tensor) -> Tensor:
         suspicion: of every one of them, [N].
 
     Returns:
-        [N], int64.
+        Of all images with a labelled pixel, int64.
     """
     order = changed_pixels(data, suggested).argsort(descending=True, stable=True)
-    return order[suspicion[order].argsort(descending=True, stable=True)]
+    order = order[suspicion[order].argsort(descending=True, stable=True)]
+    return order[data.train.labelled()[order]]
 
 
 def changed_pixels(data: Data, suggested: Tensor) -> Tensor:

@@ -155,7 +155,11 @@ def judge_masks(data: Data, suggested: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """
     pool, cases, classes = data.train, _cases(data), len(data.classes)
     suspicion = _apart(pool.labels, suggested)
-    found: dict[str, Any] = {"images": len(pool), "mean_suspicion": suspicion.mean().item()}
+    labelled = pool.labelled()  # nobody drew anything on the others
+    found: dict[str, Any] = {
+        "images": int(labelled.sum()),
+        "mean_suspicion": suspicion[labelled].mean().item(),
+    }
     if pool.true is None:
         return suspicion, found
     found["dice_given"] = mean_score(case_dice(pool.labels, pool.true, cases, classes))

@@ -21,6 +21,7 @@ from l2b.datasets.base import (
 from l2b.datasets.base_masks import checked_cases, judging, mask_source
 from l2b.files import read_text
 from l2b.grids import Scan, nifti_grid
+from l2b.notices import notice
 from l2b.slices import cut, cut_masks
 from l2b.targets import VOID
 from l2b.volumes import Volume, check_pair, read_nifti
@@ -103,6 +104,8 @@ class Decathlon(Dataset):
         volumes = list(zip(files, scans, masks(drawn), strict=True))
         images, labels, cases = cut(volumes, **shape)
         cases = cases._replace(patient=_numbers(owners))
+        if self.ignore is not None and not (labels == VOID).any():
+            notice(f"No mask holds {self.ignore}, the value to ignore: is it another?")
         further = {}
         for other in annotations(folder):
             second = masks([annotation_of(other, mask.relative_to(folder)) for mask in drawn])
@@ -292,7 +295,8 @@ def _labels(
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2 or not whole:
         raise ValueError(
             f"{path} must name its labels 0 (background), 1, … without gaps, "
-            f"got {', '.join(map(str, sorted(labels))) or 'none'}."
+            f"got {', '.join(map(str, sorted(labels))) or 'none'}"
+            f"{''.join(f' beside {number}, which is ignored' for number in found)}."
         )
     names = tuple(labels[k] for k in sorted(labels))
     if len(set(names)) < len(names):

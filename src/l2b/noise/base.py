@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from l2b.mask_severity import Deform, amount_for, keep_objects, sample
+from l2b.targets import VOID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,8 @@ class MaskNoise(Noise):
     ) -> Tensor:
         """Deform every mask by one amount, found for the target Dice if there is one.
 
-        Masks in three dimensions, [N, depth, height, width], go wrong slice by slice.
+        Masks in three dimensions, [N, depth, height, width], go wrong slice by slice. Void pixels
+        (−1) have no part in any of it, and are background in what comes out.
         """
         del inputs, annotations
         if labels.ndim == 4:
@@ -157,12 +159,13 @@ class MaskNoise(Noise):
                 f"{name} needs masks [N, height, width], got labels of shape "
                 f"{tuple(labels.shape)}: for one label per sample choose symmetric or pair_flip."
             )
-        check_labels(labels, classes, "True masks")
+        check_labels(labels, classes, "True masks", least=VOID)
         some = sample(labels)
         deform, amount = self.guarded(some, classes, generator), 1.0
-        if self.dice is not None and bool(labels.any()):
+        if self.dice is not None and bool((labels > 0).any()):
+            true = some.clamp_min(0)
             amount = amount_for(
-                name, self.dice, some, deform, strongest=self.strongest, classes=classes
+                name, self.dice, true, deform, strongest=self.strongest, classes=classes
             )
         if some is not labels:
             deform = self.guarded(labels, classes, generator)
@@ -172,14 +175,20 @@ class MaskNoise(Noise):
         """The deformation of these masks under which no class vanishes unless it may.
 
         Args:
-            masks: true masks, [N, height, width], int64.
+            masks: true masks, [N, height, width], int64; where they are void (−1), deformed ones
+                are background.
             classes: number of classes, or at least one more than the largest in the masks.
             generator: CPU random stream that belongs to this draw alone.
         """
-        deform = self.deformation(masks, generator)
+        void, true = masks == VOID, masks.clamp_min(0)
+        made = self.deformation(true, generator)
+
+        def deform(amounts: Tensor) -> Tensor:
+            return made(amounts).masked_fill(void, 0)
+
         if self.may_empty:
             return deform
-        return lambda amounts: keep_objects(masks, deform, amounts, classes)
+        return lambda amounts: keep_objects(true, deform, amounts, classes)
 
 
 def check_labels(labels: Tensor, classes: int, name: str, *, least: int = 0) -> None:

@@ -40,7 +40,6 @@ class Mask(MaskNoise):
 
     dice: float | None = 0.6
     kinds: tuple[str, ...] = ("rotation", "morphology", "ellipse")
-    may_empty = True  # every kind guards its own images
 
     def __post_init__(self) -> None:
         """Refuse kinds that do not exist."""
@@ -51,6 +50,11 @@ class Mask(MaskNoise):
         if not self.kinds:
             raise ValueError("Mask needs at least one kind of mistake to draw from, got none.")
 
+    def guarded(self, masks: Tensor, classes: int, generator: torch.Generator) -> Deform:
+        """That of the kinds, each of which guards its own images and knows what is void."""
+        del classes
+        return self.deformation(masks, generator)
+
     def deformation(self, masks: Tensor, generator: torch.Generator) -> Deform:
         """A kind for every image, and the draws of that kind."""
         drawn = torch.randint(len(self.kinds), (len(masks),), generator=generator)
@@ -60,7 +64,7 @@ class Mask(MaskNoise):
             parts.append((rows, KINDS[kind].guarded(masks[rows], classes, generator)))
 
         def deform(amounts: Tensor) -> Tensor:
-            found = masks.clone()
+            found = masks.clamp_min(0)
             for rows, part in parts:
                 found[rows] = part(amounts[rows])
             return found

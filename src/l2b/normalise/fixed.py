@@ -30,7 +30,8 @@ class Fixed(Normaliser):
             )
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """(α, β) / n for every sample; 0 for what is shut out."""
+        """(α, β) / n for every one of n samples with a candidate; 0 for what is shut out."""
         weights = torch.empty_like(scores)
         weights[0], weights[1:] = self.alpha, self.beta / max(1, len(scores) - 1)
-        return torch.where(scores.isneginf(), 0.0, weights / scores[0].numel())
+        shut_out = scores.isneginf()
+        return torch.where(shut_out, 0.0, weights / (~shut_out).any(dim=0).sum().clamp_min(1))

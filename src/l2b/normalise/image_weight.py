@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from l2b.normalise.base import Around, Normaliser
@@ -32,9 +33,11 @@ class ImageWeight(Around):
         return False
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """The weight of each image, spread evenly over its pixels."""
+        """The weight of each image, spread evenly over its pixels that are not shut out."""
         if scores.ndim == 2:
             return self.then(scores)  # labels without pixels
-        pixels = scores[0, 0].numel()
-        weights = self.then(scores.flatten(2).sum(dim=2)) / pixels
-        return weights.view(*weights.shape, *[1] * (scores.ndim - 2)).expand_as(scores)
+        there = ~scores.isneginf()
+        pixels = there.flatten(2).any(dim=0).sum(dim=1)
+        left = torch.where(there, scores, 0.0)
+        weights = self.then(left.flatten(2).sum(dim=2)) / pixels.clamp_min(1)
+        return weights.view(*weights.shape, *[1] * (scores.ndim - 2)) * there

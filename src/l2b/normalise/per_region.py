@@ -41,5 +41,6 @@ class PerRegion(ByLabels):
         largest = largest.scatter_reduce(0, region, positive.amax(dim=0), "amax")
         positive = positive / one_if_zero(largest)[region]
         total = positive.new_zeros(len(size)).index_add(0, region, positive.sum(dim=0))
-        factor = size / one_if_zero(total) / len(region)
+        count = (~scores.isneginf()).any(dim=0).sum().clamp_min(1)
+        factor = size / one_if_zero(total) / count
         return (positive * factor[region]).view_as(scores)

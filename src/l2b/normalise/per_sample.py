@@ -36,9 +36,9 @@ class PerSample(Normaliser):
         return self.temperature == 0
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """Shares within each sample, over the number of samples."""
+        """Shares within each sample, over the number of samples that have any candidate."""
         shares = self._softmax(scores) if self.temperature else self._positive(scores)
-        return shares / scores[0].numel()
+        return shares / (~scores.isneginf()).any(dim=0).sum().clamp_min(1)
 
     def _softmax(self, scores: Tensor) -> Tensor:
         shares = torch.softmax(in_own_units(scores) / self.temperature, dim=0)

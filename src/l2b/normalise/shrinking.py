@@ -33,5 +33,6 @@ class Shrinking(Share):
     def __call__(self, scores: Tensor) -> Tensor:
         """score⁺ / (Σscore⁺ + n · scale)."""
         share = PositiveShare()(scores)
-        mean = scores.clamp_min(0).sum() / scores[0].numel()
+        count = (~scores.isneginf()).any(dim=0).sum().clamp_min(1)
+        mean = scores.clamp_min(0).sum() / count
         return share * (mean / one_if_zero(mean + self.scale))
