@@ -548,6 +548,7 @@ def test_void_pixels_are_no_background_no_objects_and_no_loss(tmp_path):
 
 def test_void_that_resampling_of_a_volume_loses_is_no_class(tmp_path):
     write_volumes(tmp_path, {"0": "background", "1": "one"}, 255)
+    write_volumes(tmp_path / "none", {"0": "background", "1": "one"}, 0)
     for path in (tmp_path / "labelsTr").iterdir():
         stored = nibabel.load(path)
         mask = np.asarray(stored.dataobj)
@@ -556,6 +557,8 @@ def test_void_that_resampling_of_a_volume_loses_is_no_class(tmp_path):
         nibabel.save(nibabel.Nifti1Image(mask.astype(np.float32), np.eye(4)), path)
     made = Decathlon(root=tmp_path, ignore=255, size=8).load()
     assert made.train.labels.unique().tolist() == [0, 1]
+    with pytest.warns(Notice, match="No mask holds 7, the value to ignore"):
+        Decathlon(root=tmp_path / "none", ignore=7).load()
 
 
 def test_further_annotations_have_void_pixels_too(tmp_path):

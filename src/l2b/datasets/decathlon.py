@@ -104,7 +104,7 @@ class Decathlon(Dataset):
         volumes = list(zip(files, scans, masks(drawn), strict=True))
         images, labels, cases = cut(volumes, **shape)
         cases = cases._replace(patient=_numbers(owners))
-        if self.ignore is not None and not (labels == VOID).any():
+        if self.ignore is not None and not any((m.voxels == VOID).any() for *_, m in volumes):
             notice(f"No mask holds {self.ignore}, the value to ignore: is it another?")
         further = {}
         for other in annotations(folder):
