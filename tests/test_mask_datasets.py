@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import re
 import shutil
 import struct
 import weakref
@@ -1125,9 +1126,9 @@ def test_a_class_that_the_grid_loses_is_said_once(folder):
     said = (
         r"p0_0\.png has none of its pixels of value 7 left at 10 × 10 .* 8 of 8 masks .* Raise size"
     )
-    with pytest.warns(Notice, match=said) as caught:
+    with pytest.warns(Notice) as caught:
         source = MaskFolder(root=folder, size=10).load()
-    lost = [one for one in caught if "left at" in str(one.message)]
+    lost = [one for one in caught if re.search(said, str(one.message))]
     assert len(lost) == 1 and not (source.train.labels == 1).any()
 
 
