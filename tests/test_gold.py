@@ -14,6 +14,7 @@ from l2b.methods.gold_posterior import GoldPosterior
 from l2b.models import Mlp
 from l2b.noise.pair_flip import PairFlip
 from l2b.pseudo import Temporal
+from l2b.targets import VOID
 from l2b.train import Training
 from l2b.types import Cases
 
@@ -41,11 +42,11 @@ def test_the_transition_matrix_by_hand():
 
 
 def test_what_slabs_are_filled_up_with_tells_nothing_of_labels():
-    """Two slabs of two slices, of a volume of three: the last slice is background by filling."""
+    """Two slabs of two slices, of a volume of three: the last slice is void by filling."""
     z = torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     z[1, 0, 1] = 20.0  # sure of the background that was filled in
     labels = torch.randint(0, 3, (2, 2, 4, 4), generator=torch.Generator().manual_seed(1))
-    labels[1, 1] = 0
+    labels[1, 1] = VOID
     cases = Cases(
         of=torch.zeros(2, dtype=torch.int64), names=("v",), spacing=torch.ones(1, 3),
         patient=torch.zeros(1, dtype=torch.int64), lengths=torch.tensor([3]),

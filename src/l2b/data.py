@@ -53,15 +53,12 @@ class Pool:
         return (self.labels != VOID).flatten(1).any(dim=1).cpu()
 
     def judged(self, right: Tensor) -> float:
-        """Share of the labels (voxels that there are, and are labelled) for which something is so.
+        """Share of the labels (of masks, of the labelled pixels) for which something is so.
 
         Args:
             right: whether it is, shaped like the labels.
         """
-        found, labels = right, self.labels
-        if self.cases is not None:
-            found, labels = self.cases.real(right), self.cases.real(labels)
-        return found[labels != VOID].float().mean().item()
+        return right[self.labels != VOID].float().mean().item()
 
     def slices(self) -> "Pool":
         """Masks in three dimensions as those of the slices they are made of; others as they are.

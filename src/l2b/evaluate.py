@@ -121,11 +121,9 @@ def _evaluate_masks(
     loss = torch.zeros((), dtype=torch.float64, device=counts.device)
     for case, z in predict_cases(predict, pool, data):
         rows = cases.rows(case)
-        predicted[rows] = z.argmax(dim=1)
-        # What slabs are filled up with judges nothing, nor do pixels that nobody labelled.
-        own = cases.take(rows)
-        true, drawn = own.real(pool.labels[rows]), own.real(predicted[rows])
-        loss += cross_entropy(own.real(z), true).sum(dtype=torch.float64)
+        true, drawn = pool.labels[rows], z.argmax(dim=1)
+        predicted[rows] = drawn
+        loss += cross_entropy(z, true).sum(dtype=torch.float64)
         pairs = (true * classes + drawn)[true != VOID]
         counts += torch.bincount(pairs, minlength=classes**2).view_as(counts)
     of_class, right = counts.sum(dim=1), counts.diagonal()

@@ -48,7 +48,7 @@ class Seen(NamedTuple):
     Attributes:
         pool: these images, of slabs one slice each.
         alpha: weights of the observed labels in the batch that they form, times its number of
-            pixels, [k, height, width].
+            labelled pixels, [k, height, width].
         beta: of the predictions, likewise.
     """
 
@@ -203,18 +203,20 @@ def _seen(run: Run, data: Data, weights: Path, count: int) -> Seen:
     pool, clean, method = data.train, data.clean, _weighing(run.method)
     # Slabs hold as many pixels as so many images.
     most = max(1, CLEAN_AT_ONCE // pool.labels[0, ..., 0, 0].numel())
+    trusted = clean.labelled().nonzero().squeeze(1)[:most]
     found = weigh(
         module.train(),
         data.standardise(pool.inputs[rows]),
         pool.labels[rows],
-        data.standardise(clean.inputs[:most]),
-        clean.labels[:most],
+        data.standardise(clean.inputs[trusted]),
+        clean.labels[trusted],
         engine=method.engine,
         normalise=method.normalise,
         candidates=method.candidates,
         overlap=run.training.overlap,
     )
-    alpha, beta = (w * found.alpha.numel() for w in (found.alpha, found.beta))
+    labelled = (pool.labels[rows] != VOID).sum()
+    alpha, beta = (w * labelled for w in (found.alpha, found.beta))
     best, each = _sizes(_accurate(pool)[rows]).argmax(dim=1), torch.arange(len(rows))
     images = pool.inputs[rows]
     shown = Pool(

@@ -52,7 +52,8 @@ def cut(
             slices are padded evenly, images by their least value and masks by background, to
             the smallest multiples of 16 that hold all of them.
         depth: how many neighbouring slices make one sample in three dimensions; the last slab
-            of a volume is filled up likewise. None takes every slice as one in two dimensions.
+            of a volume is filled up, images by their least value, masks as void. None takes every
+            slice as one in two dimensions.
 
     Raises:
         ValueError: if no mask marks anything.
@@ -141,7 +142,7 @@ def cut_masks(
             masks.append(_resampled(y.float(), size, "nearest-exact").long())
             lost += [(label, name) for label in _vanished(y, masks[-1])]
         if depth is not None:
-            masks[-1] = _slabs(masks[-1], depth, 0)
+            masks[-1] = _slabs(masks[-1], depth, VOID)
     if empty:
         _tell_empty(empty, len(volumes))
     if lost:

@@ -45,8 +45,7 @@ class Cases(NamedTuple):
             pictures in pixels of their files), [cases, 3], float32.
         patient: whom each case belongs to, [cases], int64. Splits keep patients whole.
         lengths: where samples are slabs of slices, how many slices each case really has, [cases],
-            int64; what its last slab is filled up with is background to learn, and judges nothing.
-            None for slices.
+            int64; its last slab is filled up with void. None for slices.
     """
 
     of: Tensor

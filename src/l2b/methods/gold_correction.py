@@ -125,7 +125,7 @@ class GoldCorrectionLearner(Learner):
 def transition_matrix(learner: Learner, task: Task) -> Tensor:
     """How labels go wrong: row y, the mean predicted distribution over clean samples of y.
 
-    Of masks, over clean pixels of y; what slabs are filled up with is left out.
+    Of masks, over clean pixels of y.
 
     Args:
         learner: trained on noisy labels.
@@ -136,11 +136,8 @@ def transition_matrix(learner: Learner, task: Task) -> Tensor:
         clean sample keeps its label.
     """
     data, clean, classes = task.data, task.data.clean, len(task.data.classes)
-    p, labels = torch.softmax(predict_pool(learner.predict, clean, data), dim=1), clean.labels
-    if clean.cases is not None:  # what slabs are filled up with tells nothing of labels
-        p, labels = clean.cases.real(p), clean.cases.real(labels)
-    p, labels = p.movedim(1, -1).flatten(0, -2), labels.flatten()
-    p, labels = p[labels != VOID], labels[labels != VOID]
+    p = torch.softmax(predict_pool(learner.predict, clean, data), dim=1)
+    p, labels = p.movedim(1, -1)[clean.labels != VOID], clean.labels[clean.labels != VOID]
     sums = p.new_zeros(classes, classes).index_add_(0, labels, p)
     counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))

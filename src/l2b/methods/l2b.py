@@ -33,7 +33,7 @@ from l2b.normalise import Normaliser, PositiveShare
 from l2b.notices import notice
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
 from l2b.pseudo.views import Views, check_viewable
-from l2b.targets import labels
+from l2b.targets import labels, voids
 from l2b.types import Batch, Probe, Weights
 from l2b.weighing import AcrossProcesses, look_ahead_gradient, weights_from
 
@@ -196,7 +196,7 @@ class L2BLearner(Learner):
         loss = self._objective(batch, z, weights) * collectives.ranks()
         self.network.descend(loss + self._clean_term(parts) if self.method.clean_weight else loss)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
-        record = _weighed(plain_record(batch, z, losses), weights)
+        record = _weighed(plain_record(batch, z, losses), weights, batch.labels)
         if due and self.method.amortise.weights_every > 1:
             self.memory.keep(batch.index, record.alpha, record.beta)
         return record
@@ -311,8 +311,10 @@ def _halves(task: Task) -> Halves:
     return Halves(clean.labels, None if cases is None else cases.patient[cases.of])
 
 
-def _weighed(record: StepRecord, weights: Weights) -> StepRecord:
-    count = weights.alpha.numel() * collectives.ranks()
+def _weighed(record: StepRecord, weights: Weights, observed: Tensor) -> StepRecord:
+    void = voids(observed)
+    everyones = observed.numel() * collectives.ranks()
+    count = everyones if void is None else collectives.total((~void).sum())
     return replace(
         record,
         alpha=weights.alpha * count,
