@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "l2b"
 LAYERS = [
-    {"types", "catalog", "streams", "threads", "notices", "signals", "yes_no"},
+    {"types", "catalog", "streams", "threads", "notices", "signals"},
     {"collectives"},
     {"targets"},
     {
@@ -28,7 +28,7 @@ LAYERS = [
     {"normalise", "cases", "overlap", "mask_severity"},
     {"candidates"},
     {"functional", "layout", "lookahead", "optimise", "guards"},
-    {"tangents", "pieces"},
+    {"tangents", "pieces", "yes_no"},
     {"engines"},
     {"pseudo"},
     {"weighing"},

@@ -42,6 +42,7 @@ from l2b.noise.second_annotator import SecondAnnotator
 from l2b.normalise import (
     Fixed,
     ImageWeight,
+    ObservedOnly,
     PerClass,
     PerImage,
     PerRegion,
@@ -620,3 +621,50 @@ def test_palettes_need_a_colour_for_void_pixels(tmp_path):
     grid.write(tmp_path / "x.png", np.array([[0, 0], [1, 0]]), (0, 1))
     opened = Image.open(tmp_path / "x.png")
     assert opened.mode == "L" and np.asarray(opened).tolist() == [[0, 255], [1, 0]]
+
+
+def test_slices_without_a_label_stay_so_when_they_are_padded(tmp_path):
+    """Twelve by twelve pixels are padded to sixteen; a frame of background would be a label."""
+    for name in ("imagesTr", "labelsTr"):
+        (tmp_path / name).mkdir()
+    entries = []
+    for k in range(6):
+        mask = np.full((12, 12, 3), 255, dtype=np.float32)
+        mask[..., 1], mask[3:7, 3:7, 1] = 0, 1
+        entry = {}
+        for kind, voxels in (("image", mask % 255 + 0.1 * k), ("label", mask)):
+            entry[kind] = f"./{kind}sTr/{k}.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / entry[kind])
+        entries.append(entry)
+    labels = {"0": "background", "1": "one"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels, "training": entries}))
+    found = Decathlon(root=tmp_path, ignore=255).load().train.labels
+    known = (found != VOID).flatten(1).any(dim=1)
+    assert found.shape[1:] == (16, 16) and int(known.sum()) * 3 == len(found)
+
+
+@pytest.mark.parametrize("then", [PositiveShare(), Softmax(), Sigmoid(), Standardised()], ids=repr)
+def test_candidates_that_are_shut_out_take_no_share_of_an_image(then):
+    scores = torch.randn(2, 3, 4, 5, generator=stream(0, "scores"))
+    found = ObservedOnly(then=ImageWeight(then=then))(scores)
+    assert found.sum() == pytest.approx(1, rel=1e-5) and not found[1].any()
+
+
+@pytest.mark.parametrize("then", [PositiveShare(), PerSample()], ids=repr)
+@pytest.mark.parametrize("around", [PerImage, ImageWeight])
+def test_an_image_without_a_label_leaves_its_share_to_the_others(around, then):
+    scores = torch.rand(2, 4, 3, 3, generator=stream(0, "scores"))
+    scores[:, 2] = -torch.inf
+    assert around(then=then)(scores).sum() == pytest.approx(1, rel=1e-5)
+
+
+def test_a_picture_of_one_class_is_written(tmp_path):
+    Picture(size=(4, 3)).write(tmp_path / "x.png", np.zeros((3, 4), dtype=np.int64))
+    assert not np.asarray(Image.open(tmp_path / "x.png")).any()
+
+
+def test_batches_larger_than_what_is_labelled_are_refused_with_the_reason():
+    with pytest.warns(Notice, match="no labelled pixel"):
+        data = prepare(partly_void(), NoNoise(), clean=2, validation=0.5, seed=0)
+    with pytest.raises(ValueError, match=r"with \d images that have no labelled pixel,"):
+        Feed(data=data, batch=64, clean_batch=2, augment=Identity(), seed=0)

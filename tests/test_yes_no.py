@@ -124,3 +124,13 @@ def test_anything_but_a_logit_for_each_label_is_refused(shape):
 
     with pytest.raises(ValueError, match=r"one logit for each label, \[n, labels\], got \(8"):
         l2b.YesNo(Fixed())(torch.zeros(8, 2))
+
+
+def test_outputs_that_have_logits_are_understood(task):
+    network, x, *_ = task
+
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"logits": network(x)}
+
+    assert torch.equal(l2b.YesNo(Named())(x), l2b.YesNo(network)(x))

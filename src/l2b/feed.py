@@ -42,6 +42,11 @@ class Feed:
 
     def __post_init__(self) -> None:
         """Refuse batches that cannot be filled."""
+        if len(self.data.train) and not len(self._noisy):
+            raise ValueError(
+                "No image outside the clean set has a labelled pixel, so nothing is left to learn "
+                "from: lower clean, or label some pixels."
+            )
         if not len(self.data.train):
             raise ValueError(
                 "Every row of the training data is checked, so no label is left to learn from: "
@@ -51,7 +56,8 @@ class Feed:
         if not 1 <= self.batch <= len(self._noisy):
             raise ValueError(
                 f"training.batch must lie in [1, {len(self._noisy)}], the number of "
-                f"training samples left after the clean set was removed, got {self.batch}."
+                f"training samples left after the clean set{self._and_void} was removed, got "
+                f"{self.batch}."
             )
         if self.clean_batch < 1:
             raise ValueError(
@@ -109,6 +115,12 @@ class Feed:
             return order
         weights = self._clean_weights if pool is self.data.clean else self._noisy_weights
         return drawn_again(order, weights, stream(self.seed, "by class", *names))
+
+    @property
+    def _and_void(self) -> str:
+        """What else is no noisy sample, in words."""
+        void = len(self.data.train) - len(self._noisy)
+        return f", with {void} images that have no labelled pixel," if void else ""
 
     @cached_property
     def _noisy(self) -> Tensor:

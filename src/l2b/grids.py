@@ -101,7 +101,7 @@ class Picture(Grid):
             values, void, unknown = range(int(mask.max()) + 1), None, ()
         table = np.array(values, dtype=np.uint8 if max(values) < 256 else np.uint16)
         picture = pillow().fromarray(void.kept(table[mask]) if void else table[mask])
-        if 3 * max(*values, *unknown) < len(self.palette):  # each value has its colour
+        if 3 * max((*values, *unknown)) < len(self.palette):  # each value has its colour
             picture.putpalette(self.palette)
         picture.save(path)
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 from l2b.targets import VOID, probabilities
 from l2b.types import Weights
 
-NO_LABEL = -(2**31)  # torch ignores −100 unless told another one; every sample counts
+NO_LABEL = -(2**31)  # torch ignores −100 unless told another; samples without pixels count
 
 
 def cross_entropy(z: Tensor, target: Tensor) -> Tensor:

@@ -138,6 +138,7 @@ def cut_masks(
         empty += [name] if (y <= 0).all() and (y == 0).any() else []  # what is void teaches nothing
         if size is None:
             masks.append(_padded(y, room, 0))
+            masks[-1][(y == VOID).flatten(1).all(dim=1)] = VOID  # of these no frame is known either
         else:
             masks.append(_resampled(y.float(), size, "nearest-exact").long())
             lost += [(label, name) for label in _vanished(y, masks[-1])]

@@ -25,7 +25,7 @@ def probabilities(target: Tensor, classes: int) -> Tensor:
         one_hot = functional.one_hot(target, classes).movedim(-1, 1)
         return one_hot.to(torch.get_default_dtype())
     one_hot = functional.one_hot(target.masked_fill(void, 0), classes).movedim(-1, 1)
-    return one_hot.masked_fill(void.unsqueeze(1), 0).to(torch.get_default_dtype())
+    return one_hot.masked_fill_(void.unsqueeze(1), 0).to(torch.get_default_dtype())
 
 
 def labels(target: Tensor) -> Tensor:

@@ -96,9 +96,9 @@ def weigh(
         model: any module that returns logits [n, classes, *pixels]; used in its current
             mode (train or eval).
         inputs: the training batch.
-        observed: labels as given, class indices [n, *pixels] or probabilities.
+        observed: labels as given, class indices [n, *pixels] (−1: a void pixel) or probabilities.
         clean_inputs: a batch of trusted samples.
-        clean_labels: their labels, class indices [m, *pixels] or probabilities.
+        clean_labels: their labels, class indices [m, *pixels] or probabilities, likewise.
         engine: how logits are differentiated; see `l2b.engines`.
         normalise: how scores become weights; see `l2b.normalise`.
         pseudo: where pseudo-labels come from; see `l2b.pseudo`.
@@ -396,5 +396,5 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             raise ValueError(
                 f"`{name}` must lie in [0, {classes}) for a model with {classes} outputs, got "
                 f"{wrong}: renumber the labels from 0, or give the model an output for each (none "
-                "is ignored, not even -100; in masks -1 is void, and nothing else)."
+                "is ignored, not even -100; only in masks, -1 marks void pixels)."
             )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from l2b.functional import logits
+
 
 class YesNo(nn.Module):
     """A model of several yes-or-no labels a sample, as one of two classes for each of them.
@@ -21,7 +23,8 @@ class YesNo(nn.Module):
         """Keep hold of the network.
 
         Args:
-            network: any module that returns one logit for each label, [n, labels].
+            network: any module that returns one logit for each label, [n, labels], or an output
+                that has such `logits`.
         """
         super().__init__()
         self.network = network
@@ -36,7 +39,7 @@ class YesNo(nn.Module):
         Raises:
             ValueError: if the network returns anything but [n, labels].
         """
-        z = self.network(*inputs, **named)
+        z = logits(self.network(*inputs, **named))
         if z.ndim != 2:
             raise ValueError(
                 f"YesNo needs one logit for each label, [n, labels], got {tuple(z.shape)}: of one "

@@ -15,7 +15,7 @@ from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.network import Network
 from l2b.notices import notice
-from l2b.targets import probabilities
+from l2b.targets import silenced
 from l2b.types import Batch, Inputs
 
 
@@ -175,7 +175,8 @@ def posterior_record(batch: Batch, z: Tensor, q: Tensor) -> StepRecord:
         z: its logits, [n, classes, *pixels].
         q: the labels that were learned, likewise.
     """
-    alpha = (q * probabilities(batch.labels, q.shape[1]).to(q)).sum(dim=1)
+    observed = silenced(batch.labels, batch.labels)
+    alpha = q.gather(1, observed.unsqueeze(1)).squeeze(1)
     record = plain_record(batch, z, cross_entropy(z.detach(), batch.labels))
     return replace(record, alpha=alpha, beta=1 - alpha, pseudo=q.argmax(dim=1))
 

@@ -38,6 +38,7 @@ class ImageWeight(Around):
             return self.then(scores)  # labels without pixels
         there = ~scores.isneginf()
         pixels = there.flatten(2).any(dim=0).sum(dim=1)
-        left = torch.where(there, scores, 0.0)
-        weights = self.then(left.flatten(2).sum(dim=2)) / pixels.clamp_min(1)
+        sums = torch.where(there, scores, 0.0).flatten(2).sum(dim=2)
+        sums = sums.masked_fill(~there.flatten(2).any(dim=2), -torch.inf)
+        weights = self.then(sums) / pixels.clamp_min(1)
         return weights.view(*weights.shape, *[1] * (scores.ndim - 2)) * there
