@@ -12,8 +12,8 @@ from torch import nn
 
 import l2b
 from l2b.audit.mask_apply import apply_masks
-from l2b.audit.mask_page import UNKNOWN, VEIL, drawn
-from l2b.audit.masks import audit_masks
+from l2b.audit.mask_page import UNKNOWN, VEIL, drawn, most_suspicious
+from l2b.audit.masks import audit_masks, judge_masks
 from l2b.augment import Identity
 from l2b.candidates import AllClasses, Pair, Triple
 from l2b.cases import case_dice, case_hausdorff
@@ -29,6 +29,7 @@ from l2b.feed import Feed
 from l2b.grids import Picture, Void
 from l2b.ledger import StepRecord, mask_record
 from l2b.losses import cross_entropy
+from l2b.mask_figure import suspects_figure
 from l2b.methods import Method
 from l2b.methods.bootstrap import Bootstrap
 from l2b.methods.gold_posterior import GoldPosterior
@@ -57,7 +58,7 @@ from l2b.optimise import Optimiser
 from l2b.overlap import Dice, Ignored
 from l2b.pseudo import MovingAverage, SelfLabels
 from l2b.streams import stream
-from l2b.targets import VOID, probabilities
+from l2b.targets import VOID, probabilities, where_labelled
 from l2b.train import Training
 from l2b.types import Cases
 
@@ -668,3 +669,37 @@ def test_batches_larger_than_what_is_labelled_are_refused_with_the_reason():
         data = prepare(partly_void(), NoNoise(), clean=2, validation=0.5, seed=0)
     with pytest.raises(ValueError, match=r"with \d images that have no labelled pixel,"):
         Feed(data=data, batch=64, clean_batch=2, augment=Identity(), seed=0)
+
+
+def test_weights_of_images_in_part_void_are_counted_in_labelled_pixels():
+    """α + β = 1 at every labelled pixel, as in standard training."""
+    images, masks, unknown, cases = squares(0.4)
+    _, outcome = learned(L2BMasks(), images, masks.masked_fill(unknown, VOID), cases)
+    found = (outcome.ledger.alpha + outcome.ledger.beta)[1:].float()
+    assert found[~found.isnan()].sub(1).abs().max() < 2e-3  # of float16
+
+
+def test_suspicion_is_of_images_with_a_label():
+    with pytest.warns(Notice, match="no labelled pixel"):
+        data = prepare(partly_void(), NoNoise(), clean=2, validation=0.0, seed=0)
+    suggested = where_labelled(torch.ones_like(data.train.labels), data.train.labels)
+    suspicion, summary = judge_masks(data, suggested)
+    labelled = data.train.labelled()
+    assert summary["images"] == int(labelled.sum()) < len(labelled)
+    assert summary["mean_suspicion"] == pytest.approx(suspicion[labelled].mean().item())
+    assert sorted(most_suspicious(data, suggested, suspicion).tolist()) == (
+        labelled.nonzero().squeeze(1).tolist()
+    )
+
+
+def test_figures_veil_void_pixels():
+    images, masks, unknown, cases = squares(0.3)
+    made = source(images, masks.masked_fill(unknown, VOID), cases)
+    data = prepare(made, NoNoise(), clean=2, validation=0.0, seed=0)
+    suspicion = torch.zeros(len(data.train))
+    figure = suspects_figure(data, data.train.labels, torch.tensor([0, 1]), suspicion)
+    for axes, row in zip(figure.axes, (0, 1), strict=False):
+        veil = axes.images[1].get_alpha()
+        assert np.array_equal(veil > 0.5, (data.train.labels[row] == VOID).numpy())
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "nobody knows" in texts
