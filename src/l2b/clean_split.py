@@ -5,7 +5,7 @@ from torch import Tensor
 
 from l2b.datasets import Source
 from l2b.streams import stream
-from l2b.targets import VOID
+from l2b.targets import VOID, labelled
 
 
 def clean_split(
@@ -213,8 +213,8 @@ def _whole(source: Source, owner: Tensor) -> Tensor:
         source: a loaded data set of masks.
         owner: the patient of each image, [N].
     """
-    labelled = (source.train.labels != VOID).flatten(1).any(dim=1)
-    return owner[torch.isin(owner, owner[_outside(source)], invert=True) & labelled].unique()
+    checked = torch.isin(owner, owner[_outside(source)], invert=True)
+    return owner[checked & labelled(source.train.labels)].unique()
 
 
 def _outside(source: Source) -> Tensor:

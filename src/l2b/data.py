@@ -18,7 +18,7 @@ from l2b.noise.base import ClassConditional, MaskNoise, Noise
 from l2b.notices import notice
 from l2b.on_disk import RowsOnDisk
 from l2b.streams import stream
-from l2b.targets import VOID
+from l2b.targets import VOID, labelled
 from l2b.types import Cases
 
 MOST_CLASSES = 2**15 - 1  # the ledger keeps a pseudo-label in 16 bits
@@ -48,9 +48,7 @@ class Pool:
 
     def labelled(self) -> Tensor:
         """Which samples have a label (of masks: any pixel that has), [N] bool, on the CPU."""
-        if self.labels.ndim == 1:
-            return torch.ones(len(self), dtype=torch.bool)
-        return (self.labels != VOID).flatten(1).any(dim=1).cpu()
+        return labelled(self.labels).cpu()
 
     def judged(self, right: Tensor) -> float:
         """Share of the labels (of masks, of the labelled pixels) for which something is so.

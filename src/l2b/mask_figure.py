@@ -33,7 +33,7 @@ from l2b.weighing import weigh
 NOISY = ("#facc15", "#f97316", "#fef3c7", "#a16207")
 ACCURATE = ("#dc2626", "#f472b6", "#fecaca", "#86198f")
 SUGGESTED = ("#22d3ee", "#3b82f6", "#e0f2fe", "#8b5cf6")
-UNKNOWN = "#a3a3a3"  # over pixels that nobody labelled
+UNKNOWN, VEIL = "#a3a3a3", 0.6  # over pixels that nobody labelled, and how thickly
 DASHED = (0, (3.0, 3.0))  # over another outline, which is seen in between
 CLEAN_AT_ONCE = 64  # clean images whose gradient is taken
 LEAST_SHOWN = 0.02  # share of the image that must be object to be worth a look
@@ -331,7 +331,7 @@ def _explained_void(pool: Pool) -> list[Patch]:
     """What a legend says of pixels without a label, if there are any."""
     if not (pool.labels == VOID).any():
         return []
-    return [Patch(color=UNKNOWN, alpha=0.6, label="nobody knows")]
+    return [Patch(color=UNKNOWN, alpha=VEIL, label="nobody knows")]
 
 
 def _contours(axes: Axes, pool: Pool, row: int, *, several: bool) -> None:
@@ -350,7 +350,7 @@ def _picture(axes: Axes, pool: Pool, row: int) -> None:
         axes.imshow(image[0].numpy(), cmap="gray")
     void = (pool.labels[row] == VOID).float().numpy()
     if void.any():
-        axes.imshow(np.ones_like(void), cmap=ListedColormap([UNKNOWN]), alpha=0.6 * void)
+        axes.imshow(np.ones_like(void), cmap=ListedColormap([UNKNOWN]), alpha=VEIL * void)
 
 
 def _outline(axes: Axes, mask: Tensor, shades: tuple[str, ...], *, dashed: bool = False) -> None:

@@ -49,6 +49,18 @@ def voids(target: Tensor) -> Tensor | None:
     return None if target.is_floating_point() or target.ndim < 2 else target == VOID
 
 
+def labelled(observed: Tensor) -> Tensor:
+    """Which samples have a label (of masks: any pixel that has), [n] bool.
+
+    Args:
+        observed: class indices [n, *pixels], or probabilities.
+    """
+    void = voids(observed)
+    if void is None:
+        return torch.ones(len(observed), dtype=torch.bool, device=observed.device)
+    return (~void).flatten(1).any(dim=1)
+
+
 def silenced(values: Tensor, observed: Tensor, by: float = 0.0) -> Tensor:
     """Values of pixels, but another where these have no label.
 

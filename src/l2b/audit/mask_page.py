@@ -11,17 +11,20 @@ from torch.nn import functional
 from l2b.audit.thumbnails import encoded_png
 from l2b.data import Data
 from l2b.files import write_text
-from l2b.mask_figure import NOISY
+from l2b.mask_figure import NOISY, VEIL
 from l2b.mask_figure import SUGGESTED as PROPOSED
+from l2b.mask_figure import UNKNOWN as GREY
 from l2b.page import rendered
 from l2b.targets import VOID
 
 LARGEST = 288  # pixels on the longer side of a picture
 BUDGET = 16 * 2**20  # characters of all pictures in the page
-GIVEN, SUGGESTED = ([tuple(bytes.fromhex(c[1:])) for c in own] for own in (NOISY, PROPOSED))
-DIFFERS, UNKNOWN = (0, 255, 128), (163, 163, 163)
+GIVEN, SUGGESTED, (UNKNOWN,) = (
+    [tuple(bytes.fromhex(colour[1:])) for colour in own] for own in (NOISY, PROPOSED, (GREY,))
+)
+DIFFERS = (0, 255, 128)
 DASH = 6  # pixels for which one outline, where two classes share it, gives way to the other
-TINT, VEIL = 0.35, 0.6  # of the pixels that differ, and of those that nobody labelled
+TINT = 0.35  # of the pixels that differ
 
 
 def write_mask_page(

@@ -150,11 +150,12 @@ class Decathlon(Dataset):
 
     def grids(self) -> dict[str, Scan]:
         """Those in the headers of the masks."""
-        masks = [(name, mask) for name, (_, mask) in self.files().items()]
-        resampled, void = self.size is not None, self.void()
+        folder = self.folder()
+        listed = self._listed(folder)
+        resampled, void = self.size is not None, _labels(listed, folder, self.ignore)[1]
         return {
             name: nifti_grid(mask, axis=self.axis, resampled=resampled, void=void)
-            for name, mask in masks
+            for name, (_, mask) in self._files(folder, listed).items()
         }
 
     def _listed(self, folder: Path) -> dict[str, Any]:
