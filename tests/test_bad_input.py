@@ -416,7 +416,7 @@ TABLE = {
         arrays(y_train=np.zeros(90)), "got float64", "one integer or string", "start at 0"
     ),
     "label matrix": (
-        arrays(y_train=np.zeros((90, 3), int)), "(90, 3)", "one integer or string", "start at 0"
+        arrays(y_train=np.zeros((9, 3, 1), int)), "(9, 3, 1)", "one integer or string", "start at 0"
     ),
     "mixed labels": (
         arrays(x_test=np.zeros((3, 4), np.float32), y_test=np.array(list("abc"))),

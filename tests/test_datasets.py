@@ -27,6 +27,7 @@ from l2b.datasets.clothing1m import Clothing1m
 from l2b.datasets.fashion_mnist import read_idx
 from l2b.datasets.isic import METADATA, Isic
 from l2b.datasets.table import Table
+from l2b.datasets.tags import Tags
 from l2b.datasets.trec import Trec
 from l2b.datasets.yoruba import Yoruba
 from l2b.decode import decode_images
@@ -154,8 +155,8 @@ def write_trec(root):
 
 
 def write_table(path):
-    rows = [f"{k % 7},{'ab'[k % 2]},{int(k < 6)}" for k in range(24)]
-    path.write_text("x,label,clean\n" + "\n".join(rows))
+    rows = [f"{k % 7},{'ab'[k % 2]},{int(k < 6)},{1 - k % 2},{int(k < 9)}" for k in range(24)]
+    path.write_text("x,label,clean,even,few\n" + "\n".join(rows))
     return path
 
 
@@ -197,6 +198,7 @@ def write_clothing(root):
 
 BUILDERS = {
     "table": lambda tmp: Table(path=write_table(tmp / "t.csv"), label="label", clean="clean"),
+    "tags": lambda tmp: Tags(path=write_table(tmp / "t.csv"), tags=("even", "few"), clean="clean"),
     "arrays": lambda tmp: Arrays(path=write_arrays(tmp / "a.npz", clean_index=[0, 4, 8])),
     "array_folder": lambda tmp: ArrayFolder(root=write_array_folder(tmp)),
     "cifar10": lambda tmp: Cifar10(root=write_cifar10(tmp)),
@@ -238,7 +240,7 @@ def test_it_loads_what_a_source_promises(name, tmp_path):
     count = len(source.classes)
     assert count >= 2 and len(set(source.classes)) == count
     for split in (source.train, source.test):
-        if name == "table" and split is source.test:
+        if name in ("table", "tags") and split is source.test:
             continue  # a user's own table has no held-out truth
         assert split is not None
         assert len(split.inputs) == len(split.labels) > 0
@@ -274,7 +276,7 @@ def test_it_loads_the_same_twice(name, tmp_path):
     assert first.classes == again.classes
 
 
-@pytest.mark.parametrize("name", [name for name in BUILDERS if name not in ("arrays", "table")])
+@pytest.mark.parametrize("name", [n for n in BUILDERS if n not in ("arrays", "table", "tags")])
 def test_missing_files_are_named_with_their_place(name, tmp_path):
     empty = tmp_path / "nothing here"
     with pytest.raises(FileNotFoundError, match="nothing here"):

@@ -17,7 +17,8 @@ def data_hash(source: Source) -> str:
     Args:
         source: a loaded data set.
     """
-    found = hashlib.sha256(repr(source.classes).encode())
+    names = source.classes if not source.tags else (source.classes, source.tags)
+    found = hashlib.sha256(repr(names).encode())
     splits = [split for split in (source.train, source.test) if split is not None]
     trusted = [] if source.trusted is None else [source.trusted]
     labels = (split.labels for split in splits)

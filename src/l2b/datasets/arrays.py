@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from l2b.datasets.base import Dataset, Source, Split, moments
 from l2b.files import physical_memory
+from l2b.notices import notice
 
 Stored: TypeAlias = Mapping[str, np.ndarray]
 
@@ -20,6 +21,7 @@ REQUIRED = ("x_train", "y_train")
 OPTIONAL = ("x_test", "y_test", "y_true", "clean_index", "classes")
 DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, SyntaxError)
 LABELS = ("y_train", "y_true", "y_test")
+NO_YES = ("no", "yes")  # the classes of every tag
 CHANNELS = (3, 4)  # of images; as the length of the last axis, they are in the wrong place
 
 
@@ -29,12 +31,14 @@ class Arrays(Dataset):
 
     ============ ==========================================================================
     x_train      samples, [N, features] or [N, channels, height, width], floats or uint8
-    y_train      observed labels, [N], integers from 0 or strings
+    y_train      observed labels, [N], integers from 0 or strings; or several tags a sample,
+                 [N, tags], each 1 (yes), 0 (no), or −1 or NaN where nobody knows
     x_test       held-out samples, with y_test, their true labels
     y_true       true labels of x_train; y_train is then the annotation ``observed``, which
                  the noise model ``existing`` trains on
     clean_index  rows of x_train whose label in y_train (or y_true) was checked
-    classes      names of the classes, in the order of the integers
+    classes      names of the classes, in the order of the integers; or of the tags, in the
+                 order of the columns
     ============ ==========================================================================
 
     Attributes:
@@ -69,7 +73,9 @@ def assembled(
         ValueError: if they do not fit each other.
     """
     _check_shape(tuple(inputs.shape), where)
-    labels, classes = _labels(stored, where)
+    given = {name: stored[name] for name in LABELS if name in stored}
+    tagged = any(array.ndim == 2 for array in given.values())
+    labels, names = (_tags if tagged else _labels)(stored, given, where)
     for name in LABELS[:2]:
         if name in labels:
             _check_length(labels[name], inputs, name, "x_train", where)
@@ -78,13 +84,45 @@ def assembled(
     return Source(
         train=Split(inputs, labels["y_true" if known else "y_train"]),
         test=test(labels),
-        classes=classes,
+        classes=NO_YES if tagged else names,
         mean=mean,
         std=std,
         truth_known=known,
         annotations={"observed": labels["y_train"]} if known else {},
         trusted=_trusted(stored, len(inputs), where),
+        tags=names if tagged else (),
     )
+
+
+def check_tags(labels: np.ndarray, tags: Sequence[str], where: str, advice: str = "") -> None:
+    """Refuse tags that are the same wherever they are known; tell classes that look like tags.
+
+    Args:
+        labels: 0, 1 or −1 where nobody knows, [N, tags].
+        tags: names of the columns.
+        where: what has these columns, for messages.
+        advice: what else may be wrong where an answer is lacking.
+
+    Raises:
+        ValueError: naming the column.
+    """
+    yes, no = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
+    constant = np.flatnonzero((yes == 0) | (no == 0)).tolist()
+    if constant:
+        first, *others = constant
+        said = "only yes" if yes[first] else "only no" if no[first] else "neither"
+        named = ", ".join(repr(tags[k]) for k in others)
+        likewise = f" (and no two answers in {named})" if others else ""
+        raise ValueError(
+            f"Column {tags[first]!r} of {where} must hold yes and no, got {said} in "
+            f"{len(labels)} rows{likewise}: there is nothing to tell apart there, leave it out"
+            f"{advice}."
+        )
+    if (labels >= 0).all() and (labels.sum(axis=1) == 1).all():
+        notice(
+            f"Exactly one of the {len(tags)} tags of {where} is yes in every row: if they are "
+            "classes of which each sample has one, give that one as an ordinary label."
+        )
 
 
 def _read(path: Path) -> Stored:
@@ -170,13 +208,60 @@ def _check_shape(shape: tuple[int, ...], path: Path) -> None:
         )
 
 
-def _labels(stored: Stored, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    given = {name: stored[name] for name in LABELS if name in stored}
+def _tags(
+    stored: Stored, given: Mapping[str, np.ndarray], path: Path
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Labels of 0, 1 or −1 and the names of the tags."""
+    if len({array.shape[1:] for array in given.values()}) > 1:
+        shapes = ", ".join(f"{name} of shape {array.shape}" for name, array in given.items())
+        raise ValueError(
+            f"The labels in {path} must be all [N], or all [N, tags] with the same tags, got "
+            f"{shapes}: they could not be compared."
+        )
+    width = given["y_train"].shape[1]
+    if width < 2:
+        raise ValueError(
+            f"y_train in {path} must have at least 2 tags, [N, tags], got {width}: a single one "
+            "is an ordinary label of two classes, y_train[:, 0] in place of y_train."
+        )
+    known = np.ravel(stored["classes"] if "classes" in stored else np.arange(width))
+    names = tuple(map(str, known.tolist()))
+    if len(names) != width or len(set(names)) < width:
+        raise ValueError(
+            f"classes in {path} must hold a different name for each of the {width} tags of "
+            f"y_train, got {', '.join(names) or 'none'}."
+        )
+    answers = {name: _answers(array, name, path) for name, array in given.items()}
+    check_tags(answers["y_train"], names, f"y_train in {path}")
+    return {name: torch.from_numpy(array) for name, array in answers.items()}, names
+
+
+def _answers(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """0, 1 or −1, int64, of what may be truth values, integers or floats."""
+    rule = f"{name} in {path} must hold 1 (yes), 0 (no), or −1 or NaN (nobody knows)"
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{rule}, got {array.dtype} of shape {array.shape}: write numbers.")
+    values = np.where(np.isnan(array), -1, array) if array.dtype.kind == "f" else array
+    wrong = ~np.isin(values, (-1, 0, 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0].tolist()
+        raise ValueError(
+            f"{rule}, got {values[row, column]} in row {row}, column {column}: of probabilities, "
+            "say which are a yes; one integer for each sample, [N], is for classes."
+        )
+    return values.astype(np.int64)
+
+
+def _labels(
+    stored: Stored, given: Mapping[str, np.ndarray], path: Path
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Class indices and the names of the classes."""
     for name, array in given.items():
         if array.ndim != 1 or array.dtype.kind not in "iuUS":
             raise ValueError(
-                f"{name} in {path} must hold one integer or string per sample, [N], got "
-                f"{array.dtype} of shape {array.shape}: class indices start at 0."
+                f"{name} in {path} must hold one integer or string per sample, [N], or 0 or 1 for "
+                f"each of its tags, [N, tags], got {array.dtype} of shape {array.shape}: class "
+                "indices start at 0."
             )
     textual = {name for name, array in given.items() if array.dtype.kind in "US"}
     if textual and len(textual) < len(given):

@@ -28,8 +28,9 @@ class Split(NamedTuple):
         inputs: one row per sample; images as [N, channels, height, width], kept in their
             raw type (uint8 where the files hold bytes). They may stay in a file, see
             `RowsOnDisk`.
-        labels: class indices, int64: one per sample, [N], or a mask per image,
-            [N, height, width], in which class 0 is the background.
+        labels: class indices, int64: one per sample, [N]; or a mask per image,
+            [N, height, width], in which class 0 is the background; or several yes-or-no labels
+            per sample, [N, tags], which are 0, 1 or −1 where nobody knows.
         cases: of masks, which images are slices of which volume; None for labels.
     """
 
@@ -57,6 +58,8 @@ class Source:
         names: what a person calls each training sample, such as the path of its file; each
             differs from the others, and there are none if the data gives none.
         values: of masks that are pictures, what stands for each class in their files.
+        tags: of several yes-or-no labels per sample, the name of each; the classes are then no
+            and yes. Empty where samples have one label, or a mask.
     """
 
     train: Split
@@ -71,6 +74,7 @@ class Source:
     remark: str = ""
     names: tuple[str, ...] = ()
     values: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,29 +93,15 @@ class Table(Dataset):
 
     def __post_init__(self) -> None:
         """Refuse two kinds of input at once, a column that is two things, and no pixels."""
-        if self.text and self.image:
-            raise ValueError(
-                f"Table needs text or image, got both ({self.text!r}, {self.image!r}): a model "
-                "reads one kind of input."
-            )
-        answers = {"label": self.label} | ({"clean": self.clean} if self.clean else {})
-        for role in ("text", "image", "clean", "id"):
-            column = getattr(self, role)
-            other = next((name for name, taken in answers.items() if taken == column), role)
-            if column and other != role:
-                raise ValueError(
-                    f"Table needs another column as {role} than as {other}, got {column!r} for "
-                    "both: a model would learn from the answer."
-                )
-        if self.size < 1:
-            raise ValueError(f"Table needs size >= 1, got {self.size}: it is in pixels.")
+        columns = {role: getattr(self, role) for role in ("text", "image", "clean", "id")}
+        check_roles("Table", {self.label: "label"}, columns, self.size)
 
     def load(self) -> Source:
         """Read labels and features; checked labels replace those as given."""
         found = self.labels()
         known = found.checked >= 0
         labels = torch.from_numpy(np.where(known, found.checked, found.observed))
-        inputs, mean, std, encoding, remark = self._inputs(found.rows)
+        inputs, mean, std, encoding, remark = self.inputs(found.rows)
         self._tell_doubtful(found.classes)
         if found.skipped:
             blanks = f" ({', '.join(found.blanks)})" if found.blanks else ""
@@ -230,7 +216,8 @@ class Table(Dataset):
                 yield cells
                 following = next(wanted, None)
 
-    def _inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Encoding | None, str]:
+    def inputs(self, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Encoding | None, str]:
+        """Inputs of the samples at these sorted positions, then mean, std, encoding, remark."""
         if self.image:
             paths = self.images(rows)
             pixels = decode_images(paths, self.size, name=self.path, resize=True)
@@ -288,14 +275,7 @@ class Table(Dataset):
                 f"Column {self.label!r} of {self.path} must hold classes, got {classes:,} "
                 f"different values in {len(given):,} rows: name the column of the labels."
             )
-        seen: dict[str, int] = {}
-        for position, name in enumerate(ids):
-            if not name or seen.setdefault(name, position) != position:
-                what = f"{name!r} twice" if name else "an empty one"
-                raise ValueError(
-                    f"Column {self.id!r} of {self.path} must hold a different id in every row, got "
-                    f"{what}: decisions could not be told apart. Leave id away to count rows."
-                )
+        check_ids(ids, self.id, self.path)
 
     def _checked(
         self, rows: list[int], ids: list[str], given: list[str], marks: list[str]
@@ -341,6 +321,53 @@ class Table(Dataset):
                 )
             found[place[key]] = decision.label
         return found
+
+
+def check_roles(
+    owner: str, answers: Mapping[str, str], columns: Mapping[str, str], size: int
+) -> None:
+    """Refuse two kinds of input at once, a column that is two things, and no pixels.
+
+    Args:
+        owner: the data set, for messages.
+        answers: what the columns of labels are called among its settings, by their names.
+        columns: names of the columns ``text``, ``image``, ``clean`` and ``id``; empty for none.
+        size: height and width of images, in pixels.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    if columns["text"] and columns["image"]:
+        raise ValueError(
+            f"{owner} needs text or image, got both ({columns['text']!r}, {columns['image']!r}): "
+            "a model reads one kind of input."
+        )
+    taken = {columns["clean"]: "clean"} | dict(answers)
+    for role, column in columns.items():
+        other = taken.get(column, role)
+        if column and other != role:
+            raise ValueError(
+                f"{owner} needs another column as {role} than as {other}, got {column!r} for "
+                "both: a model would learn from the answer."
+            )
+    if size < 1:
+        raise ValueError(f"{owner} needs size >= 1, got {size}: it is in pixels.")
+
+
+def check_ids(ids: Sequence[str], column: str, path: Path | str) -> None:
+    """Refuse ids that do not tell samples apart.
+
+    Raises:
+        ValueError: if one is empty, or occurs twice.
+    """
+    seen: dict[str, int] = {}
+    for position, name in enumerate(ids):
+        if not name or seen.setdefault(name, position) != position:
+            what = f"{name!r} twice" if name else "an empty one"
+            raise ValueError(
+                f"Column {column!r} of {path} must hold a different id in every row, got "
+                f"{what}: decisions could not be told apart. Leave id away to count rows."
+            )
 
 
 def label_in(cell: str) -> str:
