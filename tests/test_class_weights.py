@@ -290,7 +290,7 @@ def test_masks_have_no_class_to_draw_by():
         train=masks, test=masks, classes=("background", "organ"), mean=torch.zeros(()),
         std=torch.ones(()),
     )  # fmt: skip
-    with pytest.raises(ValueError, match=r"class_weight needs one label per sample .* are masks"):
+    with pytest.raises(ValueError, match=r"class_weight needs one label .* has a mask for each"):
         prepare(source, NoNoise(), clean=2, validation=0, seed=0, class_weights="balanced")
 
 

@@ -23,7 +23,7 @@ from l2b.data import prepare
 from l2b.datasets.decathlon import Decathlon
 from l2b.engines import LastLayer
 from l2b.evaluate import evaluate, predict_cases, predict_pool
-from l2b.experiment import Run, volume_scores
+from l2b.experiment import Run
 from l2b.feed import Feed
 from l2b.files import read_tree
 from l2b.methods import Method
@@ -52,6 +52,7 @@ from l2b.optimise import Optimiser
 from l2b.overlap import Dice, Ignored
 from l2b.pseudo import MovingAverage, Temporal, Views
 from l2b.regions import connected_regions
+from l2b.result import volume_scores
 from l2b.streams import stream
 from l2b.train import Training, chosen_epoch
 from l2b.types import Cases

@@ -405,7 +405,7 @@ class Probed(Fixed):
 
 def test_blends_are_learned_under_the_weights_of_their_parts_by_hand():
     task = Given()
-    task.data = SimpleNamespace(train=range(6), masks=False)
+    task.data = SimpleNamespace(train=range(6), masks=False, tags=())
     task.networks = {"main": Probed()}
     method = L2B(mixup=0.5, warmup=0, clean_weight=0.0, engine=LastLayer(), pseudo=SelfLabels())
     learner = method.build(task)

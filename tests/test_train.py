@@ -22,7 +22,7 @@ from l2b.checkpoint import Place
 from l2b.datasets.arrays import Arrays
 from l2b.engines import LastLayer
 from l2b.evaluate import evaluate
-from l2b.experiment import Run, accuracies
+from l2b.experiment import Run
 from l2b.files import read_tree, write_tree
 from l2b.folder import RunFolder
 from l2b.methods import Method
@@ -36,6 +36,7 @@ from l2b.normalise import ObservedOnly, PerClass, Shrinking
 from l2b.notices import Notice
 from l2b.optimise import Constant, Cosine, Hyperbolic, Optimiser, Schedule, Steps
 from l2b.pseudo import MovingAverage, SelfLabels, Temporal
+from l2b.result import accuracies
 from l2b.train import Training, chosen_epoch
 
 SHORT = Run(training=Training(epochs=4, batch=256, clean_batch=40), model=Mlp(hidden=(16,)))
@@ -103,7 +104,7 @@ def test_every_method_learns_and_leaves_global_state_alone(name, data):
     assert result.record["last_accuracy"] > 0.3  # chance: 0.1
     assert result.record["method"] in names(Method)
     assert result.outcome.ledger.alpha.shape == (8, len(data.train))
-    if name.startswith("l2b_") and name != "l2b_masks":
+    if name.startswith("l2b_") and name not in ("l2b_masks", "l2b_tags"):  # no share is lost there
         assert result.outcome.history[-1]["effective_samples"] < 1
 
 
@@ -498,9 +499,9 @@ def test_optimisers_are_checked_before_use():
 
 def test_masks_without_a_test_set_have_no_dice_but_say_so():
     outcome = SimpleNamespace(history=[{"epoch": 0, "train_loss": 1.0}], chosen_epoch=None)
-    found = accuracies(outcome, masks=True)
+    found = accuracies(outcome, SimpleNamespace(masks=True, tags=()))
     assert {key for key in found if key.endswith("dice")} == {
         "last_dice", "best_dice", "chosen_dice",
     }  # fmt: skip
     assert set(found.values()) == {None}
-    assert "last_dice" not in accuracies(outcome, masks=False)
+    assert "last_dice" not in accuracies(outcome, SimpleNamespace(masks=False, tags=()))

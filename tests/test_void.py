@@ -248,7 +248,7 @@ def test_void_is_no_class_that_a_clean_patient_shows():
 
 def test_masks_without_a_label_are_refused():
     images, masks, _, cases = squares(0.0)
-    with pytest.raises(ValueError, match="void in every pixel"):
+    with pytest.raises(ValueError, match="void everywhere"):
         made = source(images, torch.full_like(masks, VOID), cases)
         prepare(made, NoNoise(), clean=2, validation=0.0, seed=0)
 

@@ -59,7 +59,7 @@ def test_scores_are_those_of_binary_cross_entropy(task, engine):
     assert not found.alpha[void].any() and not found.beta[void].any()
 
 
-def test_the_last_layer_may_be_named(task):
+def test_the_last_layer_is_found_and_may_be_named(task):
     network, *batches = task
     named = l2b.engines.LastLayer(layer="network.2")
     model = l2b.YesNo(network)
@@ -68,8 +68,8 @@ def test_the_last_layer_may_be_named(task):
         parameter.requires_grad_(requires_grad=False)
     found = l2b.weigh(model, *batches, engine=named).scores
     torch.testing.assert_close(found, l2b.weigh(l2b.YesNo(head), *batches).scores)
-    with pytest.raises(ValueError, match="name the final layer"):
-        l2b.weigh(model, *batches, engine=l2b.engines.last_layer)
+    again = l2b.weigh(model, *batches, engine=l2b.engines.last_layer).scores
+    assert torch.equal(again, found)
 
 
 def test_losses_and_probabilities_are_binary(task):

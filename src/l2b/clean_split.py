@@ -1,4 +1,6 @@
-"""Which samples are set aside as trusted: of labels some of each class, of masks whole patients."""
+"""Which samples are set aside as trusted: some of each class, or of masks whole patients."""
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -29,6 +31,8 @@ def clean_split(
     """
     _check_trust(source, validation)
     generator = stream(seed, "clean")
+    if source.tags:
+        return _tagged(source, kept, clean, validation, generator)
     if source.train.labels.ndim > 1:
         return _patients(source, clean, validation, generator)
     return _samples(source, kept, clean, validation, generator)
@@ -44,7 +48,7 @@ def clean_bounds(source: Source, kept: Tensor | None = None) -> tuple[int, int]:
     if source.train.cases is None:
         candidates = _candidates(source)
         count = len(candidates) if kept is None else int(kept[candidates].sum())
-        return len(source.classes), count
+        return len(source.classes), count  # of tags both answers, of classes all
     owner = source.train.cases.patient[source.train.cases.of]
     return 1, min(len(_whole(source, owner)), len(owner.unique()) - 1)
 
@@ -79,9 +83,8 @@ def reserve(source: Source) -> Tensor:
     """
     if source.trusted is None:
         return torch.zeros(0, dtype=torch.int64)
-    if source.train.labels.ndim == 1:
+    if source.train.cases is None:
         return source.trusted
-    assert source.train.cases is not None  # masks without are refused
     owner = source.train.cases.patient[source.train.cases.of]
     return torch.isin(owner, _whole(source, owner)).nonzero().squeeze(1)
 
@@ -150,51 +153,100 @@ def _patients(
         )
     order = patients[torch.randperm(len(patients), generator=generator)]
     aside = int(validation * clean + 1e-9)
-    drawn = _showing_all(source, owner, order, aside, clean)
+    drawn = _showing_all(
+        lambda places: _shown(source, owner, order[places]),
+        len(order),
+        aside,
+        clean,
+        named=[repr(name) for name in source.classes],
+        whose="patient whose masks are all checked",
+        those="patients",
+    )
     chosen, kept_aside = (
-        torch.isin(owner, part).nonzero().squeeze(1) for part in (drawn[aside:], drawn[:aside])
+        torch.isin(owner, order[part]).nonzero().squeeze(1)
+        for part in (drawn[aside:], drawn[:aside])
     )
     return chosen, kept_aside
 
 
-def _showing_all(source: Source, owner: Tensor, order: Tensor, aside: int, clean: int) -> Tensor:
-    """The first ``clean`` patients in an order, of whom those after ``aside`` show every class.
+def _tagged(
+    source: Source, kept: Tensor, clean: int, validation: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Samples that show both answers of every tag."""
+    candidates = _candidates(source)
+    candidates = candidates[(kept & labelled(source.train.labels))[candidates]]
+    least, most = 2, len(candidates)
+    if not least <= clean <= most:
+        raise ValueError(
+            f"clean must lie in [{least}, {most}], of which {most} have checked labels, got "
+            f"{clean}."
+        )
+    order = candidates[torch.randperm(most, generator=generator)]
+    answers = source.train.labels[order]
+    shown = torch.cat([answers == 0, answers == 1], dim=1)
+    aside = int(validation * clean + 1e-9)
+    drawn = _showing_all(
+        lambda places: shown[places],
+        most,
+        aside,
+        clean,
+        named=[f"{tag}: {answer}" for answer in source.classes for tag in source.tags],
+        whose="checked sample",
+        those="samples",
+    )
+    return order[drawn[aside:]].sort().values, order[drawn[:aside]].sort().values
+
+
+def _showing_all(
+    shown: Callable[[Tensor], Tensor],
+    count: int,
+    aside: int,
+    clean: int,
+    *,
+    named: Sequence[str],
+    whose: str,
+    those: str,
+) -> Tensor:
+    """The first ``clean`` in an order, of whom those after ``aside`` show everything.
 
     Where they do not as they come, the first ones that show what is missing come before others.
 
     Args:
-        source: a loaded data set of masks.
-        owner: the patient of each image, [N].
-        order: patients whose images are all checked, in random order.
+        shown: which of all things those at some places show, [places, things] bool.
+        count: how many there are, in random order.
         aside: how many of them choose an epoch.
         clean: how many are drawn.
+        named: the things.
+        whose: what is drawn, for messages.
+        those: likewise, several of them.
 
     Raises:
-        ValueError: if no patient shows a class, or too few are drawn to show all.
+        ValueError: if none shows one of the things, or too few are drawn to show all.
     """
-    if _shown(source, owner, order[aside:clean]).any(dim=0).all():
-        return order[:clean]
-    shown = _shown(source, owner, order)
-    absent = (~shown.any(dim=0)).nonzero().flatten().tolist()
+    every = torch.arange(count)
+    if shown(every[aside:clean]).any(dim=0).all():
+        return every[:clean]
+    found = shown(every)
+    absent = (~found.any(dim=0)).nonzero().flatten().tolist()
     if absent:
         raise ValueError(
-            f"No patient whose masks are all checked shows {source.classes[absent[0]]!r}: what is "
-            "never shown as trusted cannot be told from noise. Check the masks of one that does."
+            f"No {whose} shows {named[absent[0]]}: what is never shown as trusted cannot be told "
+            "from noise. Check one that does."
         )
     needed: list[int] = []
-    for k in shown.sum(dim=0).argsort(stable=True).tolist():  # what few show comes first
-        if not shown[needed, k].any():
-            needed.append(int(shown[:, k].nonzero()[0]))
+    for k in found.sum(dim=0).argsort(stable=True).tolist():  # what few show comes first
+        if not found[needed, k].any():
+            needed.append(int(found[:, k].nonzero()[0]))
     if len(needed) > clean - aside:
-        missing = (~shown[needed[: clean - aside]].any(dim=0)).nonzero()
+        missing = (~found[needed[: clean - aside]].any(dim=0)).nonzero()
         raise ValueError(
-            f"The {clean - aside} patients of the clean set show no "
-            f"{source.classes[int(missing[0])]!r}: what is never shown as trusted cannot be told "
-            "from noise. Raise clean."
+            f"The {clean - aside} {those} of the clean set show no {named[int(missing[0])]}: what "
+            "is never shown as trusted cannot be told from noise. Raise clean."
         )
-    rest = [k for k in range(len(order)) if k not in needed]
+    first = set(needed)
+    rest = [k for k in range(count) if k not in first]
     kept_aside, learned = rest[:aside], [*needed, *rest[aside:]][: clean - aside]
-    return order[kept_aside + learned]
+    return torch.tensor(kept_aside + learned)
 
 
 def _shown(source: Source, owner: Tensor, patients: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ class Pool:
 
     Attributes:
         inputs: one row per sample; they may lie in a file, see `RowsOnDisk`.
-        labels: what training may see, [N, *pixels], int64; of masks, void pixels are −1.
+        labels: what training may see, [N, *pixels], int64; of masks, void pixels are −1, and so
+            are unknown ones of several yes-or-no labels, [N, tags].
         index: positions in the data set's own training split (or test split), [N].
         true: true labels, likewise, or None where nobody knows them; void at the same pixels.
         cases: of masks, which images are slices of which volume; None for labels.
@@ -47,11 +48,11 @@ class Pool:
         return len(self.labels)
 
     def labelled(self) -> Tensor:
-        """Which samples have a label (of masks: any pixel that has), [N] bool, on the CPU."""
+        """Which samples have a label (of masks: any pixel; of tags: any), [N] bool, on the CPU."""
         return labelled(self.labels).cpu()
 
     def judged(self, right: Tensor) -> float:
-        """Share of the labels (of masks, of the labelled pixels) for which something is so.
+        """Share of the labels (of masks, of the labelled pixels; of tags, of the known ones) so.
 
         Args:
             right: whether it is, shaped like the labels.
@@ -109,6 +110,7 @@ class Data:
         class_weights: how much classes count, in training and where an epoch is chosen.
         stand_ins: how many of the clean samples nobody checked; they are among ``train`` too.
         values: of masks that are pictures, what stands for each class in their files.
+        tags: of several yes-or-no labels per sample, the name of each; else empty.
     """
 
     train: Pool
@@ -127,11 +129,17 @@ class Data:
     class_weights: ClassWeights = "none"
     stand_ins: int = 0
     values: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def masks(self) -> bool:
-        """Whether every sample has a mask, not one label."""
-        return self.train.labels.ndim > 1
+        """Whether every sample has a mask."""
+        return self.train.labels.ndim > 1 and not self.tags
+
+    @property
+    def answers(self) -> int:
+        """Entries of the ledger per sample: one, or one for each of several yes-or-no labels."""
+        return max(1, len(self.tags))
 
     def to(self, device: torch.device) -> "Data":
         """The same data on another device."""
@@ -184,8 +192,8 @@ def prepare(
     _check_source(source)
     if class_weights != "none" and source.train.labels.ndim > 1:
         raise ValueError(
-            "class_weight needs one label per sample to draw classes by, and this data's labels "
-            "are masks: leave it at none."
+            "class_weight needs one label per sample to draw classes by, and this data has "
+            f"{_kind(source)} for each: leave it at none."
         )
     check_class_weights(class_weights, len(source.classes))
     if noise.needs_truth and not source.truth_known:
@@ -193,7 +201,7 @@ def prepare(
             f"{type(noise).__name__} noise needs true labels to corrupt, and this data's labels "
             "are as observed, wrong ones included: choose --noise none."
         )
-    if source.train.labels.ndim > 1 and isinstance(noise, ClassConditional):
+    if source.train.cases is not None and isinstance(noise, ClassConditional):
         notice(
             f"{type(noise).__name__} noise changes every pixel of a mask by itself, which no "
             "annotator does: choose --noise mask, or --noise none for masks as they are."
@@ -211,7 +219,7 @@ def prepare(
     kept[unused] = False
     rows = kept.nonzero().squeeze(1)
     train = _pool(source.train, rows, observed, source)
-    _tell_void(train)
+    _tell_void(train, source)
     wrong = None if train.true is None else train.judged(train.labels != train.true)
     return Data(
         train=train,
@@ -233,43 +241,57 @@ def prepare(
         remark=" ".join(filter(None, (source.remark, _unused(len(unused), source)))),
         class_weights=class_weights,
         values=source.values,
+        tags=source.tags,
     )
 
 
 def _observed(source: Source, noise: Noise, seed: int) -> tuple[Tensor, Source]:
-    """Labels as noise makes them, and the data set; what either calls void is void in both."""
+    """Labels as noise makes them, and the data set; of masks, what either calls void is so in both.
+
+    Of several labels a sample, an answer that nobody gave to a noisy one may be known of a checked
+    one.
+    """
     given, classes = source.train.labels, len(source.classes)
-    masks = given.ndim > 1
+    several = given.ndim > 1
     observed = noise.corrupt(
-        given.clamp_min(0) if masks and not isinstance(noise, MaskNoise) else given,
+        given.clamp_min(0) if several and not isinstance(noise, MaskNoise) else given,
         inputs=source.train.inputs,
         classes=classes,
         annotations=source.annotations,
         generator=stream(seed, "noise"),
     )
     _check_labels(observed, classes, "observed training labels")
-    if not masks:
+    if not several:
         return observed, source
+    if source.tags:
+        return observed.masked_fill(given == VOID, VOID), source
     void = (given == VOID) | (observed == VOID)
     train = source.train._replace(labels=given.masked_fill(void, VOID))
     return observed.masked_fill(void, VOID), replace(source, train=train)
 
 
-def _tell_void(train: Pool) -> None:
-    """Say how many images have nothing to learn from."""
+def _tell_void(train: Pool, source: Source) -> None:
+    """Say how many samples have nothing to learn from."""
     void = int((~train.labelled()).sum())
-    if void:
+    if void and source.tags:
+        notice(f"{void} of {len(train)} samples to learn from have no label, and are left out.")
+    elif void:
         notice(
             f"{void} of {len(train)} images to learn from have no labelled pixel, and are left out "
             "of training: l2b predict draws masks for them afterwards."
         )
 
 
+def _kind(source: Source) -> str:
+    """What every sample has instead of one label."""
+    return "several labels" if source.tags else "a mask"
+
+
 def _unused(count: int, source: Source) -> str:
     """What a reader must know of checked samples that were not drawn."""
     if not count:
         return ""
-    kind = "images" if source.train.labels.ndim > 1 else "samples"
+    kind = "samples" if source.train.cases is None else "images"
     return f"{count} checked {kind} have no part: a larger clean set would take them."
 
 
@@ -312,7 +334,13 @@ def _check_source(source: Source) -> None:
                 "labels: every sample needs exactly one."
             )
         _check_labels(split.labels, classes, f"{name} labels")
-        if split.labels.ndim > 1 and split.labels.shape[1:] != split.inputs.shape[2:]:
+        if source.tags and split.labels.shape[1:] != (len(source.tags),):
+            raise ValueError(
+                f"The {name} labels must be [N, {len(source.tags)}], one for each of "
+                f"{', '.join(source.tags)}, got the shape {tuple(split.labels.shape)}."
+            )
+        several = split.labels.ndim > 1 and not source.tags
+        if several and split.labels.shape[1:] != split.inputs.shape[2:]:
             raise ValueError(
                 f"The {name} masks are {tuple(split.labels.shape[1:])} pixels large, their images "
                 f"{tuple(split.inputs.shape[2:])}: every pixel needs one label."
@@ -359,4 +387,4 @@ def _check_labels(labels: Tensor, classes: int, name: str) -> None:
             f"{low if low < least else high}: renumber them, or leave those samples out."
         )
     if high == VOID:
-        raise ValueError(f"The {name} are void in every pixel: nothing is left to learn or judge.")
+        raise ValueError(f"The {name} are void everywhere: nothing is left to learn or judge.")

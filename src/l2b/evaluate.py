@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy
+from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
 from l2b.cases import case_dice, mean_score
 from l2b.class_weights import sample_weights
@@ -32,10 +32,15 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         nats, infinite where outputs are not finite. Class weights weigh the loss; if they are
         not just "balanced", ``weighted_accuracy`` is the accuracy under them. For masks also
         ``dice`` on whole volumes: the mean over classes of the mean over the volumes that show
-        the class, and one ``dice_<class>`` for each.
+        the class, and one ``dice_<class>`` for each. Of several yes-or-no labels a sample, see
+        `mean_tag_scores`.
     """
     if pool.cases is not None:
         return _evaluate_masks(predict, pool, pool.cases, data)
+    if data.tags:
+        z = predict_pool(predict, pool, data)
+        loss = cross_entropy(z, pool.labels).sum() / (pool.labels != VOID).sum()
+        return {**mean_tag_scores(z, pool.labels), "loss": _worst_if_none(loss)}
     classes, z, labels = len(data.classes), predict_pool(predict, pool, data), pool.labels
     # Balanced: the mean over the classes that occur, so an absent class counts for nothing.
     recall = multiclass_accuracy(z, labels, num_classes=classes, average="none")
@@ -50,6 +55,47 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
             right = z.argmax(dim=1) == labels
             found["weighted_accuracy"] = (worth * right).mean().item()
     return found | {"loss": _worst_if_none(losses.mean())}
+
+
+def tag_scores(z: Tensor, labels: Tensor) -> list[dict[str, float]]:
+    """How well each of several yes-or-no labels is told.
+
+    Args:
+        z: logits, [N, 2, tags].
+        labels: 0, 1, or −1 where nobody knows, [N, tags].
+
+    Returns:
+        For each, fractions of the known ones: ``accuracy``; ``balanced_accuracy``, the mean over
+        both answers as far as they occur; ``yes``, how many are so; and, where both occur,
+        ``auroc``, the area under the ROC curve. None of them where nothing is known.
+    """
+    found, p = [], z.float().softmax(dim=1)[:, 1]
+    for likely, said, given in zip(p.T, z.argmax(dim=1).T, labels.T, strict=True):
+        known = given != VOID
+        yes, right = given[known] == 1, (said == given)[known].double()
+        if not len(yes):
+            found.append({})
+            continue
+        each = [right[group].mean() for group in (yes, ~yes) if bool(group.any())]
+        scores = {"accuracy": right.mean(), "balanced_accuracy": torch.stack(each).mean()}
+        scores["yes"] = yes.double().mean()
+        if len(each) == 2:  # outputs that are not finite rank nothing
+            ranks = likely[known].nan_to_num(0.5, 0.5, 0.5)
+            scores["auroc"] = binary_auroc(ranks, yes.long())
+        found.append({key: value.item() for key, value in scores.items()})
+    return found
+
+
+def mean_tag_scores(z: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy of all known answers; mean over the tags of what else `tag_scores` tells of each."""
+    known, scores = labels != VOID, tag_scores(z, labels)
+    right = (z.argmax(dim=1) == labels)[known].double().mean()
+    named = {
+        key: [found[key] for found in scores if key in found]
+        for key in ("balanced_accuracy", "auroc")
+    }
+    means = {key: sum(values) / len(values) for key, values in named.items() if values}
+    return {"accuracy": right.item(), **means}
 
 
 def measure(data: Data) -> str:

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from l2b import collectives
 from l2b.advise import StepAdvice, advise_step_size
-from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.catalog import name_of
 from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.digits import Digits
-from l2b.evaluate import measure, predict_classes
+from l2b.evaluate import measure
 from l2b.features import Columns
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
@@ -35,6 +34,7 @@ from l2b.notices import no_notices
 from l2b.provenance import started_elsewhere
 from l2b.quality import judged_by_checked
 from l2b.report import run_figures
+from l2b.result import accuracies, at_chosen, tag_results, volume_scores
 from l2b.streams import stream_seed
 from l2b.train import Outcome, Training, check, fit, recalled
 
@@ -199,10 +199,11 @@ class Run:
             **({"noise_dice": data.noise_dice} if data.masks else {}),
             "seed": self.seed,
             "judged_by": measure(data),
-            **accuracies(outcome, masks=data.masks),
-            "chosen_validation": _at_chosen(outcome, f"validation_{measure(data)}"),
+            **accuracies(outcome, data),
+            "chosen_validation": at_chosen(outcome, f"validation_{measure(data)}"),
             "plain_throughout": outcome.learner.steers and all(map(is_plain, outcome.history)),
             **volume_scores(data, outcome),
+            **tag_results(data, outcome),
             "train_samples": len(data.train),
             "clean_samples": len(data.clean),
             "validation_samples": 0 if data.validation is None else len(data.validation),
@@ -240,66 +241,6 @@ class Result:
     record: dict[str, Any]
 
 
-def accuracies(outcome: Outcome, *, masks: bool) -> dict[str, Any]:
-    """Test accuracy (of masks, Dice too) at the last, the best and the chosen epoch.
-
-    All are fractions. The chosen epoch is the one that is best on clean validation, by the
-    `measure` that counts. The best epoch looks at the test set and only tells how much choosing
-    could have gained. All are None without a test set.
-    """
-    history, chosen = outcome.history, outcome.chosen_epoch
-    found: dict[str, Any] = {"chosen_epoch": None if chosen is None else chosen + 1}
-    for key in (*(("dice",) if masks else ()), "accuracy", "balanced_accuracy"):
-        curve = [row[f"test_{key}"] for row in history if f"test_{key}" in row]
-        found[f"last_{key}"] = curve[-1] if curve else None
-        found[f"best_{key}"] = max(curve) if curve else None
-        found[f"chosen_{key}"] = curve[chosen] if curve and chosen is not None else None
-    return found
-
-
-def _at_chosen(outcome: Outcome, key: str) -> float | None:
-    """A metric at the chosen epoch; None if none was chosen."""
-    chosen = outcome.chosen_epoch
-    return None if chosen is None else outcome.history[chosen].get(key)
-
-
-def volume_scores(data: Data, outcome: Outcome) -> dict[str, Any]:
-    """Dice and 95 % Hausdorff distance of every test volume and class after the last epoch.
-
-    Returns:
-        Under ``volumes``, by the volume's name and the class, ``dice`` and ``hausdorff_95`` in
-        units of the spacing (mm where files tell it), None where they are undefined; and the
-        mean of the latter as ``last_hausdorff_95``, which leaves out ``hausdorff_left_out``
-        pairs of a volume and a class that only one of the masks shows. Empty for labels or
-        without a test set.
-    """
-    pool = data.test
-    if pool is None or pool.cases is None:
-        return {}
-    learner, cases, classes = outcome.learner, pool.cases, len(data.classes)
-    predicted = predict_classes(learner.predict, pool, data).cpu()
-    pair = predicted, pool.labels.cpu(), cases.to(torch.device("cpu")), classes
-    dice, distance = case_dice(*pair), case_hausdorff(*pair)
-    names = [cases.names[case] for case in cases.of.unique().tolist()]
-    volumes = {
-        name: {
-            kind: {"dice": _number(overlap), "hausdorff_95": _number(far)}
-            for kind, overlap, far in zip(data.classes[1:], *rows, strict=True)
-        }
-        for name, *rows in zip(names, dice.tolist(), distance.tolist(), strict=True)
-    }
-    left_out = int((distance.isnan() & ~dice.isnan()).sum())
-    return {
-        "last_hausdorff_95": mean_score(distance),
-        "hausdorff_left_out": left_out,
-        "volumes": volumes,
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
     """How far a run's learning rate is from the one that provably never hurts.
 
@@ -316,9 +257,10 @@ def step_size_advice(run: Run, weights: Path | None = None) -> StepAdvice:
             f"{run.class_weight}, which draws them by class: leave it at none."
         )
     data = run.prepare()
-    if data.masks:
+    if data.train.labels.ndim > 1:
         raise ValueError(
-            "The step size is known for one label per sample, not for masks: see docs/theory.md."
+            "The step size is known for one label per sample, not for masks or several labels: "
+            "see docs/theory.md."
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(run.seed, "initialise", "main"))
@@ -354,6 +296,7 @@ def _scale(data: Data) -> dict[str, Any]:
         "classes": list(data.classes),
         "masks": data.masks,
         "values": list(data.values),
+        "tags": list(data.tags),
         "bytes": data.train.inputs.dtype == torch.uint8,
         "encoding": None if data.encoding is None else data.encoding.plain(),
     }
@@ -392,6 +335,7 @@ def ledger_state(data: Data, outcome: Outcome) -> dict[str, Any]:
         "inputs_sha256": digest(pool.inputs),
         **true,
         "classes": list(data.classes),
+        **({"tags": list(data.tags)} if data.tags else {}),
     }
 
 

@@ -41,20 +41,19 @@ class Halves:
         """Divide the clean set.
 
         Args:
-            labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], of which
-                classes are not looked at.
+            labels: of the clean samples, class indices, [N]; or masks, [N, *pixels], or several
+                labels of each, [N, tags], of which classes are not looked at.
             patients: whom each mask belongs to, [N], who stay whole; None takes every mask for
                 itself.
         """
         # Looking at a batch's half must not make a GPU wait more than once.
         labels = labels.cpu()
-        self.least = 1
+        self.least = 2 * collectives.ranks() if labels.ndim < 3 else 1
         if labels.ndim > 1:
             owners = torch.arange(len(labels)) if patients is None else patients.cpu()
             number = owners.unique(return_inverse=True)[1]
             self.second, self.whole = number % 2 == 1, int(number.max()) > 0
             return
-        self.least = 2 * collectives.ranks()
         self.second = torch.zeros_like(labels, dtype=torch.bool)
         self.whole = int(labels.unique(return_counts=True)[1].min()) > 1
         for k in labels.unique().tolist():

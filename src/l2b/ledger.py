@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from l2b import collectives
-from l2b.targets import VOID
+from l2b.targets import VOID, silenced, where_labelled
 
 BYTES_PER_SAMPLE_AND_EPOCH = 8
 STEPS_TOGETHER = 64  # whose records lie in one piece of memory
@@ -89,12 +89,40 @@ def mask_record(record: StepRecord, observed: Tensor, true: Tensor | None) -> Ma
     )
 
 
+def answer_record(record: StepRecord, observed: Tensor, answers: int) -> StepRecord:
+    """A step's record with an entry for every answer, where each sample has several labels.
+
+    Args:
+        record: of a step on labels [n, answers].
+        observed: the batch's labels, likewise.
+        answers: of each sample.
+
+    Returns:
+        Entries of index · answers + k, [n · answers]; the pseudo-label of unknown answers is −1.
+    """
+    place = torch.arange(answers, device=record.index.device)
+    return StepRecord(
+        index=(record.index.unsqueeze(1) * answers + place).flatten(),
+        alpha=silenced(record.alpha, observed).flatten(),
+        beta=silenced(record.beta, observed).flatten(),
+        pseudo=where_labelled(record.pseudo, observed).flatten(),
+        loss=silenced(record.loss, observed).flatten(),
+    )
+
+
+def known_answers(record: StepRecord) -> StepRecord:
+    """The entries of a record that are of answers somebody gave."""
+    known = record.pseudo != VOID
+    return StepRecord(**{f.name: getattr(record, f.name)[known] for f in fields(record)})
+
+
 class Ledger:
     """α, β, pseudo-label and loss of every sample in every epoch.
 
     Eight bytes per sample and epoch: float16 for α, β and loss, int16 for the pseudo-label.
-    Of an image with a mask, these are means over its pixels, and the share of pixels whose
-    pseudo-label differs takes the place of the label. A sample that an epoch left out has NaN
+    Each of several yes-or-no labels of a sample has entries of its own. Of an image with a mask,
+    these are means over its pixels, and the share of pixels whose pseudo-label differs takes the
+    place of the label. A sample that an epoch left out has NaN
     and −1 there; of one that it saw more than once, as class weights have it, the first time
     counts, when the epoch had not trained on it.
 

@@ -49,8 +49,9 @@ def thinned(source: Source, imbalance: float, seed: int) -> Tensor:
     if imbalance == 1:
         return torch.ones(len(labels), dtype=torch.bool)
     if not source.truth_known or labels.ndim > 1:
+        several = "several labels for each" if source.tags else "masks"
         raise ValueError(
-            "imbalance needs one true label per sample to thin out classes by, and this data's "
-            f"labels are {'masks' if labels.ndim > 1 else 'as observed'}: leave it at 1."
+            "imbalance needs one true label per sample to thin out classes by, and this data has "
+            f"{several if labels.ndim > 1 else 'labels as observed'}: leave it at 1."
         )
     return long_tail(labels, len(source.classes), imbalance, stream(seed, "long tail"))

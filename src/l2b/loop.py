@@ -2,16 +2,15 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from l2b import collectives
 from l2b.augment import Identity
-from l2b.catalog import name_of
 from l2b.checkpoint import Place
+from l2b.compatible import check_fit, check_learner, refuse_synchronised_norms
 from l2b.data import Data, Pool
 from l2b.device import accelerator_for, autocast
 from l2b.evaluate import evaluate, measure
@@ -19,13 +18,20 @@ from l2b.feed import Feed
 from l2b.folder import RunFolder
 from l2b.guards import LOOK_EVERY
 from l2b.layout import lay_channels_last
-from l2b.ledger import EpochLog, Ledger, MaskRecord, Record, StepRecord, mask_record
+from l2b.ledger import (
+    EpochLog,
+    Ledger,
+    MaskRecord,
+    Record,
+    StepRecord,
+    answer_record,
+    known_answers,
+    mask_record,
+)
 from l2b.methods import Method, Task
 from l2b.metrics import mask_telemetry, weight_telemetry
 from l2b.models import Model
 from l2b.network import Network
-from l2b.notices import notice
-from l2b.overlap import Ignored
 from l2b.signals import Stopped
 from l2b.streams import stream_seed
 from l2b.training import Training
@@ -60,7 +66,7 @@ class Loop:
             ranks=collectives.ranks(),
             rank=collectives.rank(),
         )
-        _check_fit(method, self.data, training)
+        check_fit(method, self.data, training)
         self.watch = Watch(training.guards, self.data, training.epochs)
         task = Task(data=self.data, epochs=training.epochs, network=self._network_maker(model))
         self.learner = method.build(task)
@@ -69,33 +75,10 @@ class Loop:
         self.history: list[dict[str, Any]] = []
         self.log = EpochLog()
         self.within: dict[str, Any] | None = None
-        self._refuse_processes()
-        self._refuse_pieces()
+        check_learner(self.learner, training)
         # With several processes no one holds the whole ledger; it waits on disk, by epochs.
         together = collectives.ranks() > 1
         self.ledger = None if together else self._ledger(training.epochs)
-
-    def _refuse_processes(self) -> None:
-        if collectives.ranks() == 1:
-            return
-        if not self.learner.shared:
-            raise ValueError(
-                f"{type(self.learner).__name__} is not known to give on several processes what it "
-                "gives on one: run it on one process."
-            )
-
-    def _refuse_pieces(self) -> None:
-        pieces, share = self.training.accumulate, self.training.batch // collectives.ranks()
-        if pieces > share:
-            raise ValueError(
-                f"training.accumulate must be at most {share}, the samples of a batch in one "
-                f"process, got {pieces}: every piece needs one."
-            )
-        if pieces > 1 and not self.learner.in_pieces:
-            raise ValueError(
-                f"{type(self.learner).__name__} needs every batch as a whole: set "
-                "training.accumulate to 1, with a smaller training.batch if memory is short."
-            )
 
     def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
         """One pass over the noisy samples, then judgement and record."""
@@ -182,6 +165,8 @@ class Loop:
         record = self.learner.step(batch, clean)
         if self.training.extra_clean_step:
             self.learner.learn_clean(clean)
+        if self.data.tags:
+            return answer_record(record, batch.labels, self.data.answers)
         if not self.data.masks:
             return record
         # Augmented masks have left their true ones.
@@ -193,6 +178,8 @@ class Loop:
 
     def _row(self, epoch: int, log: EpochLog) -> dict[str, Any]:
         records = log.sound_records()
+        if self.data.tags:
+            records = [known_answers(r) for r in records if isinstance(r, StepRecord)]
         loss = torch.cat([r.loss for r in records]).mean().item()
         row = {"epoch": epoch, "train_loss": loss, **self._telemetry(records)}
         for name in ("validation", "test"):
@@ -207,7 +194,7 @@ class Loop:
         )
         return row | _rises(log.clean_losses) | remarks
 
-    def _telemetry(self, records: list[Record]) -> dict[str, float]:
+    def _telemetry(self, records: Sequence[Record]) -> dict[str, float]:
         alpha, beta = [r.alpha for r in records], [r.beta for r in records]
         of_labels = [r for r in records if isinstance(r, StepRecord)]
         of_masks = [r for r in records if isinstance(r, MaskRecord)]
@@ -221,12 +208,12 @@ class Loop:
             alpha,
             beta,
             torch.cat([r.pseudo for r in of_labels]),
-            pool.labels[index],
-            None if pool.true is None else pool.true[index],
+            pool.labels.flatten()[index],
+            None if pool.true is None else pool.true.flatten()[index],
         )
 
     def _ledger(self, epochs: int) -> Ledger:
-        return Ledger(epochs, len(self.data.train), masks=self.data.masks)
+        return empty_ledger(self.data, epochs)
 
     def _save(self, folder: RunFolder, epoch: int, row: dict[str, torch.Tensor]) -> None:
         if chosen_epoch(self.history, measure(self.data)) == epoch:
@@ -312,14 +299,15 @@ class Loop:
     def _network_maker(self, model: Model) -> Callable[[str], Network]:
         shape = tuple(self.data.train.inputs.shape[1:])
         training, device = self.training, self.tracker.device
-        model = model.suited(masks=self.data.masks)
+        suited = model.suited(masks=self.data.masks)
+        classes, tags = len(self.data.classes), len(self.data.tags)
 
         def network(name: str) -> Network:
             torch.manual_seed(stream_seed(self.seed, "initialise", name))
-            module = model.build(shape, len(self.data.classes)).to(device)
-            if model.channels_last:
+            module = suited.network(shape, classes, tags=tags).to(device)
+            if suited.channels_last:
                 lay_channels_last(module, device)
-            _refuse_synchronised_norms(module)
+            refuse_synchronised_norms(module)
             return Network(
                 module=module,
                 optimiser=training.optimiser.build(module.parameters()),
@@ -335,44 +323,9 @@ class Loop:
         return network
 
 
-def _check_fit(method: Method, data: Data, training: Training) -> None:
-    """Refuse masks, and losses of masks, for methods that cannot learn from them."""
-    if data.masks and not method.takes_masks:
-        raise ValueError(
-            f"{name_of(method)} needs one label per sample, and this data has a mask for each: "
-            "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
-        )
-    if data.masks and method.remembers and not isinstance(training.augment, Identity):
-        raise ValueError(
-            f"{name_of(method)} remembers what was predicted of every pixel, and "
-            f"training.augment {name_of(training.augment)} moves pixels: set --augment identity, "
-            "or choose what remembers nothing (another method, or --pseudo moving_average)."
-        )
-    if training.extra_clean_step and method.asks_clean:
-        notice(
-            f"{name_of(method)} asks the clean samples {method.asks_clean}, and "
-            "training.extra_clean_step trains on them, so that every epoch seems better than the "
-            "last. Leave that step out."
-        )
-    if not isinstance(training.overlap, Ignored) and not method.takes_overlap:
-        raise ValueError(
-            f"{name_of(method)} has no place for training.overlap in its loss, got "
-            f"{name_of(training.overlap)}: leave it out, or choose another method."
-        )
-
-
-def _refuse_synchronised_norms(module: nn.Module) -> None:
-    """Refuse layers whose passes wait for other processes, which tangents cannot follow."""
-    if collectives.ranks() == 1:
-        return
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.SyncBatchNorm):
-            raise ValueError(
-                f"Several processes cannot share the batch statistics of {name!r} "
-                "(nn.SyncBatchNorm): it runs on GPUs alone and has no forward-mode derivative. "
-                "Use nn.GroupNorm, which gives the same on any number of processes, or "
-                "nn.BatchNorm2d, which takes each share's statistics."
-            )
+def empty_ledger(data: Data, epochs: int) -> Ledger:
+    """Room for every noisy sample (of several yes-or-no labels, for each) in so many epochs."""
+    return Ledger(epochs, len(data.train) * data.answers, masks=data.masks)
 
 
 def _rises(losses: list[float]) -> dict[str, float]:

@@ -44,7 +44,7 @@ class Suspects(NamedTuple):
     """The samples whose observed label was trusted least.
 
     Attributes:
-        rows: positions in the training pool, least trusted first, [k].
+        rows: entries of the ledger, least trusted first, [k].
         suggested: the label that the run would give each, [k].
     """
 
@@ -129,12 +129,17 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
     if pool.true is None:
         raise ValueError("Weights by correctness need true labels, and this data has none.")
     wrong = (pool.labels != pool.true).cpu()
+    known = (pool.labels != VOID).cpu()
     kinds = ("label correct", "label wrong")
     if data.masks:  # of images: which half has more of its labelled pixels wrong
-        count = (pool.labels != VOID).cpu().flatten(1).sum(dim=1)
+        count = known.flatten(1).sum(dim=1)
         share = wrong.flatten(1).sum(dim=1) / count.clamp_min(1)
         kinds = "better half of the masks", "worse half"
         wrong = share > share[count > 0].median()
+    if data.tags:
+        wrong, known = wrong.flatten(), known.flatten()
+    else:
+        known = torch.ones_like(wrong)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.8), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
@@ -143,8 +148,8 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
             entries = getattr(outcome.ledger, key).float()
             epochs = range(1, len(entries) + 1)
             for mask, colour, label in (
-                (~wrong, RIGHT, kinds[0]),
-                (wrong, WRONG, kinds[1]),
+                (known & ~wrong, RIGHT, kinds[0]),
+                (known & wrong, WRONG, kinds[1]),
             ):
                 if mask.any():
                     mean = entries[:, mask].nanmean(dim=1)
@@ -188,6 +193,7 @@ def suspects(outcome: Outcome, count: int) -> Suspects:
     ledger = outcome.ledger
     late = slice(len(ledger.alpha) // 2, None)
     alpha = ledger.alpha[late].float().nanmean(dim=0).nan_to_num(1.0)
+    alpha[(ledger.pseudo < 0).all(dim=0)] = torch.inf  # never seen, or nobody knows the label
     loss = ledger.loss[late].float().nanmean(dim=0).nan_to_num(0.0)
     rows = torch.argsort(alpha - 1e-3 * loss)[:count]
     said = ledger.pseudo[late][:, rows]
@@ -213,15 +219,18 @@ def suspects_figure(path: Path, data: Data, found: Suspects) -> None:
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()
+        observed, true = pool.labels.flatten(), None if pool.true is None else pool.true.flatten()
         for axes, row, suggested in zip(grid, found.rows, found.suggested, strict=False):
-            _draw_image(axes, pool.inputs[row].cpu())
-            title = f"{_short(data, pool.labels[row])} → {_short(data, suggested)}"
+            sample, answer = divmod(int(row), data.answers)
+            _draw_image(axes, pool.inputs[sample].cpu())
+            title = f"{_short(data, observed[row])} → {_short(data, suggested)}"
+            if data.tags:
+                title = f"{_cut(data.tags[answer])}: {title}"
             axes.set_title(title, fontsize=9, loc="center", pad=2)
-            if pool.true is not None:
-                true = pool.true[row]
-                colour = "#15803d" if true == suggested else WRONG
+            if true is not None:
+                colour = "#15803d" if true[row] == suggested else WRONG
                 axes.text(
-                    0.5, -0.05, f"truth {_short(data, true)}", color=colour, fontsize=8,
+                    0.5, -0.05, f"truth {_short(data, true[row])}", color=colour, fontsize=8,
                     ha="center", va="top", transform=axes.transAxes,
                 )  # fmt: skip
         save(figure, path)
@@ -289,7 +298,10 @@ def _draw_image(axes: Axes, image: Tensor) -> None:
 
 
 def _short(data: Data, label: Tensor) -> str:
-    name = data.classes[int(label)]
+    return _cut(data.classes[int(label)])
+
+
+def _cut(name: str) -> str:
     return name if len(name) <= 10 else f"{name[:9]}…"
 
 

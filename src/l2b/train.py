@@ -15,7 +15,7 @@ from l2b.data import Data
 from l2b.evaluate import measure
 from l2b.folder import RunFolder, read_module
 from l2b.ledger import Ledger
-from l2b.loop import Loop, chosen_epoch
+from l2b.loop import Loop, chosen_epoch, empty_ledger
 from l2b.methods import Learner, Method
 from l2b.models import Model
 from l2b.signals import stop_requests
@@ -120,7 +120,7 @@ def recalled(
     with _undisturbed(training, data):
         loop = Loop(data, model, method, replace(training, tensorboard=False), seed, None)
     read_module(loop.learner.network.module, folder.path / "model.safetensors")
-    ledger = Ledger(training.epochs, len(data.train), masks=data.masks) if first else Ledger(0, 0)
+    ledger = empty_ledger(data, training.epochs) if first else Ledger(0, 0)
     if first:
         ledger.load_state_dict(folder.read_ledger())
     return Outcome(

@@ -140,5 +140,6 @@ class Watch:
         return found | ({"notices": told} if told else {})
 
     def _positions(self, rows: Tensor) -> list[int]:
-        """Rows of the training pool as positions in the data set."""
-        return self.data.train.index.cpu()[rows].tolist()
+        """Entries of the ledger as positions in the data set, of samples."""
+        samples = rows.div(self.data.answers, rounding_mode="floor").unique()
+        return self.data.train.index.cpu()[samples].tolist()

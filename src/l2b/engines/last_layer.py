@@ -86,7 +86,8 @@ class LastLayer(Engine):
     def _checked(self, probe: Probe, direction: Params) -> Probe:
         """Refuse a layer that cannot be the final one; who names a layer knows."""
         name, tangent = next(iter(direction.items()))
-        if self.layer is None and len(tangent) != probe.z.shape[1]:
+        outputs = probe.z.shape[1:3] if probe.z.ndim == 3 else probe.z.shape[1:2]  # or one a label
+        if self.layer is None and len(tangent) not in outputs:
             raise ValueError(
                 f"LastLayer took the layer of {name!r} for the final one, which is registered last "
                 f"and has {len(tangent)} outputs where the model has {probe.z.shape[1]}: name the "

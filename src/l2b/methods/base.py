@@ -15,7 +15,7 @@ from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
 from l2b.network import Network
 from l2b.notices import notice
-from l2b.targets import silenced
+from l2b.targets import silenced, voids
 from l2b.types import Batch, Inputs
 
 
@@ -140,17 +140,18 @@ class Plain(Learner):
     def step(self, batch: Batch, clean: Batch) -> StepRecord:
         """One pass, one loss, one step."""
         made = plain_step(
-            self.network, batch, lambda losses, overlap: self.loss(losses, overlap, clean)
+            self.network, batch, lambda losses, overlap: self.loss(losses, overlap, batch, clean)
         )
         return made[0]
 
     @abstractmethod
-    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, batch: Batch, clean: Batch) -> Tensor:
         """The scalar to descend.
 
         Args:
             losses: cross-entropy of the noisy batch towards its observed labels, [n, *pixels].
             overlap: what the run adds to their mean.
+            batch: the noisy batch.
             clean: the clean batch.
         """
 
@@ -181,13 +182,25 @@ def posterior_record(batch: Batch, z: Tensor, q: Tensor) -> StepRecord:
     return replace(record, alpha=alpha, beta=1 - alpha, pseudo=q.argmax(dim=1))
 
 
-def mean_with(losses: Tensor, overlap: Tensor) -> Tensor:
-    """The mean of the losses, and what the run adds for whole masks; a scalar."""
-    return losses.mean() + overlap
+def labelled_mean(losses: Tensor, observed: Tensor) -> Tensor:
+    """The mean of the losses that have a label, a scalar.
+
+    With several processes their mean is that of all labels, of whose pixels any may be void.
+
+    Args:
+        losses: [n, *pixels], 0 where nobody knows the label.
+        observed: labels, likewise.
+    """
+    void = voids(observed)
+    if void is None:
+        return losses.mean()
+    known = (~void).sum()
+    known, every = collectives.total(torch.stack([known, torch.full_like(known, void.numel())]))
+    return losses.mean() * (every.double() / known.clamp_min(1)).to(losses)
 
 
 def plain_step(
-    network: Network, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor] = mean_with
+    network: Network, batch: Batch, loss: Callable[[Tensor, Tensor], Tensor] | None = None
 ) -> tuple[StepRecord, Tensor]:
     """One ordinary step on the noisy batch.
 
@@ -195,14 +208,18 @@ def plain_step(
         network: what is trained.
         batch: the noisy batch.
         loss: cross-entropies towards the observed labels, [n, *pixels], and what the run adds
-            for whole masks, to the scalar to descend.
+            for whole masks, to the scalar to descend; None adds the latter to their mean.
 
     Returns:
         The record, and the logits of the noisy batch before the step, without gradient.
     """
     z = network.logits(batch.inputs)
     losses = cross_entropy(z, batch.labels)
-    network.descend(loss(losses, network.overlap(z, batch.labels)))
+    overlap = network.overlap(z, batch.labels)
+    usual = loss is None
+    network.descend(
+        labelled_mean(losses, batch.labels) + overlap if usual else loss(losses, overlap)
+    )
     return plain_record(batch, z, losses), z.detach()
 
 
@@ -273,7 +290,9 @@ def descend_clean(network: Network, clean: Batch, share: float = 1.0) -> None:
 def mean_loss(network: Network, batch: Batch) -> Tensor:
     """The mean loss of a batch towards its labels, in one ordinary pass; a scalar in nats."""
     z = network.logits(batch.inputs)
-    return cross_entropy(z, batch.labels).mean() + network.overlap(z, batch.labels)
+    return labelled_mean(cross_entropy(z, batch.labels), batch.labels) + network.overlap(
+        z, batch.labels
+    )
 
 
 def clean_step(

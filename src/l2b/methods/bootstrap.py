@@ -7,7 +7,7 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, labelled_mean, plain_record
 from l2b.pseudo import InPieces, PseudoLabels, SelfLabels
 from l2b.targets import labels, where_labelled
 from l2b.types import Batch
@@ -58,7 +58,9 @@ class BootstrapLearner(Learner):
         predicted = self.pseudo(z.detach(), batch.inputs, batch.index)
         pseudo = where_labelled(predicted, batch.labels)
         mixed = (1 - self.share) * losses + self.share * cross_entropy(z, pseudo)
-        self.network.descend(mixed.mean() + self._overlap(z, batch.labels, pseudo))
+        self.network.descend(
+            labelled_mean(mixed, batch.labels) + self._overlap(z, batch.labels, pseudo)
+        )
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         return self._record(batch, z, losses, pseudo)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from l2b.methods.base import Learner, NoisyOnly, Plain, Task
+from l2b.methods.base import Learner, NoisyOnly, Plain, Task, labelled_mean
 from l2b.types import Batch
 
 
@@ -22,7 +22,7 @@ class CrossEntropyLearner(Plain):
 
     shared = True
 
-    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, batch: Batch, clean: Batch) -> Tensor:
         """The mean."""
         del clean
-        return losses.mean() + overlap
+        return labelled_mean(losses, batch.labels) + overlap

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, labelled_mean, plain_record
 from l2b.targets import silenced
 from l2b.types import Batch
 
@@ -79,7 +79,7 @@ class ElrLearner(Learner):
         # One bad pass must not spoil a sample's past.
         self.average[batch.index] = torch.where(finite, target, self.average[batch.index])
         held = silenced(early_learning(p, target), batch.labels)
-        self.network.descend((losses + self.method.strength * held).mean())
+        self.network.descend(labelled_mean(losses + self.method.strength * held, batch.labels))
         record = plain_record(batch, z, losses)
         return replace(record, pseudo=target.argmax(dim=1))
 

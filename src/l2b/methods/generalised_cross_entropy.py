@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l2b.methods.base import Learner, NoisyOnly, Plain, Task, check_warm_up, told_warm_up
+from l2b.methods.base import (
+    Learner,
+    NoisyOnly,
+    Plain,
+    Task,
+    check_warm_up,
+    labelled_mean,
+    told_warm_up,
+)
 from l2b.types import Batch
 
 
@@ -54,9 +62,9 @@ class GeneralisedCrossEntropyLearner(Plain):
         super().begin_epoch(epoch)
         self.warming = epoch < self.method.warmup
 
-    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, batch: Batch, clean: Batch) -> Tensor:
         """The mean of (1 − p_y^q) / q, with p_y = exp(−cross-entropy)."""
         del clean
         q = self.method.q
         generalised = losses if self.warming else -torch.expm1(-q * losses) / q
-        return generalised.mean() + overlap
+        return labelled_mean(generalised, batch.labels) + overlap

@@ -9,7 +9,16 @@ from torch import Tensor
 from l2b.evaluate import predict_pool
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, Method, Task, anew, first_part, mean_loss, plain_record
+from l2b.methods.base import (
+    Learner,
+    Method,
+    Task,
+    anew,
+    first_part,
+    labelled_mean,
+    mean_loss,
+    plain_record,
+)
 from l2b.methods.cross_entropy import CrossEntropyLearner
 from l2b.targets import VOID, silenced
 from l2b.types import Batch
@@ -100,7 +109,7 @@ class GoldCorrectionLearner(Learner):
         if self.network is self.noisy.network:
             return self.noisy.step(batch, clean)
         z = self.network.logits(batch.inputs)
-        corrected = corrected_loss(z, batch.labels, self.matrix).mean()
+        corrected = labelled_mean(corrected_loss(z, batch.labels, self.matrix), batch.labels)
         on_clean = mean_loss(self.network, clean)
         self.network.descend(corrected + self.method.clean_weight * on_clean)
         return plain_record(batch, z, cross_entropy(z, batch.labels))

@@ -16,6 +16,7 @@ from l2b.methods.base import (
     anew,
     clean_step,
     first_part,
+    labelled_mean,
     mean_loss,
     posterior_record,
 )
@@ -129,7 +130,8 @@ class GoldPosteriorLearner(Learner):
         z = self.network.logits(batch.inputs)
         q = self.posterior(z.detach(), batch)
         on_clean = mean_loss(self.network, clean)
-        self.network.descend(cross_entropy(z, q).mean() + self.method.clean_weight * on_clean)
+        on_noisy = labelled_mean(cross_entropy(z, q), batch.labels)
+        self.network.descend(on_noisy + self.method.clean_weight * on_clean)
         self.pseudo.update(self.network.module, z.detach(), batch.index)
         return posterior_record(batch, z, q)
 

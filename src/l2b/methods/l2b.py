@@ -147,14 +147,15 @@ class L2BLearner(Learner):
 
     def __init__(self, method: L2B, task: Task) -> None:
         """Make the network and the source of its pseudo-labels."""
-        if method.amortise.weights_every > 1 and task.data.masks:
+        several = "several labels" if task.data.tags else "masks" if task.data.masks else ""
+        if method.amortise.weights_every > 1 and several:
             raise ValueError(
-                "amortise.weights_every must be 1 for masks: weights are remembered per sample, "
-                "not per pixel. gradient_every saves time for masks too."
+                f"amortise.weights_every must be 1 for {several}: weights are remembered per "
+                f"sample, not for each part. gradient_every saves time for {several} too."
             )
-        if method.mixup and task.data.masks:
+        if method.mixup and several:
             raise ValueError(
-                "mixup must be 0 for masks: a blend of two images has no outlines of its own."
+                f"mixup must be 0 for {several}: blends are of samples with one label each."
             )
         self.method = method
         self.network = task.network("main")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, labelled_mean, plain_record
 from l2b.targets import probabilities, silenced
 from l2b.types import Batch
 
@@ -55,5 +55,5 @@ class LabelSmoothingLearner(Learner):
         classes = z.shape[1]
         target = (1 - self.share) * probabilities(batch.labels, classes).to(z)
         smoothed = silenced(cross_entropy(z, target + self.share / classes), batch.labels)
-        self.network.descend(smoothed.mean())
+        self.network.descend(labelled_mean(smoothed, batch.labels))
         return plain_record(batch, z, cross_entropy(z.detach(), batch.labels))

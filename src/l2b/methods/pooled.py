@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from l2b.methods.base import Learner, Method, Plain, Task, mean_loss
+from l2b.methods.base import Learner, Method, Plain, Task, labelled_mean, mean_loss
 from l2b.types import Batch
 
 
@@ -22,8 +22,11 @@ class PooledLearner(Plain):
 
     shared = True
 
-    def loss(self, losses: Tensor, overlap: Tensor, clean: Batch) -> Tensor:
+    def loss(self, losses: Tensor, overlap: Tensor, batch: Batch, clean: Batch) -> Tensor:
         """The mean over the union, estimated from one batch of each part."""
         noisy, trusted = len(self.task.data.train), len(self.task.data.clean)
-        on_noisy, on_clean = losses.mean() + overlap, mean_loss(self.network, clean)
+        on_noisy, on_clean = (
+            labelled_mean(losses, batch.labels) + overlap,
+            mean_loss(self.network, clean),
+        )
         return (noisy * on_noisy + trusted * on_clean) / (noisy + trusted)

@@ -6,6 +6,8 @@ from typing import ClassVar, Self
 
 from torch import nn
 
+from l2b.yes_no import YesNo
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
@@ -33,6 +35,22 @@ class Model(ABC):
                 "choose --model unet or unet_plus_plus."
             )
         return self
+
+    def network(self, shape: tuple[int, ...], classes: int, *, tags: int = 0) -> nn.Module:
+        """What `build` makes, or of several yes-or-no labels a `YesNo` of as many outputs.
+
+        Args:
+            shape: of one sample, without the batch.
+            classes: number of classes.
+            tags: yes-or-no labels of each sample; 0 where samples have one label, or a mask.
+
+        Returns:
+            A module to logits [n, classes, *pixels]; with tags, [n, 2, tags].
+
+        Raises:
+            ValueError: if the family cannot take samples of this shape.
+        """
+        return YesNo(self.build(shape, tags)) if tags else self.build(shape, classes)
 
     @abstractmethod
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

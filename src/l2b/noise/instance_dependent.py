@@ -67,9 +67,10 @@ class InstanceDependent(Noise):
         check_inputs(inputs, labels)
         if labels.ndim > 1:
             raise ValueError(
-                "InstanceDependent noise must have one label per sample, got masks "
-                f"{tuple(labels.shape[1:])} large, whose pixels do not go wrong one by one: choose "
-                "--noise mask, or --noise none for masks as they are."
+                "InstanceDependent noise must have one label per sample, got "
+                f"{tuple(labels.shape[1:])} of each. Pixels do not go wrong one by one: choose "
+                "--noise mask, or --noise none for masks as they are; for several yes-or-no labels "
+                "--noise symmetric."
             )
         if classes < 2:
             raise ValueError(f"InstanceDependent needs at least 2 classes, got {classes}.")
