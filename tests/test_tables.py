@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from l2b.audit.command import _ignored
+from l2b.audit.command import _named
 from l2b.config import parse
 from l2b.datasets.table import Table
 from l2b.experiment import Run
@@ -53,7 +53,7 @@ def test_columns_may_be_left_out_and_those_used_are_told(tmp_path):
     assert source.remark == "Columns used (7): c0, c2, c3, c4, c5, …."
     with pytest.raises(ValueError, match=r"No column is called 'c9'; did you mean 'c[0-9]'"):
         Table(path=path, label="y", ignore=("c9",)).labels()
-    assert _ignored(["a,b", "c1, c2", "[c3,c4]"], names) == ("a,b", "c1", "c2", "c3", "c4")
+    assert _named(["a,b", "c1, c2", "[c3,c4]"], names) == ("a,b", "c1", "c2", "c3", "c4")
 
 
 def test_cells_that_say_there_is_no_label_are_no_class(tmp_path):

@@ -181,7 +181,11 @@ def _audit_parser(commands: Any) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     audit.add_argument("--csv", type=Path, metavar="FILE", help="your own CSV or Parquet file")
-    audit.add_argument("--label", metavar="COLUMN", help="its column of labels")
+    audit.add_argument(
+        "--label", action="append", default=[], metavar="COLUMN",
+        help="its column of labels; with commas, several of yes or no",
+    )  # fmt: skip
+    audit.add_argument("--blank", choices=("unknown", "no"), help="of several: an empty cell")
     audit.add_argument("--text", default="", metavar="COLUMN", help="its column of texts")
     audit.add_argument("--images", type=Path, metavar="DIR", help="folder of its images")
     audit.add_argument("--image", default="", metavar="COLUMN", help="its column of image paths")

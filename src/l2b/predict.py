@@ -14,13 +14,14 @@ from torch import Tensor
 from l2b.config import load
 from l2b.datasets.image_folder import SUFFIXES, is_hidden
 from l2b.datasets.table import Table, label_in
+from l2b.datasets.tags import Tags
 from l2b.decode import decode_images
 from l2b.experiment import Run
 from l2b.features import chunks
 from l2b.files import spelled_out
 from l2b.folder import RunFolder
 from l2b.tables import TableFile, defused, write_csv
-from l2b.trained import TrainedModel, load_model
+from l2b.trained import EVENS, TrainedModel, load_model
 
 MOST_SHOWN = 8  # classes in the summary
 HEADS = "predicted", "probability"
@@ -48,13 +49,16 @@ class Predicted:
 
     Attributes:
         path: the file of predictions.
-        counts: samples by predicted class, the most frequent first.
+        samples: how many there are.
+        counts: samples by predicted class, the most frequent first; of several yes-or-no labels a
+            sample, by each for which yes is predicted.
         sureness: mean probability of the predicted class.
         agreed: share of the labels in the file that are the predicted ones; None without labels.
         labelled: how many labels there are.
     """
 
     path: Path
+    samples: int
     counts: dict[str, int]
     sureness: float
     agreed: float | None
@@ -62,11 +66,10 @@ class Predicted:
 
     def __str__(self) -> str:
         """A summary for a person."""
-        total = sum(self.counts.values())
-        shown = [f"{name} {count / total:.1%}" for name, count in self.counts.items()]
+        shown = [f"{name} {count / self.samples:.1%}" for name, count in self.counts.items()]
         more = f", and {len(shown) - MOST_SHOWN} more" if len(shown) > MOST_SHOWN else ""
         lines = [
-            f"{total:,} samples: {', '.join(shown[:MOST_SHOWN])}{more}",
+            f"{self.samples:,} samples: {', '.join(shown[:MOST_SHOWN])}{more}",
             f"  mean probability of the predicted class: {self.sureness:.1%}",
         ]
         if self.agreed is not None:
@@ -105,7 +108,8 @@ def predict(
     model = load_model(folder, epoch)
     settings = load(Run, RunFolder(folder).read_config() or "")
     path = Path(out) if out is not None else folder / "predictions.csv"
-    _refuse_loss(path)
+    heads = [head for tag in model.tags for head in (tag, f"{tag} probability")] or HEADS
+    _refuse_loss(path, heads)
     scale = RunFolder(folder).read_scale()
     if scale["masks"]:
         raise ValueError(
@@ -114,15 +118,20 @@ def predict(
         )
     samples = _samples(model, settings, source, None if images is None else Path(images))
     _refuse_other_units(scale.get("bytes"), samples.bytes, source)
-    counts: Counter[str] = Counter()
-    sums = {"sure": 0.0, "agreed": 0, "labelled": 0}
+    counts: Counter[str] = Counter(dict.fromkeys(model.tags, 0))
+    sums = {"samples": 0, "sure": 0.0, "agreed": 0, "labelled": 0}
 
     def rows() -> Iterator[Sequence[str]]:
         parts = track(
             samples.chunks, "predict", transient=True, disable=not progress, show_speed=False
         )
         for keys, inputs, labels in parts:
-            top = model.predict_proba(inputs).max(dim=1)
+            p = model.predict_proba(inputs)
+            sums["samples"] += len(p)
+            if model.tags:
+                yield from _of_tags(model, keys, p, counts, sums)
+                continue
+            top = p.max(dim=1)
             names = [model.classes[k] for k in top.indices.tolist()]
             counts.update(names)
             sums["sure"] += top.values.sum().item()
@@ -132,18 +141,36 @@ def predict(
             for key, name, p in zip(keys, names, top.values.tolist(), strict=True):
                 yield [*map(defused, key), defused(name), f"{p:.4f}"]
 
-    write_csv(path, [*samples.heads, *HEADS], rows())
+    write_csv(path, [*samples.heads, *map(defused, heads)], rows())
     labelled = int(sums["labelled"])
     return Predicted(
         path=path,
+        samples=int(sums["samples"]),
         counts=dict(counts.most_common()),
-        sureness=sums["sure"] / sum(counts.values()),
+        sureness=sums["sure"] / sums["samples"],
         agreed=sums["agreed"] / labelled if labelled else None,
         labelled=labelled,
     )
 
 
-def _refuse_loss(path: Path) -> None:
+def _of_tags(
+    model: TrainedModel,
+    keys: Sequence[tuple[str, ...]],
+    p: Tensor,
+    counts: Counter[str],
+    sums: dict[str, float],
+) -> Iterator[list[str]]:
+    """Rows of several yes-or-no labels: each answer, and the probability that it is yes."""
+    yes = p > EVENS
+    counts.update(dict(zip(model.tags, yes.sum(dim=0).tolist(), strict=True)))
+    sums["sure"] += torch.maximum(p, 1 - p).mean(dim=1).sum().item()
+    for key, said, likely in zip(keys, yes.tolist(), p.tolist(), strict=True):
+        pairs = zip(said, likely, strict=True)
+        cells = [cell for answer, q in pairs for cell in (model.classes[answer], f"{q:.4f}")]
+        yield [*map(defused, key), *cells]
+
+
+def _refuse_loss(path: Path, heads: Sequence[str]) -> None:
     """Refuse to write over anything but predictions."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: name the file to write.")
@@ -151,7 +178,7 @@ def _refuse_loss(path: Path) -> None:
         return
     with path.open("rb") as file:
         first = file.readline(1000).strip()
-    if not first.endswith(",".join(HEADS).encode()):
+    if not first.endswith(",".join(heads[-2:]).encode()):
         raise ValueError(
             f"{path} is there and holds no predictions, and would be lost: choose another --out."
         )
@@ -170,7 +197,8 @@ def _refuse_other_units(learned: bool | None, given: bool | None, source: Path) 
 
 
 def _samples(model: TrainedModel, run: Run, source: Path, images: Path | None) -> Samples:
-    of_images = source.is_file() and isinstance(run.data, Table) and bool(run.data.image)
+    table = run.data.table if isinstance(run.data, Tags) else run.data
+    of_images = source.is_file() and isinstance(table, Table) and bool(table.image)
     if images is not None and (not of_images or source.suffix.lower() == ".npy"):
         raise ValueError(
             f"--images tells where the paths of a table of images begin, got {source} and a run on "
@@ -184,8 +212,8 @@ def _samples(model: TrainedModel, run: Run, source: Path, images: Path | None) -
         )
     if source.suffix.lower() == ".npy":
         return _of_array(source)
-    if isinstance(run.data, Table):
-        return _of_table(model, run.data, source, images)
+    if isinstance(table, Table):
+        return _of_table(model, table, source, images)
     raise ValueError(
         f"The run learned from samples of shape {model.shape}, no table, got {source}: give a "
         "folder of images or an array of such samples (.npy)."
@@ -195,11 +223,12 @@ def _samples(model: TrainedModel, run: Run, source: Path, images: Path | None) -
 def _of_table(model: TrainedModel, learned: Table, source: Path, images: Path | None) -> Samples:
     file, encoding = TableFile(source), model.encoding
     columns = file.columns
-    own = [name for name in (learned.id, learned.label) if name and name in columns]
+    answers = [] if model.tags else [learned.label]  # what of several is right is not counted
+    own = [name for name in (learned.id, *answers) if name and name in columns]
     wanted = list(encoding.names) if encoding else [learned.image]
     names = [*own, *wanted]
     file.check_columns(names)
-    by_id, labelled = learned.id in own, learned.label in own
+    by_id, labelled = learned.id in own, bool(answers) and learned.label in own
     paths = None if encoding else _images(learned, source, images)
 
     def parts() -> Iterator[tuple[list[tuple[str, ...]], Tensor, list[str]]]:

@@ -18,6 +18,7 @@ from l2b.folder import RunFolder, read_module
 from l2b.notices import notice
 from l2b.tables import as_text
 
+EVENS = 0.5
 FILES = {"last": "model", "chosen": "chosen"}
 
 
@@ -29,6 +30,7 @@ class TrainedModel(nn.Module):
         shape: of one sample.
         network: from scaled samples to logits.
         encoding: what rows of a table become, if the run learned from texts or columns.
+        tags: of several yes-or-no labels a sample, the name of each; else empty.
     """
 
     mean: Tensor
@@ -42,6 +44,7 @@ class TrainedModel(nn.Module):
         classes: list[str],
         shape: list[int],
         encoding: Encoding | None = None,
+        tags: Sequence[str] = (),
     ) -> None:
         """Put them together.
 
@@ -52,10 +55,11 @@ class TrainedModel(nn.Module):
             classes: their names.
             shape: of one sample.
             encoding: what rows of a table become.
+            tags: names of several yes-or-no labels a sample, whose logits are [n, 2, tags].
         """
         super().__init__()
         self.network, self.classes, self.shape = network, tuple(classes), tuple(shape)
-        self.encoding = encoding
+        self.encoding, self.tags = encoding, tuple(tags)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
@@ -126,14 +130,14 @@ class TrainedModel(nn.Module):
         return tuple(as_text(row[name]) for name in names)
 
     def predict_proba(self, inputs: Tensor) -> Tensor:
-        """Probability of every class, on the CPU, block by block, in evaluation mode.
+        """Probability of every class (of tags, of yes), on the CPU, block by block.
 
         Args:
             inputs: raw samples, as in the data that the run learned from, a tensor or array
                 [n, *shape].
 
         Returns:
-            [n, classes, *pixels], float32.
+            [n, classes, *pixels], float32; of several yes-or-no labels, [n, tags].
 
         Raises:
             ValueError: if the samples have another shape, or are not finite as float32.
@@ -155,15 +159,19 @@ class TrainedModel(nn.Module):
         with torch.no_grad():
             blocks = [torch.softmax(self(block), dim=1).cpu() for block in inputs.split(rows)]
         self.train(was)
-        return torch.cat(blocks)
+        p = torch.cat(blocks)
+        return p[:, 1] if self.tags else p
 
     def predict(self, inputs: Tensor) -> Tensor:
         """The most likely class of every sample (pixel), as positions in ``classes``, [n, *pixels].
 
+        Of several yes-or-no labels, 1 for yes and 0 for no, [n, tags].
+
         Args:
             inputs: as for `predict_proba`.
         """
-        return self.predict_proba(inputs).argmax(dim=1)
+        p = self.predict_proba(inputs)
+        return (p > EVENS).long() if self.tags else p.argmax(dim=1)
 
 
 def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> TrainedModel:
@@ -201,7 +209,8 @@ def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> T
     if getattr(model, "weights", None) is not None:  # what it began with is not needed again
         model = replace(model, weights=None)
     with torch.random.fork_rng(devices=[]):
-        network = model.build(tuple(found["shape"]), len(found["classes"]))
+        tags = found.get("tags", [])  # older runs do not tell
+        network = model.network(tuple(found["shape"]), len(found["classes"]), tags=len(tags))
     read_module(network, weights)
     plain = found.get("encoding")
     made = TrainedModel(
@@ -211,5 +220,6 @@ def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> T
         found["classes"],
         found["shape"],
         None if plain is None else encoding_from(plain),
+        tags,
     )
     return made.eval()

@@ -1,51 +1,15 @@
 """Decisions of a person, or the suggestions themselves → a corrected label file."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from l2b.audit.corrected import Corrected, write_corrected
 from l2b.audit.run import FOLDER
 from l2b.audit.subject import Subject, read_subject
+from l2b.audit.tag_apply import CONFIDENT, accept_tag_suggestions, apply_tag_decisions
 from l2b.catalog import unknown
-from l2b.datasets.table import Table
+from l2b.datasets.table import Table, TableLabels
 from l2b.decisions import Decision, read_decisions
-from l2b.files import write_atomically
 from l2b.tables import TableFile, write_csv
-
-CONFIDENT = 0.5  # of a suggestion that is accepted unseen
-MOVED = (
-    "\n  Note: rows have moved up where others were left out, so decisions by position do not fit "
-    "this file. Name a column of ids (--id) to take some back in."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corrected:
-    """What was written.
-
-    Attributes:
-        path: the corrected file.
-        changed: number of labels that differ from those as given.
-        confirmed: number of labels that a person found to be right.
-        left_out: number of samples that are not in the file, since their labels seem wrong and
-            no other is sure enough.
-        moved: whether rows have moved up into the places of those left out, and no ids tell
-            which is which.
-    """
-
-    path: Path
-    changed: int
-    confirmed: int = 0
-    left_out: int = 0
-    moved: bool = False
-
-    def __str__(self) -> str:
-        """A line or two for a terminal."""
-        counts = [f"{self.changed:,} labels changed"]
-        counts += [f"{self.confirmed:,} confirmed"] if self.confirmed else []
-        counts += [f"{self.left_out:,} left out"] if self.left_out else []
-        line = f"{', '.join(counts)}: {self.path}"
-        return line + MOVED if self.moved else line
 
 
 def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
@@ -64,6 +28,8 @@ def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
         ValueError: if its files are damaged.
     """
     subject = _subject(Path(path))
+    if subject.tags:
+        return accept_tag_suggestions(subject, _target(subject, out, "suggested", []))
     table = subject.table()
     sure = table.confidence >= CONFIDENT
     changed = table.suspect & sure
@@ -100,6 +66,9 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
         ValueError: if a decision does not fit the labels that were audited.
     """
     subject = _subject(Path(path))
+    if subject.tags:
+        target = _target(subject, out, "corrected", [Path(decisions)])
+        return apply_tag_decisions(subject, Path(decisions), target)
     given = _labels(subject)
     decided = _fitting(subject, given, read_decisions(Path(decisions)), Path(decisions))
     chosen = _checked(subject) | decided
@@ -112,7 +81,7 @@ def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = 
 def _subject(path: Path) -> Subject:
     """The audited run, with the user's own table if it learned from one."""
     subject = read_subject(path)
-    if isinstance(subject.run.data, Table) and subject.own is None:
+    if subject.on_own_table and subject.own is None:
         raise FileNotFoundError(subject.problem)
     return subject
 
@@ -130,7 +99,8 @@ def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> 
             "the format that they came in."
         )
     if subject.own is not None:
-        read = [Path(subject.own.path), *map(Path, subject.own.checked), *read]
+        own = subject.own
+        read = [Path(own.path), *map(Path, getattr(own, "checked", ())), *read]
     if any(target.resolve() == path.resolve() for path in read):
         raise ValueError(
             f"--out {target} is what the labels are corrected from, and would be lost: name "
@@ -143,7 +113,7 @@ def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> 
 def _checked(subject: Subject) -> dict[int, str]:
     """The right label of every sample that was checked before the audit, and given a wrong one."""
     labels = subject.labels
-    if labels is None:
+    if not isinstance(labels, TableLabels):
         return {}
     rows = zip(labels.rows, labels.observed, labels.checked, strict=True)
     return {int(row): labels.classes[k] for row, given, k in rows if k >= 0 and k != given}
@@ -151,8 +121,8 @@ def _checked(subject: Subject) -> dict[int, str]:
 
 def _labels(subject: Subject) -> dict[int, str]:
     """The label as given of every sample that can be decided, by its index."""
-    if subject.labels is not None:
-        labels = subject.labels
+    labels = subject.labels
+    if isinstance(labels, TableLabels):
         return {
             int(row): labels.classes[k] for row, k in zip(labels.rows, labels.observed, strict=True)
         }
@@ -197,67 +167,11 @@ def _fitting(
 def _write(
     subject: Subject, target: Path, chosen: dict[int, str], left_out: frozenset[int] = frozenset()
 ) -> None:
-    if subject.own is None:
+    if not isinstance(subject.own, Table):
         labels = _labels(subject) | chosen
         names = subject.ids
         kept = [index for index in sorted(labels) if index not in left_out]
         rows = ((index, *names[index : index + 1], labels[index]) for index in kept)
         write_csv(target, ("index", *(["path"] if names else []), "label"), rows)
         return
-    table = TableFile(Path(subject.own.path))
-    if table.is_parquet:
-        _write_parquet(table, subject.own.label, target, chosen, left_out)
-    else:
-        columns = table.columns
-        place = columns.index(subject.own.label)
-        rows = _corrected(table.rows(columns), place, chosen, left_out)
-        write_csv(target, columns, rows, table.delimiter, told=table.tells_delimiter)
-
-
-def _corrected(
-    rows: Iterator[tuple[str, ...]], column: int, chosen: dict[int, str], left_out: frozenset[int]
-) -> Iterator[tuple[str, ...]]:
-    for index, row in enumerate(rows):
-        if index not in left_out:
-            cell = row[column]
-            label = _in_place_of(cell, chosen[index]) if index in chosen else cell
-            yield (*row[:column], label, *row[column + 1 :])
-
-
-def _in_place_of(cell: object, label: str) -> str:
-    """The label with the spaces that are around the one in the cell, and are no part of it."""
-    text = cell if isinstance(cell, str) else ""
-    old = text.strip()
-    before, _, after = text.partition(old) if old else ("", "", "")
-    return f"{before}{label}{after}"
-
-
-def _write_parquet(
-    table: TableFile, label: str, target: Path, chosen: dict[int, str], left_out: frozenset[int]
-) -> None:
-    """The same columns and types, a batch at a time."""
-    import pyarrow as arrow
-    from pyarrow.parquet import ParquetFile, ParquetWriter
-
-    source = ParquetFile(table.path)
-    schema = source.schema_arrow
-    column = schema.get_field_index(label)
-
-    def write(temporary: Path) -> None:
-        start = 0
-        with ParquetWriter(temporary, schema) as writer:
-            for batch in source.iter_batches():
-                rows = range(start, start + len(batch))
-                cells = batch.column(column).to_pylist()
-                fixed = [
-                    _in_place_of(cell, chosen[row]) if row in chosen else cell
-                    for row, cell in zip(rows, cells, strict=True)
-                ]
-                texts = arrow.array([None if c is None else str(c) for c in fixed], arrow.string())
-                values = texts.cast(schema.field(column).type)
-                kept = arrow.array([row not in left_out for row in rows])
-                written = batch.set_column(column, schema.field(column), values)
-                writer.write_batch(written.filter(kept))
-                start += len(batch)
-
-    write_atomically(target, write)
+    write_corrected(Path(subject.own.path), target, {subject.own.label: chosen}, left_out)

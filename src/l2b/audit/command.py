@@ -13,6 +13,7 @@ from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
 from l2b.datasets.table import Table
+from l2b.datasets.tags import Tags
 from l2b.folder import AUDIT, RunFolder
 from l2b.provenance import typed
 from l2b.tables import TableFile
@@ -44,7 +45,10 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     if options.next is None:
         return str(found)
     path = write_next(found.folder, found.table, next_to_check(found.table, options.next))
-    again = typed(["audit", str(found.folder.parent), "--clean", str(path), "--out", "NEW"])
+    run = str(found.folder.parent)
+    again = typed(["audit", run, "--clean", str(path), "--out", "NEW"])
+    if found.subject.tags:
+        again = typed(["audit", run, "--apply", str(path)])
     return f"{found}\n  Fill in the column label of {path}, then: {again}"
 
 
@@ -84,28 +88,44 @@ def _audited(options: argparse.Namespace, settings: Sequence[str], *, progress: 
     )
 
 
-def _table(options: argparse.Namespace) -> Table:
+def _table(options: argparse.Namespace) -> Table | Tags:
     """The user's table, with absolute paths, so that its run can be read from anywhere."""
     image = options.image
     if options.images is not None and not image:
         image = image_column(options.csv, options.images)
     columns = TableFile(options.csv).columns
     column, files = _clean(options.clean, columns)
-    return Table(
-        path=str(options.csv.resolve()),
-        label=options.label,
-        text=options.text,
-        image=image,
-        folder=str(options.images.resolve()) if options.images is not None else "",
-        clean=column,
-        checked=files,
-        id=options.id,
-        size=options.size or Table.size,
-        ignore=_ignored(options.ignore, columns),
-    )
+    labels = _named(options.label, columns)
+    common = {
+        "path": str(options.csv.resolve()),
+        "text": options.text,
+        "image": image,
+        "folder": str(options.images.resolve()) if options.images is not None else "",
+        "clean": column,
+        "id": options.id,
+        "size": options.size or Table.size,
+        "ignore": _named(options.ignore, columns),
+    }
+    if len(labels) == 1:
+        _refuse_blank(options)
+        return Table(**common, label=labels[0], checked=files)
+    if files:
+        raise ValueError(
+            f"--clean takes a column where there are several labels a sample, got {files[0]}: mark "
+            "in the table which rows were checked."
+        )
+    return Tags(**common, tags=labels, blank=options.blank or "unknown")
 
 
-def _ignored(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+def _refuse_blank(options: argparse.Namespace) -> None:
+    if options.blank:
+        raise ValueError(
+            "--blank is of several labels a sample (--label with commas); rows without their one "
+            "label are left out."
+        )
+
+
+def _named(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     """Columns that are named one by one, or several with commas in between."""
     parts = [[word] if word in columns else word.strip("[]").split(",") for word in words]
     return tuple(name.strip() for part in parts for name in part)
@@ -114,8 +134,14 @@ def _ignored(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
 def _checked_further(options: argparse.Namespace) -> Table:
     """The table of a former run, with more labels checked."""
     subject = read_subject(options.run)
-    if isinstance(subject.run.data, Table) and subject.own is None:
+    if subject.on_own_table and subject.own is None:
         raise FileNotFoundError(subject.problem)
+    if subject.tags or isinstance(subject.own, Tags):
+        raise ValueError(
+            f"--clean takes one checked label a sample back in, and {options.run} has several of "
+            "each: write the corrected file with --apply, mark there which rows were checked, and "
+            "audit it with --csv."
+        )
     if subject.own is None:
         raise ValueError(
             f"--clean takes checked labels back into an audit of your own file (--csv), and "
@@ -171,7 +197,7 @@ def _check(options: argparse.Namespace, settings: Sequence[str], *, masks: bool)
     if settings and not trains:
         raise ValueError(f"Nothing is trained here, so {settings[0]!r} has no meaning.")
     if options.csv is None:
-        words = ("label", "text", "images", "image", "id", "size", "ignore")
+        words = ("label", "blank", "text", "images", "image", "id", "size", "ignore")
         given = [n for n in words if getattr(options, n)]
         if given:
             raise ValueError(f"--{given[0]} describes a file: give it with --csv.")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from l2b.audit.page import Exhibit
@@ -21,6 +22,7 @@ def exhibit(subject: Subject, table: AuditTable) -> Exhibit:
         title=Path(own.path).name if own else subject.path.resolve().name,
         previews=_previews(subject, table),
         thumbnails=_pictures(subject, table),
+        tagged=bool(subject.tags),
         notes=subject.notes,
         apply_command=typed(["audit", str(subject.path), "--apply", "decisions.csv"]),
     )
@@ -31,13 +33,19 @@ def _previews(subject: Subject, table: AuditTable) -> list[str]:
         return []
     if subject.own is not None and subject.labels is not None:
         shown = list(subject.own.previews(subject.labels.rows))
-        return [shown[k] for k in subject.index]
+        return [shown[k] for k in _places(subject, table)]
     inputs = subject.source.train.inputs
     if is_image(tuple(inputs.shape[1:])):
         return [f"image {table.key(row)}" for row in range(len(table))]
-    rows = inputs[subject.ledger["index"]].flatten(1)
+    rows = inputs[torch.from_numpy(_places(subject, table))].flatten(1)
     more = " …" if rows.shape[1] > FEATURES else ""
     return [" · ".join(f"{x:.3g}" for x in row) + more for row in rows[:, :FEATURES].tolist()]
+
+
+def _places(subject: Subject, table: AuditTable) -> np.ndarray:
+    """Position in the data set of the sample that each label is of, [N]."""
+    labels = subject.labels
+    return table.index if labels is None else np.searchsorted(labels.rows, table.index)
 
 
 def _pictures(subject: Subject, table: AuditTable) -> dict[int, str]:
@@ -51,4 +59,4 @@ def _pictures(subject: Subject, table: AuditTable) -> dict[int, str]:
     if images.dtype != torch.uint8:
         some = images[:: max(1, len(images) // SPAN_SAMPLES)].float()
         low, high = float(some.min()), float(some.max())
-    return thumbnails(images, subject.index, table.order().tolist(), low, high)
+    return thumbnails(images, _places(subject, table), table.order().tolist(), low, high)

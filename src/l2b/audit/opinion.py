@@ -18,8 +18,7 @@ from torch import nn
 from l2b.audit.rate import at_least, confident_rate, noise_rate
 from l2b.audit.summary import wrong_probability
 from l2b.audit.table import AuditTable
-from l2b.audit.views import View, view_of
-from l2b.data import Data
+from l2b.audit.views import View
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the linear model, tried on held-out checked samples
 OF_ALL = 1.0  # strength of the linear model of all samples
@@ -47,7 +46,7 @@ class Opinion:
     believed: np.ndarray
 
 
-def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTable:
+def second_opinion(table: AuditTable, seen: View, y: np.ndarray) -> AuditTable:
     """Weigh the run's judgement of each label against those of two linear models.
 
     Where labels are wrong by a rule that the inputs show, a run learns the rule, and trusts
@@ -86,17 +85,16 @@ def second_opinion(table: AuditTable, data: Data, module: nn.Module) -> AuditTab
 
     Args:
         table: the run's own judgement.
-        data: what the run learned from; the checked samples it was not trained on.
-        module: the run's network.
+        seen: noisy and checked samples as linear models and the run's network see them; the run was
+            not trained on the checked ones.
+        y: classes of the checked samples, [M].
 
     Returns:
         The same table with other qualities, suggestions and confidences; the table itself
         if a class has fewer than two checked samples, or the run's network diverged.
     """
-    y = data.clean.labels.numpy()
-    if np.bincount(y, minlength=len(data.classes)).min() < 2:
+    if np.bincount(y, minlength=len(table.classes)).min() < 2:
         return table
-    seen = view_of(data, module)
     if not (np.isfinite(seen.held_out).all() and np.isfinite(seen.believed).all()):
         return table
     run = Opinion(held_out=seen.held_out, right=table.quality, believed=seen.believed)

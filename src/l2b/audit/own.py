@@ -13,6 +13,7 @@ from l2b.config import parse
 from l2b.data import Data, prepare
 from l2b.datasets import Source
 from l2b.datasets.table import Table
+from l2b.datasets.tags import Tags
 from l2b.estimation.defaults import sized_training
 from l2b.estimation.trusted import stand_in
 from l2b.experiment import Run
@@ -27,7 +28,7 @@ RATE = 0.1
 
 
 def audit_own(
-    table: Table,
+    table: Table | Tags,
     out: Path | str,
     *,
     settings: Sequence[str] = (),
@@ -41,7 +42,8 @@ def audit_own(
     confidence stand in for them, and the audit says so.
 
     Args:
-        table: the file and its columns.
+        table: the file and its columns; of several yes-or-no labels a sample, `Tags`, of which
+            some rows must be checked.
         out: folder for the run, which can be resumed, repeated and audited again.
         settings: words of ``l2b run`` such as ``--epochs 30``, over defaults that suit the
             size of the table.
@@ -68,9 +70,9 @@ def audit_own(
     return audit_run(out, source=source)
 
 
-def _refuse_removed(table: Table, out: Path) -> None:
+def _refuse_removed(table: Table | Tags, out: Path) -> None:
     """The new run still has to read its files when the former audit has stepped aside."""
-    files = map(Path, (table.path, *table.checked))
+    files = map(Path, (table.path, *getattr(table, "checked", ())))
     inside = next((f for f in files if (out / AUDIT).resolve() in f.resolve().parents), None)
     if inside is not None:
         raise ValueError(
@@ -102,6 +104,11 @@ def _prepared(source: Source, seed: int, weights: ClassWeights) -> Data:
     prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, class_weights=weights)
     if source.trusted is not None:
         return prepared(source, clean=len(source.trusted))
+    if source.tags:
+        raise ValueError(
+            "Of several labels a sample, some rows must be checked: mark them in a column, yes or "
+            "no, and name it (--clean). A few dozen that show both answers of every label will do."
+        )
     inputs = ((source.train.inputs.float() - source.mean) / source.std).flatten(1)
     rows = torch.from_numpy(stand_in(inputs.numpy(), source.train.labels.numpy(), seed))
     marked = replace(source, trusted=rows)
@@ -116,7 +123,7 @@ def _prepared(source: Source, seed: int, weights: ClassWeights) -> Data:
     return replace(data, train=everything, stand_ins=len(rows))
 
 
-def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
+def _run(table: Table | Tags, data: Data, settings: Sequence[str]) -> Run:
     """Settings that suit the table, and the user's own words over them."""
     samples = len(data.train)
     if not samples:
@@ -131,7 +138,7 @@ def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
         f"--training.batch={sized.batch}",
         f"--training.clean_batch={sized.clean_batch}",
         f"--training.optimiser.lr={RATE}",
-        *_method_words(settings),
+        *_method_words(data, settings),
     ]
     chosen = parse(Run, [*_model_words(table, settings), *words, *settings])
     usual = Run()
@@ -144,18 +151,19 @@ def _run(table: Table, data: Data, settings: Sequence[str]) -> Run:
     return replace(chosen, data=table, noise=NoNoise(), clean=len(data.clean), validation=0.0)
 
 
-def _model_words(table: Table, settings: Sequence[str]) -> list[str]:
+def _model_words(table: Table | Tags, settings: Sequence[str]) -> list[str]:
     """One hidden layer for words, unless the user chooses a model."""
     if _chosen("model", settings) or not table.text:
         return []
     return ["--model=mlp", "--model.hidden=[128]"]
 
 
-def _method_words(settings: Sequence[str]) -> list[str]:
+def _method_words(data: Data, settings: Sequence[str]) -> list[str]:
     """The cheapest L2B, which finds wrong labels as well as any (benchmarks/detection.py)."""
     if _chosen("method", settings):
         return []
     return [
+        f"--method={'l2b_tags' if data.tags else 'l2b'}",
         "--method.engine=last_layer",
         "--method.pseudo=temporal",
         "--method.pseudo.soft=false",

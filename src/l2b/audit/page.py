@@ -24,6 +24,7 @@ class Exhibit:
         title: of the page.
         previews: a text for each sample, in the order of the table; empty if there is none.
         thumbnails: data URIs of images, by row of the table.
+        tagged: whether there are several yes-or-no labels a sample, of two classes each.
         notes: what a reader must know.
         apply_command: the command that turns exported decisions into corrected labels.
     """
@@ -31,6 +32,7 @@ class Exhibit:
     title: str
     previews: Sequence[str] = ()
     thumbnails: dict[int, str]
+    tagged: bool = False
     notes: Sequence[str] = ()
     apply_command: str
 
@@ -63,6 +65,7 @@ def _content(table: AuditTable, exhibit: Exhibit) -> dict[str, Any]:
     place = {int(row): k for k, row in enumerate(order)}
     sorted_table = table.take(order)
     previews = [exhibit.previews[row] for row in order] if exhibit.previews else [""] * len(table)
+    pictures = {image: k for k, image in enumerate(dict.fromkeys(exhibit.thumbnails.values()))}
     columns: dict[str, Any] = {"preview": previews}
     for name in ("index", "observed", "suggested", "first_rejection", "true"):
         values = getattr(sorted_table, name)
@@ -76,8 +79,10 @@ def _content(table: AuditTable, exhibit: Exhibit) -> dict[str, Any]:
         "key": _fingerprint(table),
         "threshold": THRESHOLD,
         "classes": list(table.classes),
+        "tagged": exhibit.tagged,
         "columns": columns,
-        "thumbnails": {place[row]: image for row, image in exhibit.thumbnails.items()},
+        "pictures": list(pictures),
+        "thumbnails": {place[row]: pictures[image] for row, image in exhibit.thumbnails.items()},
     }
 
 

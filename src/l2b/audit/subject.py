@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from l2b.audit.neighbours import neighbour_agreement
 from l2b.audit.opinion import second_opinion
 from l2b.audit.table import AuditTable, audit_table
+from l2b.audit.tags import ledger_of_tag, of_all_tags, view_of_tag
+from l2b.audit.views import View, view_of
 from l2b.config import load
 from l2b.data import Data
 from l2b.datasets import Source
 from l2b.datasets.table import Table, TableLabels
+from l2b.datasets.tags import TagLabels, Tags
 from l2b.experiment import Run
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
@@ -38,7 +42,7 @@ class Subject:
         run: its settings.
         ledger: its record of every sample in every epoch.
         source: its data set; None if that is gone or has changed.
-        labels: those of the user's own table, if it learned from one.
+        labels: those of the user's own table, if it learned from one; of several, where they are.
         notes: what a reader must know.
         problem: why there is no data set, one of the notes; empty where there is one.
     """
@@ -47,15 +51,20 @@ class Subject:
     run: Run
     ledger: dict[str, Any]
     source: Source | None
-    labels: TableLabels | None
+    labels: TableLabels | TagLabels | None
     notes: tuple[str, ...]
     problem: str = ""
 
     @property
-    def own(self) -> Table | None:
+    def on_own_table(self) -> bool:
+        """Whether the run learned from a user's own table."""
+        return isinstance(self.run.data, Table | Tags)
+
+    @property
+    def own(self) -> Table | Tags | None:
         """The user's own table, if the run learned from one that can still be read."""
         found = self.run.data
-        return found if isinstance(found, Table) and self.source is not None else None
+        return found if isinstance(found, Table | Tags) and self.source is not None else None
 
     @property
     def index(self) -> np.ndarray:
@@ -75,22 +84,47 @@ class Subject:
 
         Marks of yes and no do not, and neither do samples that were picked for checking.
         """
-        if self.labels is None or self.own is None or self.own.checked:
+        if not isinstance(self.labels, TableLabels) or not isinstance(self.own, Table):
+            return None
+        if self.own.checked:
             return None
         known = self.labels.checked >= 0
         pair = self.labels.observed[known], self.labels.checked[known]
         return pair if (pair[0] != pair[1]).any() else None
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of several yes-or-no labels a sample; empty where samples have one label."""
+        return tuple(self.ledger.get("tags", ()))
+
     def table(self) -> AuditTable:
-        """One entry per sample, with the checked samples' second opinion where there is one."""
-        table, data = self._own_judgement(), self._data()
-        weights = self.path / "model.safetensors"
-        if data is None or not weights.is_file():
-            return table
+        """One entry per label, with the checked samples' second opinion where there is one."""
+        data = self._data()
+        module = None if data is None else self._module(data)
+        seen = None if data is None or module is None else view_of(data, module)
+        y = np.zeros(0) if data is None else data.clean.labels.numpy()
+        if not self.tags:
+            return self._judged(seen, y)
+        parts = []
+        for number, tag in enumerate(self.tags):
+            one = replace(self, ledger=ledger_of_tag(self.ledger, number))
+            narrowed = view_of_tag(seen, self.ledger, y, number)
+            parts.append((tag, one._judged(*narrowed)))
+        return of_all_tags(parts)
+
+    def _judged(self, seen: View | None, y: np.ndarray) -> AuditTable:
+        table = self._own_judgement()
+        return table if seen is None else second_opinion(table, seen, y)
+
+    def _module(self, data: Data) -> nn.Module | None:
+        """The run's network, if it is there."""
+        weights, shape = self.path / "model.safetensors", tuple(data.train.inputs.shape[1:])
+        if not weights.is_file():
+            return None
         with torch.random.fork_rng(devices=[]):
-            module = self.run.model.build(tuple(data.train.inputs.shape[1:]), len(data.classes))
-        read_module(module, weights)
-        return second_opinion(table, data, module)
+            made = self.run.model.network(shape, len(data.classes), tags=len(self.tags))
+        read_module(made, weights)
+        return made
 
     def _data(self) -> Data | None:
         """What the run learned from, if its checked samples can judge it.
@@ -146,13 +180,13 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
         notes += [JUDGES.format(share=run.validation)]
     if source is not None and source.remark:
         notes.append(source.remark)
-    labels = run.data.labels() if isinstance(run.data, Table) and source is not None else None
+    own = run.data if isinstance(run.data, Table | Tags) and source is not None else None
     return Subject(
         path=path,
         run=run,
         ledger=ledger,
         source=source,
-        labels=labels,
+        labels=None if own is None else own.labels(),
         notes=tuple(notes),
         problem=problem,
     )

@@ -21,7 +21,7 @@ def is_image(shape: tuple[int, ...]) -> bool:
 def thumbnails(
     images: Tensor, index: np.ndarray, rows: list[int], low: float, high: float
 ) -> dict[int, str]:
-    """Data URIs of samples' images by row, as many as fit in 16 MB, first ones first.
+    """Data URIs of samples' images by row, as many images as fit in 16 MB, first ones first.
 
     Args:
         images: [N, 1 or 3, height, width], raw.
@@ -30,14 +30,18 @@ def thumbnails(
         low: raw value that is drawn black.
         high: raw value that is drawn white.
     """
+    made: dict[int, str] = {}
     found, used = {}, 0
     for row in rows:
-        pixels = (images[index[row]].float() - low) / max(high - low, 1e-9)
-        code = base64.b64encode(encoded_png(_small(pixels.clamp(0, 1) * 255))).decode()
-        used += len(code)
-        if used > BUDGET:
-            break
-        found[row] = f"data:image/png;base64,{code}"
+        sample = int(index[row])
+        if sample not in made:
+            pixels = (images[sample].float() - low) / max(high - low, 1e-9)
+            code = base64.b64encode(encoded_png(_small(pixels.clamp(0, 1) * 255))).decode()
+            used += len(code)
+            if used > BUDGET:
+                break
+            made[sample] = f"data:image/png;base64,{code}"
+        found[row] = made[sample]
     return found
 
 

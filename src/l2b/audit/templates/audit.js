@@ -2,7 +2,9 @@
 // Every text of the data goes through textContent or an attribute setter: nothing is parsed
 // as HTML, so labels and samples are shown, never run.
 const data = JSON.parse(document.getElementById("data").textContent);
-const { classes, columns, thumbnails } = data;
+const { classes, columns, pictures } = data;
+const thumbnails = Object.fromEntries( // several labels of one sample share its picture
+  Object.entries(data.thumbnails).map(([row, picture]) => [row, pictures[picture]]));
 const total = columns.quality.length;
 const ROW = 44;
 const SVG = "http://www.w3.org/2000/svg";
@@ -189,6 +191,15 @@ function renderHead() {
   }));
 }
 
+// Of several labels a sample, the answer stays in sight where the name of the label is cut.
+function labelCell(k, kind = "") {
+  const name = classes[k];
+  if (!data.tagged) return make("span", { class: kind, title: name }, name);
+  const cut = name.lastIndexOf(": ");
+  return make("span", { class: `parted ${kind}`, title: name },
+    make("span", {}, name.slice(0, cut)), make("b", {}, name.slice(cut)));
+}
+
 function sampleCell(row) {
   const image = thumbnails[row];
   return image ? make("span", {}, make("img", { src: image, alt: columns.preview[row] }))
@@ -203,15 +214,14 @@ function rowNode(place) {
   const node = make("div", { class: "row", role: "row", "data-row": row },
     make("span", { class: "key" }, keyOf(row)),
     sampleCell(row),
-    make("span", { title: classes[columns.observed[row]] }, classes[columns.observed[row]]),
-    make("span", { class: "suggestion", title: classes[columns.suggested[row]] },
-      classes[columns.suggested[row]]),
+    labelCell(columns.observed[row]),
+    labelCell(columns.suggested[row], "suggestion"),
     make("span", { class: "quality" }, columns.quality[row].toFixed(2), make("i", {}, fill)),
     make("span", {}, percent(columns.confidence[row])),
     make("span", {}, found ? make("span", { class: `tag ${found.word}` },
       { keep: "kept", accept: "corrected", skip: "skipped" }[found.word]) : ""));
   if (columns.true) {
-    node.append(make("span", {}, classes[columns.true[row]]));
+    node.append(labelCell(columns.true[row]));
     node.classList.add("with-truth");
   }
   node.classList.toggle("flag", flagged(row));
@@ -269,6 +279,7 @@ function choice(word, title, key) {
 }
 
 function otherLabel(row) {
+  if (data.tagged) return ""; // yes or no: there is no third answer
   const chosen = make("select", { id: "other", "aria-label": "Another label" },
     make("option", { value: "" }, "choose…"));
   classes.forEach((name, k) => chosen.append(make("option", { value: k }, name)));
@@ -387,7 +398,11 @@ function shownClasses(joint) {
     .map(([, k]) => k).sort((a, b) => a - b);
 }
 
-function short(name, most) { return name.length > most ? `${name.slice(0, most - 1)}…` : name; }
+function short(name, most) {
+  const end = data.tagged ? name.length - name.lastIndexOf(": ") : 0; // the answer stays
+  return name.length > most
+    ? `${name.slice(0, most - 1 - end)}…${name.slice(name.length - end)}` : name;
+}
 
 function renderConfusion() {
   const joint = flaggedJoint(), shown = shownClasses(joint), size = shown.length;
@@ -446,7 +461,7 @@ function renderClasses() {
     fill.style.width = width(share);
     return make("button", { class: "bar", title: `${classes[k]}: show its flagged labels`,
       onclick: () => setFilter(k, "") },
-    make("span", { class: "name" }, classes[k]), make("span", { class: "track" }, fill),
+    labelCell(k, "name"), make("span", { class: "track" }, fill),
     make("span", { class: "number" }, `${percent(share)} of ${count(all[k])}`));
   }));
 }
