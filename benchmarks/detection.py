@@ -38,6 +38,7 @@ from l2b.audit.apply import CONFIDENT
 from l2b.audit.opinion import second_opinion
 from l2b.audit.summary import wrong_probability
 from l2b.audit.table import audit_table
+from l2b.audit.views import view_of
 from l2b.data import Data, Pool
 from l2b.datasets import Dataset
 from l2b.datasets.cifar10 import Cifar10
@@ -148,7 +149,8 @@ def bootstrapped(run: Run, data: Data) -> dict[str, Found]:
     ledger = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in ledger.items()}
     table = audit_table(ledger)
     middle = time.process_time()
-    revised = second_opinion(table, data, result.outcome.learner.network.module)
+    seen = view_of(data, result.outcome.learner.network.module)
+    revised = second_opinion(table, seen, data.clean.labels.numpy())
     end = time.process_time()
     return {
         "l2b run alone": Found(
