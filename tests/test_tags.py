@@ -3,12 +3,15 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.multioutput import MultiOutputClassifier
 from torch import nn
 
 import l2b
@@ -22,6 +25,7 @@ from l2b.engines import LastLayer
 from l2b.evaluate import evaluate, mean_tag_scores, tag_scores
 from l2b.experiment import Run
 from l2b.feed import Feed
+from l2b.folder import RunFolder
 from l2b.loop import Loop
 from l2b.methods.as_published import AsPublished
 from l2b.methods.base import labelled_mean
@@ -709,3 +713,37 @@ def test_checked_labels_do_not_go_back_into_the_run_itself(own, tmp_path, capsys
     listed.write_text("index,id,label\n50,s50/mass,yes\n")
     assert main(["audit", str(own), "--clean", str(listed), "--out", str(tmp_path / "x")]) == 2
     assert "write the corrected file with --apply" in capsys.readouterr().err
+
+
+def test_the_estimator_learns_one_label_after_the_other_through_scikit_learn():
+    x, given, true, checked = own_rows(120)
+    one = l2b.L2BClassifier(method="fine_tune", epochs=12, random_state=0)
+    several = MultiOutputClassifier(one).fit(x.numpy(), given.numpy(), clean=checked.numpy())
+    assert (several.predict(x.numpy()) == true.numpy()).mean() > (given == true).double().mean()
+    assert [model.clean_indices_.tolist() for model in several.estimators_] == [list(range(40))] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["l2b_tags", "pooled"])
+def test_missing_answers_count_alike_on_two_processes(arrays, tmp_path, method):
+    """Whose shares of a batch have different numbers of them."""
+    said = ["run", "--data", "arrays", "--path", str(arrays), "--noise", "existing"]
+    said += ["--annotation", "observed", "--method", method, "--model", "mlp", "--clean", "50"]
+    said += ["--batch", "32", "--clean_batch", "20", "--epochs", "2", "--quiet"]
+    said += ["--method.warmup", "1"] if method == "l2b_tags" else []
+    for count in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "l2b", *said, "--launch", count, "--out", str(tmp_path / count)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    one, two = (RunFolder(tmp_path / count) for count in ("1", "2"))
+    for name, values in one.read_ledger().items():
+        if isinstance(values, torch.Tensor) and values.is_floating_point():
+            torch.testing.assert_close(
+                values, two.read_ledger()[name], equal_nan=True, atol=2e-3, rtol=2e-2
+            )
+    rows = [folder.read_metrics(2) for folder in (one, two)]
+    for a, b in zip(*rows, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+        assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
