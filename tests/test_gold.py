@@ -32,7 +32,7 @@ def test_the_corrected_loss_by_hand():
 def test_the_transition_matrix_by_hand():
     p = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])
     clean = SimpleNamespace(labels=torch.tensor([0, 0, 2]), cases=None)
-    task = SimpleNamespace(data=SimpleNamespace(clean=clean, classes="abc"))
+    task = SimpleNamespace(data=SimpleNamespace(clean=clean, classes="abc", tags=()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gold_correction, "predict_pool", lambda predict, *_: predict(None))
         learner = SimpleNamespace(predict=lambda _: p.log())
@@ -57,7 +57,7 @@ def test_what_slabs_are_filled_up_with_tells_nothing_of_labels():
         (SimpleNamespace(labels=labels, cases=cases), z),
         (SimpleNamespace(labels=their, cases=None), slices),
     ):
-        task = SimpleNamespace(data=SimpleNamespace(clean=clean, classes="abc"))
+        task = SimpleNamespace(data=SimpleNamespace(clean=clean, classes="abc", tags=()))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(gold_correction, "predict_pool", lambda *_, said=said: said)
             found.append(transition_matrix(SimpleNamespace(predict=None), task))

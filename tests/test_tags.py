@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from torch import nn
 import l2b
 from l2b.audit import audit_run
 from l2b.audit.apply import accept_suggestions, apply_decisions
+from l2b.audit.corrected import write_corrected
 from l2b.cli import main
 from l2b.data import prepare
 from l2b.datasets.arrays import Arrays
 from l2b.datasets.base import Source, Split
+from l2b.datasets.tags import Tags
 from l2b.engines import LastLayer
 from l2b.evaluate import evaluate, mean_tag_scores, tag_scores
 from l2b.experiment import Run
@@ -28,12 +31,13 @@ from l2b.feed import Feed
 from l2b.folder import RunFolder
 from l2b.loop import Loop
 from l2b.methods.as_published import AsPublished
-from l2b.methods.base import labelled_mean
+from l2b.methods.base import labelled_mean, made_up_for
 from l2b.methods.bootstrap import Bootstrap
 from l2b.methods.co_teaching import CoTeaching
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.elr import Elr
 from l2b.methods.fine_tune import FineTune
+from l2b.methods.gold_correction import corrected_loss, transition_matrix
 from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.methods.l2b_tags import L2BTags
@@ -49,6 +53,7 @@ from l2b.notices import Notice
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice
 from l2b.predict import predict
+from l2b.tables import told_apart
 from l2b.train import Training, fit
 from l2b.trained import load_model
 
@@ -721,6 +726,103 @@ def test_the_estimator_learns_one_label_after_the_other_through_scikit_learn():
     several = MultiOutputClassifier(one).fit(x.numpy(), given.numpy(), clean=checked.numpy())
     assert (several.predict(x.numpy()) == true.numpy()).mean() > (given == true).double().mean()
     assert [model.clean_indices_.tolist() for model in several.estimators_] == [list(range(40))] * 3
+
+
+def test_one_tag_that_nobody_knows_does_not_end_an_audit(tmp_path):
+    """Neither of one with two answers, of which the other is never observed."""
+    x, given, _, checked = own_rows(120)
+    given[~checked, 1] = -1
+    given[~checked, 2] = 0
+    np.savez(
+        tmp_path / "m.npz", x_train=x.numpy(), y_train=given.numpy(),
+        clean_index=checked.nonzero().flatten().numpy(),
+    )  # fmt: skip
+    said = Run(
+        data=Arrays(path=tmp_path / "m.npz"), noise=NoNoise(), method=L2BTags(clean_weight=0.0),
+        model=Mlp(hidden=(8,)), clean=40, validation=0.0, training=replace(TRAINING, epochs=2),
+    )  # fmt: skip
+    said.execute(tmp_path / "run", progress=False)
+    table = audit_run(tmp_path / "run").table
+    assert np.bincount(table.observed // 2, minlength=3).tolist() == [80, 0, 80]
+    assert table.classes[2:4] == ("1: no", "1: yes")
+
+
+def test_other_tags_are_other_data(arrays, tmp_path):
+    stored = dict(np.load(arrays))
+    np.savez(tmp_path / "mine.npz", **stored)
+    copy = replace(run(arrays), data=Arrays(path=tmp_path / "mine.npz"))
+    copy.execute(tmp_path / "run", progress=False)
+    note = "the data set has changed since the run"
+    for change in ({"classes": stored["classes"][::-1]}, {k: v[:, :2] for k, v in stored.items()
+                   if k.startswith("y_")} | {"classes": stored["classes"][:2]}):  # fmt: skip
+        np.savez(tmp_path / "mine.npz", **{**stored, **change})
+        found = audit_run(tmp_path / "run")
+        assert any(note in text for text in found.subject.notes)
+        assert len(found.table.classes) == 6
+
+
+def test_names_that_could_be_taken_for_one_another_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'left/mass' and 'mass': rename one, or leave id away"):
+        Tags(path=tmp_path / "t.csv", tags=("mass", "left/mass"), id="scan")
+    Tags(path=tmp_path / "t.csv", tags=("mass", "left/mass"))
+    assert told_apart(["row", "a", "a", "row", "a_"]) == ["row", "a", "a_", "row_", "a__"]
+
+
+def test_what_a_column_cannot_hold_is_told(tmp_path):
+    import pyarrow as arrow
+    from pyarrow.parquet import write_table
+
+    write_table(arrow.table({"a": [True, False]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"Column 'a' of .*t\.parquet is bool, and cannot hold"):
+        write_corrected(tmp_path / "t.parquet", tmp_path / "out.parquet", {"a": {0: "-1"}})
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_every_tag_goes_wrong_in_its_own_way():
+    """The matrices of gold loss correction, by hand."""
+    matrix = torch.tensor([[[0.9, 0.1], [0.4, 0.6]], [[0.7, 0.3], [0.2, 0.8]]])
+    observed = torch.tensor([[0, 1], [1, -1]])
+    z = torch.randn(2, 2, 2, generator=torch.Generator().manual_seed(0))
+    found, p = corrected_loss(z, observed, matrix), z.softmax(dim=1)
+    for i, k in ((0, 0), (0, 1), (1, 0)):
+        expected = -(p[i, :, k] @ matrix[k, :, observed[i, k]]).log()
+        torch.testing.assert_close(found[i, k], expected)
+    assert found[1, 1] == 0
+    data = prepared(source(missing=0.0))
+    module = Mlp(hidden=(8,)).network((FEATURES,), 2, tags=3)
+    learner = SimpleNamespace(predict=lambda inputs: module(inputs).detach())
+    measured = transition_matrix(learner, SimpleNamespace(data=data))
+    p = module(data.clean.inputs).softmax(dim=1).detach()
+    for k in range(3):
+        for y in (0, 1):
+            mean = p[data.clean.labels[:, k] == y, :, k].mean(dim=0)
+            torch.testing.assert_close(measured[k, y], mean)
+
+
+def test_blends_count_known_answers_alone():
+    """Twice as many unknown ones do not halve the step."""
+    losses, observed = torch.tensor([[2.0, 0.0]]), torch.tensor([[1, -1]])
+    assert made_up_for(losses, observed).mean() == 2
+    assert made_up_for(losses[:, 0], observed[:, 0]) is not None
+    assert torch.equal(made_up_for(losses[:, 0], observed[:, 0]), losses[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("observed", "batch", "message"),
+    [
+        (-1, 32, "No sample outside the clean set has a label"),
+        (0, 500, r"the number of .* left after the clean set was removed"),
+    ],
+)
+def test_batches_that_cannot_be_filled_are_told_in_words_of_samples(observed, batch, message):
+    found = source()
+    labels = (
+        found.annotations["observed"].clamp_min(0) if observed == 0 else torch.full((240, 3), -1)
+    )
+    kept = replace(prepared(replace(found, annotations={"observed": found.train.labels})))
+    train = replace(kept.train, labels=labels[kept.train.index])
+    with pytest.raises(ValueError, match=message):
+        trained(CrossEntropy(), replace(kept, train=train), replace(TRAINING, batch=batch))
 
 
 @pytest.mark.slow

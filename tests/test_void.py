@@ -667,7 +667,7 @@ def test_a_picture_of_one_class_is_written(tmp_path):
 def test_batches_larger_than_what_is_labelled_are_refused_with_the_reason():
     with pytest.warns(Notice, match="no labelled pixel"):
         data = prepare(partly_void(), NoNoise(), clean=2, validation=0.5, seed=0)
-    with pytest.raises(ValueError, match=r"with \d images that have no labelled pixel,"):
+    with pytest.raises(ValueError, match=r"with \d images without a labelled pixel,"):
         Feed(data=data, batch=64, clean_batch=2, augment=Identity(), seed=0)
 
 

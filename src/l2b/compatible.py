@@ -18,7 +18,8 @@ def check_fit(method: Method, data: Data, training: Training) -> None:
     if data.train.labels.ndim > 1 and not method.takes_masks:
         raise ValueError(
             f"{name_of(method)} needs one label per sample, and this data has {several} for each: "
-            "choose l2b, l2rw, fine_tune, pooled, clean_only or cross_entropy."
+            f"choose {'l2b_tags' if data.tags else 'l2b'}, l2rw, fine_tune, pooled, clean_only or "
+            "cross_entropy."
         )
     if data.tags and not isinstance(training.overlap, Ignored):
         raise ValueError(

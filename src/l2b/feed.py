@@ -18,9 +18,9 @@ from l2b.types import Batch
 class Feed:
     """Deterministic batches: each is a function of the seed and its number alone.
 
-    An epoch goes through every sample once, but for what is left over and images without a labelled
-    pixel. With class weights it is as long, and goes through each sample as often as the weight of
-    its label as given says.
+    An epoch goes through every sample once, but for what is left over and samples without a label
+    (of masks, without a labelled pixel). With class weights it is as long, and goes through each
+    sample as often as the weight of its label as given says.
 
     Attributes:
         data: what to draw from, already on its device.
@@ -43,9 +43,10 @@ class Feed:
     def __post_init__(self) -> None:
         """Refuse batches that cannot be filled."""
         if len(self.data.train) and not len(self._noisy):
+            what, part = ("sample", "label") if self.data.tags else ("image", "labelled pixel")
             raise ValueError(
-                "No image outside the clean set has a labelled pixel, so nothing is left to learn "
-                "from: lower clean, or label some pixels."
+                f"No {what} outside the clean set has a {part}, so nothing is left to learn from: "
+                "lower clean, or label some."
             )
         if not len(self.data.train):
             raise ValueError(
@@ -120,7 +121,8 @@ class Feed:
     def _and_void(self) -> str:
         """What else is no noisy sample, in words."""
         void = len(self.data.train) - len(self._noisy)
-        return f", with {void} images that have no labelled pixel," if void else ""
+        what = "samples that have no label" if self.data.tags else "images without a labelled pixel"
+        return f", with {void} {what}," if void else ""
 
     @cached_property
     def _noisy(self) -> Tensor:

@@ -20,7 +20,7 @@ from l2b.experiment import Run
 from l2b.features import chunks
 from l2b.files import spelled_out
 from l2b.folder import RunFolder
-from l2b.tables import TableFile, defused, write_csv
+from l2b.tables import TableFile, defused, told_apart, write_csv
 from l2b.trained import EVENS, TrainedModel, load_model
 
 MOST_SHOWN = 8  # classes in the summary
@@ -108,8 +108,7 @@ def predict(
     model = load_model(folder, epoch)
     settings = load(Run, RunFolder(folder).read_config() or "")
     path = Path(out) if out is not None else folder / "predictions.csv"
-    heads = [head for tag in model.tags for head in (tag, f"{tag} probability")] or HEADS
-    _refuse_loss(path, heads)
+    said = [head for tag in model.tags for head in (tag, f"{tag} probability")] or HEADS
     scale = RunFolder(folder).read_scale()
     if scale["masks"]:
         raise ValueError(
@@ -117,6 +116,8 @@ def predict(
             "folder to draw them into (--out), or l2b.load_model."
         )
     samples = _samples(model, settings, source, None if images is None else Path(images))
+    heads = told_apart([*samples.heads, *map(defused, said)])
+    _refuse_loss(path, heads)
     _refuse_other_units(scale.get("bytes"), samples.bytes, source)
     counts: Counter[str] = Counter(dict.fromkeys(model.tags, 0))
     sums = {"samples": 0, "sure": 0.0, "agreed": 0, "labelled": 0}
@@ -141,7 +142,7 @@ def predict(
             for key, name, p in zip(keys, names, top.values.tolist(), strict=True):
                 yield [*map(defused, key), defused(name), f"{p:.4f}"]
 
-    write_csv(path, [*samples.heads, *map(defused, heads)], rows())
+    write_csv(path, heads, rows())
     labelled = int(sums["labelled"])
     return Predicted(
         path=path,

@@ -23,7 +23,7 @@ def judged_by_checked(history: Sequence[Mapping[str, Any]], data: Data) -> tuple
 
     Returns:
         Fractions, one per epoch, and how many samples of equal weight they are of; none and 0
-        without a judge.
+        without a judge. Of several labels, samples are counted, whose answers go together.
     """
     for name, pool in (("clean", data.clean), ("validation", data.validation)):
         key = f"{name}_{measure(data)}"

@@ -193,9 +193,10 @@ def suspects(outcome: Outcome, count: int) -> Suspects:
     ledger = outcome.ledger
     late = slice(len(ledger.alpha) // 2, None)
     alpha = ledger.alpha[late].float().nanmean(dim=0).nan_to_num(1.0)
-    alpha[(ledger.pseudo < 0).all(dim=0)] = torch.inf  # never seen, or nobody knows the label
+    seen = (ledger.pseudo >= 0).any(dim=0)  # else left over in every epoch, or without a label
     loss = ledger.loss[late].float().nanmean(dim=0).nan_to_num(0.0)
-    rows = torch.argsort(alpha - 1e-3 * loss)[:count]
+    rows = torch.argsort((alpha - 1e-3 * loss).masked_fill(~seen, torch.inf))
+    rows = rows[: min(count, int(seen.sum()))]
     said = ledger.pseudo[late][:, rows]
     votes = class_votes(said, said >= 0, int(ledger.pseudo.max()) + 1)
     return Suspects(rows, votes.argmax(dim=1))

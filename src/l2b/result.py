@@ -72,8 +72,8 @@ def tag_results(data: Data, outcome: Outcome) -> dict[str, Any]:
     """What `tag_scores` tells of the test set after the last epoch, under ``tags``."""
     if data.test is None or not data.tags:
         return {}
-    z = predict_pool(outcome.learner.predict, data.test, data)
-    return {"tags": dict(zip(data.tags, tag_scores(z, data.test.labels), strict=True))}
+    z = predict_pool(outcome.learner.predict, data.test, data).cpu()
+    return {"tags": dict(zip(data.tags, tag_scores(z, data.test.labels.cpu()), strict=True))}
 
 
 def _number(value: float) -> float | None:

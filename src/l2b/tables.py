@@ -124,6 +124,16 @@ def write_csv(
     write_atomically(path, write)
 
 
+def told_apart(heads: Sequence[str]) -> list[str]:
+    """Names of columns, of which a later one that is there already gets "_" at its end."""
+    found: list[str] = []
+    for head in heads:
+        while head in found:
+            head = f"{head}_"
+        found.append(head)
+    return found
+
+
 def defused(cell: str) -> str:
     """A text that no spreadsheet runs as a formula; plain numbers stay as they are."""
     return f"'{cell}" if _like_a_formula(cell) and not _is_number(cell) else cell

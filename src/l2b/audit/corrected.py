@@ -118,7 +118,14 @@ def _write_parquet(
                     ]
                     texts = arrow.array([_text(cell) for cell in fixed], arrow.string())
                     field = schema.field(place)
-                    batch = batch.set_column(place, field, texts.cast(field.type))
+                    try:
+                        batch = batch.set_column(place, field, texts.cast(field.type))
+                    except arrow.ArrowInvalid as error:
+                        raise ValueError(
+                            f"Column {name!r} of {table.path} is {field.type}, and cannot hold "
+                            f"what it should now ({error}): write its labels as text or int8, or "
+                            "audit a CSV file."
+                        ) from error
                 kept = arrow.array([row not in left_out for row in rows])
                 writer.write_batch(batch.filter(kept))
                 start += len(rows)

@@ -91,9 +91,9 @@ def second_opinion(table: AuditTable, seen: View, y: np.ndarray) -> AuditTable:
 
     Returns:
         The same table with other qualities, suggestions and confidences; the table itself
-        if a class has fewer than two checked samples, or the run's network diverged.
+        if it is empty, a class has fewer than two checked samples, or the run's network diverged.
     """
-    if np.bincount(y, minlength=len(table.classes)).min() < 2:
+    if not len(table) or np.bincount(y, minlength=len(table.classes)).min() < 2:
         return table
     if not (np.isfinite(seen.held_out).all() and np.isfinite(seen.believed).all()):
         return table

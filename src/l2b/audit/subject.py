@@ -213,6 +213,8 @@ def _same(run: Run, source: Source, ledger: dict[str, Any]) -> bool:
     if len(index) and int(index.max()) >= len(source.train.labels):
         return False
     labels = source.train.labels[index]
+    if tuple(ledger.get("tags", ())) != source.tags:
+        return False
     if "true" in ledger and not bool((labels == ledger["true"]).all()):
         return False
     if isinstance(run.noise, NoNoise) and not torch.equal(labels, ledger["observed"]):

@@ -9,7 +9,7 @@ from l2b.audit.subject import Subject
 from l2b.catalog import unknown
 from l2b.datasets.tags import Tags
 from l2b.decisions import NO, YES, read_decisions
-from l2b.tables import write_csv
+from l2b.tables import defused, told_apart, write_csv
 from l2b.targets import VOID
 
 CONFIDENT = 0.5  # of a suggestion that is accepted unseen
@@ -116,4 +116,4 @@ def _write(subject: Subject, target: Path, chosen: dict[Answer, int]) -> None:
         (index, *("" if v == VOID else v for v in (fixed.get((index, k), given[k]) for k in tags)))
         for index, given in every
     )
-    write_csv(target, ("index", *subject.tags), rows)
+    write_csv(target, told_apart(["index", *map(defused, subject.tags)]), rows)

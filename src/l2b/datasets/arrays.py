@@ -35,7 +35,7 @@ class Arrays(Dataset):
                  [N, tags], each 1 (yes), 0 (no), or −1 or NaN where nobody knows
     x_test       held-out samples, with y_test, their true labels
     y_true       true labels of x_train; y_train is then the annotation ``observed``, which
-                 the noise model ``existing`` trains on
+                 the noise model ``existing`` trains on; tags that are unknown here are so there
     clean_index  rows of x_train whose label in y_train (or y_true) was checked
     classes      names of the classes, in the order of the integers; or of the tags, in the
                  order of the columns

@@ -1,5 +1,6 @@
 """Your own CSV or Parquet file of samples with several yes-or-no labels each."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ class Tags(Dataset):
             raise ValueError(
                 f"Tags needs different columns as tags, got {twice[0]!r} twice: name each once."
             )
+        for long, short in itertools.permutations(self.tags, 2):
+            if self.id and long.endswith(f"/{short}"):  # an answer is called <id>/<tag>
+                raise ValueError(
+                    f"Tags needs names that cannot be taken for one another, got {long!r} and "
+                    f"{short!r}: rename one, or leave id away."
+                )
         if self.blank not in ("unknown", "no"):
             raise ValueError(
                 f"Tags needs blank unknown or no, got {self.blank!r}: it is what an empty cell "

@@ -191,12 +191,22 @@ def labelled_mean(losses: Tensor, observed: Tensor) -> Tensor:
         losses: [n, *pixels], 0 where nobody knows the label.
         observed: labels, likewise.
     """
+    return made_up_for(losses, observed).mean()
+
+
+def made_up_for(losses: Tensor, observed: Tensor) -> Tensor:
+    """Losses whose mean is that of those with a label: larger by the share that has none.
+
+    Args:
+        losses: as for `labelled_mean`.
+        observed: likewise.
+    """
     void = voids(observed)
     if void is None:
-        return losses.mean()
+        return losses
     known = (~void).sum()
     known, every = collectives.total(torch.stack([known, torch.full_like(known, void.numel())]))
-    return losses.mean() * (every.double() / known.clamp_min(1)).to(losses)
+    return losses * (every.double() / known.clamp_min(1)).to(losses)
 
 
 def plain_step(

@@ -134,7 +134,7 @@ class GoldCorrectionLearner(Learner):
 def transition_matrix(learner: Learner, task: Task) -> Tensor:
     """How labels go wrong: row y, the mean predicted distribution over clean samples of y.
 
-    Of masks, over clean pixels of y.
+    Of masks, over clean pixels of y. Each of several yes-or-no labels goes wrong in its own way.
 
     Args:
         learner: trained on noisy labels.
@@ -142,14 +142,35 @@ def transition_matrix(learner: Learner, task: Task) -> Tensor:
 
     Returns:
         [classes, classes], true class by observed class; rows sum to 1. A class without a
-        clean sample keeps its label.
+        clean sample keeps its label. With tags, one for each, [tags, classes, classes].
     """
     data, clean, classes = task.data, task.data.clean, len(task.data.classes)
     p = torch.softmax(predict_pool(learner.predict, clean, data), dim=1)
-    p, labels = p.movedim(1, -1)[clean.labels != VOID], clean.labels[clean.labels != VOID]
+    if not data.tags:
+        return _transition(p, clean.labels, classes)
+    pairs = zip(p.unbind(dim=2), clean.labels.unbind(dim=1), strict=True)
+    return torch.stack([_transition(*pair, classes) for pair in pairs])
+
+
+def _transition(p: Tensor, true: Tensor, classes: int) -> Tensor:
+    p, labels = p.movedim(1, -1)[true != VOID], true[true != VOID]
     sums = p.new_zeros(classes, classes).index_add_(0, labels, p)
     counts = torch.bincount(labels, minlength=classes).unsqueeze(1)
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(classes, device=p.device))
+
+
+def reach(matrix: Tensor, observed: Tensor) -> Tensor:
+    """C[y, ỹ] for every label ỹ, [n, classes, *pixels].
+
+    Args:
+        matrix: C, true class by observed class, or one for each tag.
+        observed: labels as given, [n, *pixels]; of void ones it is that of the first class.
+    """
+    given = silenced(observed, observed)
+    if matrix.ndim == 2:
+        return matrix[:, given].movedim(0, 1)
+    number = torch.arange(len(matrix), device=matrix.device)
+    return matrix[number, :, given].movedim(-1, 1)
 
 
 def corrected_loss(z: Tensor, observed: Tensor, matrix: Tensor) -> Tensor:
@@ -158,11 +179,11 @@ def corrected_loss(z: Tensor, observed: Tensor, matrix: Tensor) -> Tensor:
     Args:
         z: logits of the true class, [n, classes, *pixels].
         observed: labels as given, [n, *pixels].
-        matrix: C, true class by observed class.
+        matrix: C, true class by observed class, or one for each tag.
 
     Returns:
         Loss in nats, [n, *pixels]; 0 for void pixels.
     """
     # Floored, since a transition that the clean set never showed may still happen.
-    columns = matrix.clamp_min(1e-4).log()[:, silenced(observed, observed)].movedim(0, 1)
+    columns = reach(matrix.clamp_min(1e-4).log(), observed)
     return silenced(-torch.logsumexp(torch.log_softmax(z, dim=1) + columns, dim=1), observed)

@@ -21,9 +21,9 @@ from l2b.methods.base import (
     posterior_record,
 )
 from l2b.methods.fine_tune import FineTune, FineTuneLearner
-from l2b.methods.gold_correction import transition_matrix
+from l2b.methods.gold_correction import reach, transition_matrix
 from l2b.pseudo import InPieces, MovingAverage, PseudoLabels
-from l2b.targets import silenced, where_labelled
+from l2b.targets import where_labelled
 from l2b.types import Batch
 
 FLOOR = 1e-3  # added to every transition: what the clean set never showed may still happen
@@ -117,7 +117,7 @@ class GoldPosteriorLearner(Learner):
             return
         if epoch == self.first:
             self.matrix = transition_matrix(self.noisy, self.task) + FLOOR
-            self.matrix /= self.matrix.sum(dim=1, keepdim=True)
+            self.matrix /= self.matrix.sum(dim=-1, keepdim=True)
             self.pseudo = self._source()
         self.network.begin_epoch(anew(epoch, self.first, self.task.epochs, self.task.epochs))
 
@@ -137,8 +137,7 @@ class GoldPosteriorLearner(Learner):
 
     def posterior(self, z: Tensor, batch: Batch) -> Tensor:
         """q(y) ∝ p̄(y | x) C[y, ỹ] for every sample, [n, classes, *pixels]; 0 for void pixels."""
-        reach = self.matrix[:, silenced(batch.labels, batch.labels)].movedim(0, 1)
-        joint = self.pseudo(z, batch.inputs, batch.index) * reach
+        joint = self.pseudo(z, batch.inputs, batch.index) * reach(self.matrix, batch.labels)
         return where_labelled(joint / joint.sum(dim=1, keepdim=True), batch.labels)
 
     def state_dict(self) -> dict[str, Any]:

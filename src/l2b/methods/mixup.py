@@ -9,7 +9,7 @@ from torch import Tensor
 from l2b import collectives
 from l2b.ledger import StepRecord
 from l2b.losses import cross_entropy
-from l2b.methods.base import Learner, NoisyOnly, Task, plain_record
+from l2b.methods.base import Learner, NoisyOnly, Task, made_up_for, plain_record
 from l2b.types import Batch, Inputs
 
 EXACT = 2**53  # a float between ½ and 1 is a whole number of these parts
@@ -61,8 +61,10 @@ class MixupLearner(Learner):
         blend = self.blends.draw(len(batch.labels), batch.labels.device)
         z = self.network.logits(blend.inputs(batch.inputs))
         own = cross_entropy(z, batch.labels)
-        other = cross_entropy(z, batch.labels[blend.partner])
-        self.network.descend((blend.share * own + (1 - blend.share) * other).mean())
+        others = batch.labels[blend.partner]
+        other = made_up_for(cross_entropy(z, others), others)
+        mine = made_up_for(own, batch.labels)
+        self.network.descend((blend.share * mine + (1 - blend.share) * other).mean())
         return plain_record(batch, z, own)
 
 

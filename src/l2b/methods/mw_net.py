@@ -16,6 +16,7 @@ from l2b.methods.base import (
     Method,
     Task,
     check_warm_up,
+    labelled_mean,
     plain_record,
     plain_step,
     told_warm_up,
@@ -102,7 +103,7 @@ class MwNetLearner(Learner):
                 self.network.module,
                 batch,
                 clean,
-                loss=lambda z: self._weighted(cross_entropy(z, batch.labels)),
+                loss=lambda z: self._weighted(cross_entropy(z, batch.labels), batch),
                 engine=self.method.engine,
                 optimiser=self.network.optimiser,
             )
@@ -111,7 +112,7 @@ class MwNetLearner(Learner):
         scores = candidate_score(z.detach(), dz, batch.labels)
         self.taught.descend(self.outer_loss(losses.detach(), scores))
         weights = self.weigher(losses.detach()).detach()
-        self.network.descend((weights * losses).mean())
+        self.network.descend(labelled_mean(weights * losses, batch.labels))
         return self._record(batch, z, losses, weights)
 
     def outer_loss(self, losses: Tensor, scores: Tensor) -> Tensor:
@@ -132,8 +133,8 @@ class MwNetLearner(Learner):
         super().load_state_dict(state)
         self.taught.load_state_dict(state["taught"])
 
-    def _weighted(self, losses: Tensor) -> Tensor:
-        return (self.weigher(losses.detach()).detach() * losses).mean()
+    def _weighted(self, losses: Tensor, batch: Batch) -> Tensor:
+        return labelled_mean(self.weigher(losses.detach()).detach() * losses, batch.labels)
 
     def _record(self, batch: Batch, z: Tensor, losses: Tensor, weights: Tensor) -> StepRecord:
         record = plain_record(batch, z, losses)

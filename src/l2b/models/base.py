@@ -77,11 +77,11 @@ class MaskModel(Model):
         """This family, for masks.
 
         Raises:
-            ValueError: if the data has one label per sample.
+            ValueError: if the data has labels of samples.
         """
         if not masks:
             raise ValueError(
-                f"{type(self).__name__} predicts masks, but this data has one label per sample: "
+                f"{type(self).__name__} predicts masks, but this data has labels of samples: "
                 "choose --model auto."
             )
         return self
