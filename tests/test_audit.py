@@ -259,10 +259,7 @@ def test_a_model_is_judged_only_by_checked_samples_that_it_was_not_trained_on(
     method, validation, judges, extra, tmp_path, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr(
-        "l2b.audit.subject.second_opinion",
-        lambda table, data, _: asked.append(data.clean.index) or table,
-    )
+    monkeypatch.setattr("l2b.audit.subject.view_of", lambda data, _: asked.append(data.clean.index))
     training = Training(epochs=2, batch=256, extra_clean_step=extra)
     run = Run(training=training, method=method, model=Mlp(hidden=()), validation=validation)
     result = run.execute(tmp_path / "run", progress=False)

@@ -53,6 +53,7 @@ from l2b.notices import Notice
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice
 from l2b.predict import predict
+from l2b.shown import _print_tags
 from l2b.tables import told_apart
 from l2b.train import Training, fit
 from l2b.trained import load_model
@@ -378,6 +379,18 @@ def test_a_run_tells_each_tag_and_ends_the_same_when_it_is_resumed(arrays, tmp_p
         one, other = (getattr(found.outcome.ledger, name) for found in (whole, again))
         assert torch.equal(one.nan_to_num(7), other.nan_to_num(7)), name
     assert whole.outcome.history == again.outcome.history
+
+
+def test_the_labels_that_are_told_worst_are_shown_first(capsys):
+    scores = {
+        f"t{k}": {"accuracy": 0.5 + k / 40, "auroc": 0.5 + k / 30, "yes": 0.2} for k in range(12)
+    }
+    _print_tags(scores | {"unknown": {}, "rare": {"accuracy": 0.1, "yes": 0.0}})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  rare: accuracy 10.00%, 0.0% yes"
+    assert lines[1] == "  t0: accuracy 50.00%, AUROC 0.500, 20.0% yes"
+    assert lines[-1] == "  and 3 labels that are told better, in result.json"
+    assert len(lines) == 11
 
 
 def test_the_ledger_has_an_entry_for_every_answer(arrays, tmp_path):

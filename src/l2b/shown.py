@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+MOST_TAGS = 10  # of several labels a sample
 # What is shown beside the figure that a run is judged by.
 BESIDE = {
     "accuracy": ("balanced over classes", "balanced_accuracy"),
@@ -47,7 +48,20 @@ def print_record(record: dict[str, Any], out: Path) -> None:
         left_out = record["hausdorff_left_out"]
         but = f"; {left_out} left out, where one mask lacks the class" if left_out else ""
         print(f"  {'Hausdorff 95':<14}{record['last_hausdorff_95']:.2f} (mean, last epoch{but})")
+    _print_tags(record.get("tags", {}))
     print(f"  {record['seconds']:.1f} s; everything is in {out}")
+
+
+def _print_tags(tags: dict[str, dict[str, float]]) -> None:
+    """How well each of several labels is told after the last epoch; the worst ones first."""
+    told = {name: scores for name, scores in tags.items() if scores}
+    worst = sorted(told, key=lambda name: told[name].get("auroc", told[name]["accuracy"]))
+    for name in worst[:MOST_TAGS]:
+        scores = told[name]
+        ranked = f", AUROC {scores['auroc']:.3f}" if "auroc" in scores else ""
+        print(f"  {name}: accuracy {scores['accuracy']:.2%}{ranked}, {scores['yes']:.1%} yes")
+    if len(worst) > MOST_TAGS:
+        print(f"  and {len(worst) - MOST_TAGS} labels that are told better, in result.json")
 
 
 def _print_without_test(record: dict[str, Any]) -> None:
