@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from browser import Browser
+from l2b.audit import audit_own
+from l2b.audit.apply import apply_decisions
 from l2b.audit.page import Exhibit, write_page
 from l2b.audit.summary import summarise, wrong_probability
 from l2b.audit.table import AuditTable
+from l2b.datasets.tags import Tags
 from l2b.decisions import read_decisions
 from l2b.page import embedded
+from l2b.tables import TableFile
 
 NASTY = (
     "<script>window.ran = 1</script>",
@@ -261,3 +265,40 @@ def test_no_text_can_end_the_data_element():
     text = embedded({"x": "</script><!--\u2028& \ud800"})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text)["x"].startswith("</script><!--\u2028& ")
+
+
+def test_answers_of_several_labels_are_reviewed_and_applied(browser, downloads, tmp_path):
+    """Decisions of the page, on a run whose names have commas, go back into the table."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(90, 3))
+    labels = {"rib, left": x[:, 0] > 0, "a: b": x[:, 1] > 0}
+    lines = ['scan,x,y,z,"rib, left",a: b,ok']
+    for k, row in enumerate(x):
+        marks = [str(int(found[k] ^ (k > 30 and k % 5 == 0))) for found in labels.values()]
+        lines.append(f"s{k},{','.join(f'{v:.4f}' for v in row)},{','.join(marks)},{int(k < 30)}")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines))
+    made = Tags(path=path, tags=tuple(labels), clean="ok", id="scan")
+    found = audit_own(made, tmp_path / "run", settings=["--epochs", "20"], progress=False)
+    browser.open(found.folder / "audit.html")
+    browser.run("localStorage.clear()")
+    browser.call("POST", f"{browser.session}/refresh", {})
+    first = int(found.table.order()[0])
+    row = browser.rows()[0]
+    assert row[0] == found.table.ids[first]
+    assert row[2] == found.table.classes[found.table.observed[first]]
+    assert browser.run("return document.getElementById('other')") is None  # there is no third one
+    browser.press("a", "k")
+    for old in downloads.glob("decisions*.csv"):
+        old.unlink()
+    browser.press("e")
+    wait_for(lambda: (downloads / "decisions.csv").is_file())
+    done = apply_decisions(tmp_path / "run", downloads / "decisions.csv", tmp_path / "out.csv")
+    assert (done.changed, done.confirmed) == (1, 1)
+    before, after = (TableFile(p).rows(list(labels)) for p in (path, tmp_path / "out.csv"))
+    pairs = enumerate(zip(before, after, strict=True))
+    changed = {k: now for k, (then, now) in pairs if then != now}
+    assert list(changed) == [found.table.index[first]]
+    tag, given = divmod(int(found.table.observed[first]), 2)
+    assert changed[int(found.table.index[first])][tag] == str(1 - given)
+    assert browser.log() == []
