@@ -29,6 +29,7 @@ from l2b.evaluate import evaluate, mean_tag_scores, tag_scores
 from l2b.experiment import Run
 from l2b.feed import Feed
 from l2b.folder import RunFolder
+from l2b.halves import Halves
 from l2b.loop import Loop
 from l2b.methods.as_published import AsPublished
 from l2b.methods.base import labelled_mean, made_up_for
@@ -53,10 +54,12 @@ from l2b.notices import Notice
 from l2b.optimise import Optimiser
 from l2b.overlap import Dice
 from l2b.predict import predict
+from l2b.report import suspects, suspects_figure
 from l2b.shown import _print_tags
 from l2b.tables import told_apart
 from l2b.train import Training, fit
 from l2b.trained import load_model
+from l2b.types import Batch
 
 TAGS = ("edema", "fracture", "mass")
 FEATURES = 8
@@ -862,3 +865,33 @@ def test_missing_answers_count_alike_on_two_processes(arrays, tmp_path, method):
     for a, b in zip(*rows, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
         assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-3)
+
+
+def test_a_half_of_a_clean_batch_is_no_single_sample():
+    """Of which batch norm has no variance; masks have their pixels."""
+    clean = Batch(index=torch.arange(3), inputs=torch.randn(3, 4), labels=torch.ones(3, 2).long())
+    halves = Halves(torch.ones(6, 2).long())
+    assert halves.split(clean, 0).to_fit is clean
+    four = Batch(index=torch.arange(4), inputs=torch.randn(4, 4), labels=torch.ones(4, 2).long())
+    assert halves.split(four, 0).to_fit.index.tolist() == [0, 2]
+    assert halves.split(four, 1).to_fit.index.tolist() == [1, 3]
+
+
+def test_only_labels_that_somebody_gave_are_suspects(tmp_path):
+    """Drawn under the names of their tags."""
+    found = source(120, missing=0.5)
+    image = found.train.inputs.view(120, 1, 2, 4)
+    assert found.test is not None
+    pictured = replace(
+        found, train=found.train._replace(inputs=image), test=None,
+        mean=torch.zeros(1, 1, 1), std=torch.ones(1, 1, 1),
+    )  # fmt: skip
+    data = prepared(pictured)
+    outcome = trained(CrossEntropy(), data, replace(TRAINING, epochs=2))
+    every = suspects(outcome, 10**6)
+    known = (data.train.labels != -1).flatten()
+    assert known[every.rows].all()
+    assert len(every.rows) > 0.8 * known.sum()
+    assert set(every.suggested.tolist()) <= {0, 1}
+    suspects_figure(tmp_path / "s.png", data, suspects(outcome, 16))
+    assert (tmp_path / "s.png").stat().st_size > 10_000
