@@ -226,7 +226,7 @@ def suspects_figure(path: Path, data: Data, found: Suspects) -> None:
             _draw_image(axes, pool.inputs[sample].cpu())
             title = f"{_short(data, observed[row])} → {_short(data, suggested)}"
             if data.tags:
-                title = f"{_cut(data.tags[answer])}: {title}"
+                title = f"{_cut(data.tags[answer])}\n{title}"
             axes.set_title(title, fontsize=9, loc="center", pad=2)
             if true is not None:
                 colour = "#15803d" if true[row] == suggested else WRONG

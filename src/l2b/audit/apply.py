@@ -5,11 +5,13 @@ from pathlib import Path
 from l2b.audit.corrected import Corrected, write_corrected
 from l2b.audit.run import FOLDER
 from l2b.audit.subject import Subject, read_subject
-from l2b.audit.tag_apply import CONFIDENT, accept_tag_suggestions, apply_tag_decisions
+from l2b.audit.tag_apply import accept_tag_suggestions, apply_tag_decisions
 from l2b.catalog import unknown
 from l2b.datasets.table import Table, TableLabels
 from l2b.decisions import Decision, read_decisions
 from l2b.tables import TableFile, write_csv
+
+CONFIDENT = 0.5  # of a suggestion that is accepted unseen
 
 
 def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:

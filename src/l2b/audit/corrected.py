@@ -23,7 +23,6 @@ class Corrected:
         confirmed: number of labels that a person found to be right.
         left_out: number of samples that are not in the file, since their labels seem wrong and
             no other is sure enough.
-        emptied: of several labels a sample, the number that are empty now for the same reason.
         moved: whether rows have moved up into the places of those left out, and no ids tell
             which is which.
     """
@@ -32,7 +31,6 @@ class Corrected:
     changed: int
     confirmed: int = 0
     left_out: int = 0
-    emptied: int = 0
     moved: bool = False
 
     def __str__(self) -> str:
@@ -40,7 +38,6 @@ class Corrected:
         counts = [f"{self.changed:,} labels changed"]
         counts += [f"{self.confirmed:,} confirmed"] if self.confirmed else []
         counts += [f"{self.left_out:,} left out"] if self.left_out else []
-        counts += [f"{self.emptied:,} emptied"] if self.emptied else []
         line = f"{', '.join(counts)}: {self.path}"
         return line + MOVED if self.moved else line
 
@@ -118,14 +115,7 @@ def _write_parquet(
                     ]
                     texts = arrow.array([_text(cell) for cell in fixed], arrow.string())
                     field = schema.field(place)
-                    try:
-                        batch = batch.set_column(place, field, texts.cast(field.type))
-                    except arrow.ArrowInvalid as error:
-                        raise ValueError(
-                            f"Column {name!r} of {table.path} is {field.type}, and cannot hold "
-                            f"what it should now ({error}): write its labels as text or int8, or "
-                            "audit a CSV file."
-                        ) from error
+                    batch = batch.set_column(place, field, texts.cast(field.type))
                 kept = arrow.array([row not in left_out for row in rows])
                 writer.write_batch(batch.filter(kept))
                 start += len(rows)

@@ -12,8 +12,6 @@ from l2b.decisions import NO, YES, read_decisions
 from l2b.tables import defused, told_apart, write_csv
 from l2b.targets import VOID
 
-CONFIDENT = 0.5  # of a suggestion that is accepted unseen
-
 
 class Answer(NamedTuple):
     """Where an answer stands, and what it is.
@@ -32,21 +30,17 @@ class Answer(NamedTuple):
 def accept_tag_suggestions(subject: Subject, target: Path) -> Corrected:
     """Write the answers as the audit would have them, unseen by a person.
 
-    Suspects get the other answer where it is more likely right than not (confidence of 0.5 and
-    more), and none where it is not.
+    Suspects get the other answer, of which there is only one: it is more likely right than not.
 
     Args:
         subject: an audited run on several labels a sample.
         target: the file to write.
     """
     table, answers = subject.table(), _answers(subject)
-    chosen: dict[Answer, int] = {}
-    for row in table.suspect.nonzero()[0]:
-        sure = table.confidence[row] >= CONFIDENT
-        chosen[answers[table.ids[row]]] = int(table.suggested[row]) % 2 if sure else VOID
+    rows = table.suspect.nonzero()[0]
+    chosen = {answers[table.ids[row]]: int(table.suggested[row]) % 2 for row in rows}
     _write(subject, target, chosen)
-    emptied = sum(answer == VOID for answer in chosen.values())
-    return Corrected(path=target, changed=len(chosen) - emptied, emptied=emptied)
+    return Corrected(path=target, changed=len(chosen))
 
 
 def apply_tag_decisions(subject: Subject, decisions: Path, target: Path) -> Corrected:
