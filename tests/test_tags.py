@@ -774,6 +774,13 @@ def test_other_tags_are_other_data(arrays, tmp_path):
         assert len(found.table.classes) == 6
 
 
+def test_tags_are_part_of_what_names_a_data_set():
+    found = source()
+    other = replace(found, tags=("edema", "fracture", "nodule"))
+    assert prepared(found).data_hash != prepared(other).data_hash
+    assert prepared(found).data_hash == prepared(source()).data_hash
+
+
 def test_names_that_could_be_taken_for_one_another_are_refused(tmp_path):
     with pytest.raises(ValueError, match="'left/mass' and 'mass': rename one, or leave id away"):
         Tags(path=tmp_path / "t.csv", tags=("mass", "left/mass"), id="scan")
