@@ -30,6 +30,7 @@ from l2b.feed import Feed
 from l2b.folder import RunFolder
 from l2b.halves import Halves
 from l2b.loop import Loop
+from l2b.losses import cross_entropy
 from l2b.methods.as_published import AsPublished
 from l2b.methods.base import labelled_mean, made_up_for
 from l2b.methods.bootstrap import Bootstrap
@@ -42,6 +43,7 @@ from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
 from l2b.methods.l2b_tags import L2BTags
 from l2b.methods.l2rw import L2RW
+from l2b.methods.mixup import Mixup
 from l2b.methods.pooled import Pooled
 from l2b.models.mlp import Mlp
 from l2b.noise.existing import Existing
@@ -662,6 +664,16 @@ def test_a_person_may_answer_with_yes_and_no(own, table, tmp_path):
         apply_decisions(own, decided, table)
 
 
+def test_columns_keep_the_words_that_they_mostly_use(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,x\nYes,1,0\nYes,0,1\n1,NA,2\nno,NA,3\n0,-1,4\nno,,5\n")
+    assert Tags(path=path, tags=("a", "b")).spelled() == {
+        "a": {1: "Yes", 0: "no", -1: ""}, "b": {1: "1", 0: "0", -1: "NA"},
+    }  # fmt: skip
+    noted = Tags(path=path, tags=("a", "b"), blank="no").spelled()
+    assert noted["a"] == {1: "Yes", 0: "no", -1: "-1"}
+
+
 def test_corrected_findings_of_parquet_keep_their_types(tmp_path):
     import pyarrow as arrow
     from pyarrow.parquet import read_table, write_table
@@ -810,11 +822,26 @@ def test_every_tag_goes_wrong_in_its_own_way():
 
 
 def test_blends_count_known_answers_alone():
-    """Twice as many unknown ones do not halve the step."""
-    losses, observed = torch.tensor([[2.0, 0.0]]), torch.tensor([[1, -1]])
-    assert made_up_for(losses, observed).mean() == 2
-    assert made_up_for(losses[:, 0], observed[:, 0]) is not None
-    assert torch.equal(made_up_for(losses[:, 0], observed[:, 0]), losses[:, 0])
+    """Two thirds of unknown ones do not make the step a third."""
+    found = source(missing=0.0)
+    observed = found.annotations["observed"].clone()
+    observed[:, 1:] = -1
+    data = prepared(replace(found, annotations={"observed": observed}))
+    learner = Loop(data, Mlp(hidden=(8,)), Mixup(), TRAINING, 0, None).learner
+    batch = Batch(
+        index=torch.arange(20), inputs=data.train.inputs[:20], labels=data.train.labels[:20]
+    )
+    losses = []
+    learner.network.descend = losses.append
+    torch.manual_seed(3)
+    learner.step(batch, batch)
+    torch.manual_seed(3)
+    blend = learner.blends.draw(20, torch.device("cpu"))
+    z, other = learner.network.logits(blend.inputs(batch.inputs)), batch.labels[blend.partner]
+    own, others = (cross_entropy(z, y)[y != -1].mean() for y in (batch.labels, other))
+    torch.testing.assert_close(losses[0], blend.share * own + (1 - blend.share) * others)
+    plain = torch.tensor([2.0, 4.0])
+    assert made_up_for(plain, torch.tensor([1, 0])) is plain
 
 
 @pytest.mark.parametrize(
