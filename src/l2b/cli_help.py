@@ -13,6 +13,8 @@ AUDIT_HELP = """Find the labels that are wrong: a table, a summary, and a page t
   l2b audit runs/first                                 labels or masks that a run learned from
   l2b audit --csv news.csv --label topic --text title --clean checked
                                                        your own file: train and audit in one go
+  l2b audit --csv scans.csv --label edema,mass --images scans --clean checked
+                                                       several labels of yes or no a sample
   l2b audit runs/first --next 50                       which labels to check next
   l2b audit runs/first --apply decisions.csv           write the corrected labels
   l2b audit runs/first --apply suggestions             correct them unseen
