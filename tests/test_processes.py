@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -329,8 +330,10 @@ def listening(parent):
         pytest.skip("this system does not tell which sockets a process has")
     inodes = set()
     for pid in children.read_text().split():
-        links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115
-        inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed since
+                held = os.readlink(link)  # noqa: PTH115
+                inodes |= {held[8:-1]} if held.startswith("socket:[") else set()
     rows = [row.split() for name in ("tcp", "tcp6")
             for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]  # fmt: skip
     local = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
