@@ -78,7 +78,7 @@ class Loop:
         check_learner(self.learner, training)
         # With several processes no one holds the whole ledger; it waits on disk, by epochs.
         together = collectives.ranks() > 1
-        self.ledger = None if together else self._ledger(training.epochs)
+        self.ledger = None if together else empty_ledger(self.data, training.epochs)
 
     def epoch(self, epoch: int, advance: Callable[[], None]) -> None:
         """One pass over the noisy samples, then judgement and record."""
@@ -141,7 +141,7 @@ class Loop:
         if log is None:
             self.history.append({"epoch": epoch})
             return
-        ledger = self._ledger(1) if self.ledger is None else self.ledger
+        ledger = empty_ledger(self.data, 1) if self.ledger is None else self.ledger
         row = epoch if ledger is self.ledger else 0
         ledger.write(row, log.sound_records())
         self.history.append(self._row(epoch, log))
@@ -211,9 +211,6 @@ class Loop:
             pool.labels.flatten()[index],
             None if pool.true is None else pool.true.flatten()[index],
         )
-
-    def _ledger(self, epochs: int) -> Ledger:
-        return empty_ledger(self.data, epochs)
 
     def _save(self, folder: RunFolder, epoch: int, row: dict[str, torch.Tensor]) -> None:
         if chosen_epoch(self.history, measure(self.data)) == epoch:
@@ -291,7 +288,7 @@ class Loop:
             return self.ledger
         if collectives.rank() or self.folder is None:
             return Ledger(0, 0)
-        ledger = self._ledger(self.training.epochs)
+        ledger = empty_ledger(self.data, self.training.epochs)
         for number, row in self.folder.checkpoints.rows(self.training.epochs):
             ledger.put(number, row)
         return ledger

@@ -128,18 +128,15 @@ def weights_figure(path: Path, data: Data, outcome: Outcome) -> None:
     pool = data.train
     if pool.true is None:
         raise ValueError("Weights by correctness need true labels, and this data has none.")
-    wrong = (pool.labels != pool.true).cpu()
-    known = (pool.labels != VOID).cpu()
+    wrong, known = (pool.labels != pool.true).cpu(), (pool.labels != VOID).cpu()
     kinds = ("label correct", "label wrong")
     if data.masks:  # of images: which half has more of its labelled pixels wrong
         count = known.flatten(1).sum(dim=1)
         share = wrong.flatten(1).sum(dim=1) / count.clamp_min(1)
         kinds = "better half of the masks", "worse half"
-        wrong = share > share[count > 0].median()
-    if data.tags:
-        wrong, known = wrong.flatten(), known.flatten()
-    else:
-        known = torch.ones_like(wrong)
+        known = count > 0
+        wrong = share > share[known].median()
+    wrong, known = wrong.flatten(), known.flatten()
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.8), layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)

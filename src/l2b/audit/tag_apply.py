@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from l2b.audit.corrected import Corrected, write_corrected
 from l2b.audit.subject import Subject
+from l2b.audit.tags import answer_name, answers_of
 from l2b.catalog import unknown
 from l2b.datasets.tags import Tags
 from l2b.decisions import NO, YES, read_decisions
@@ -64,7 +65,7 @@ def apply_tag_decisions(subject: Subject, decisions: Path, target: Path) -> Corr
                 "several labels a sample, id tells both, such as 17/<label>. Are the decisions of "
                 "another run?"
             )
-        classes = [f"{subject.tags[found.tag]}: {word}" for word in subject.ledger["classes"]]
+        classes = answers_of(subject.tags[found.tag], subject.ledger["classes"])
         word = decision.label.lower()
         short = word in YES or word in NO  # as a person fills in who is asked for one answer
         label = classes[word in YES] if short else decision.label
@@ -87,7 +88,7 @@ def _answers(subject: Subject) -> dict[str, Answer]:
     rows = index if subject.labels is None else subject.labels.rows[subject.index].tolist()
     names = [subject.ids[k] for k in index] if subject.ids else list(map(str, rows))
     return {
-        f"{name}/{tag}": Answer(row, number, given[number])
+        answer_name(name, tag): Answer(row, number, given[number])
         for name, row, given in zip(names, rows, observed, strict=True)
         for number, tag in enumerate(subject.tags)
         if given[number] != VOID

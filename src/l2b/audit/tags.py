@@ -55,6 +55,16 @@ def view_of_tag(
     return narrowed, y[checked, number]
 
 
+def answer_name(sample: str, tag: str) -> str:
+    """What the audit calls one of several labels of a sample."""
+    return f"{sample}/{tag}"
+
+
+def answers_of(tag: str, words: Sequence[str]) -> list[str]:
+    """What the audit calls the answers no and yes of one of several labels."""
+    return [f"{tag}: {word}" for word in words]
+
+
 def of_all_tags(parts: Sequence[tuple[str, AuditTable]]) -> AuditTable:
     """One table of all tags, sample by sample, in which the answers of each are its own classes.
 
@@ -71,10 +81,10 @@ def of_all_tags(parts: Sequence[tuple[str, AuditTable]]) -> AuditTable:
         columns = [getattr(table, name) + step * k for k, (_, table) in enumerate(parts)]
         return np.concatenate(columns)[order]
 
-    names = [f"{table.key(row)}/{tag}" for tag, table in parts for row in range(len(table))]
+    names = [answer_name(table.key(row), tag) for tag, table in parts for row in range(len(table))]
     known = all(table.true is not None for _, table in parts)
     return AuditTable(
-        classes=tuple(f"{tag}: {answer}" for tag, table in parts for answer in table.classes),
+        classes=tuple(name for tag, table in parts for name in answers_of(tag, table.classes)),
         ids=tuple(names[k] for k in order),
         observed=joined("observed", 2),
         suggested=joined("suggested", 2),
