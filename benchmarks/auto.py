@@ -96,6 +96,7 @@ def samples(data: Data) -> Given:
         x_clean=data.standardise(data.clean.inputs),
         y_clean=data.clean.labels,
         classes=data.classes,
+        tags=data.tags,
     )
 
 
@@ -129,7 +130,7 @@ def table(
         if not there:
             continue
         cells = [cell for names in (METHODS, RIVALS) for cell in _against_best(ours, there, names)]
-        cells += [_difference(ours, there[other])[0] for other in BASELINES]
+        cells += [difference(ours, there[other])[0] for other in BASELINES]
         lines.append([setting, spread(list(ours.values())), *cells])
     heads = [
         "setting", name, "best of all", f"{name} − best ± SE", "p",
@@ -145,7 +146,7 @@ def parts(rows: list[dict[str, Any]], *measures: str) -> str:
     for setting, found in both.items():
         apart = committee[setting], student[setting], found
         cells = [spread(list(part.values())) for part in apart]
-        lines.append([setting, *cells, *_difference(found, committee[setting])])
+        lines.append([setting, *cells, *difference(found, committee[setting])])
     return rendered(
         ["setting", "committee", "student", "both", "both − committee ± SE", "p"], lines
     )
@@ -155,7 +156,7 @@ def changes(now: list[dict[str, Any]], before: list[dict[str, Any]], measures: l
     """By setting: what one file has more than another on the same seeds."""
     found = [(by_setting(now, measure), by_setting(before, measure)) for measure in measures]
     lines = [
-        [setting, *(_difference(ours[setting], theirs[setting])[0] for ours, theirs in found)]
+        [setting, *(difference(ours[setting], theirs[setting])[0] for ours, theirs in found)]
         for setting in found[0][0]
         if setting in found[0][1]
     ]
@@ -167,7 +168,7 @@ def _against_best(
 ) -> list[str]:
     """The best of these methods on the seeds that both have, and how far it is away."""
     best = max(names, key=lambda name: mean_sd(list(there[name].values()))[0])
-    return [f"{best} {spread(list(there[best].values()))}", *_difference(ours, there[best])]
+    return [f"{best} {spread(list(there[best].values()))}", *difference(ours, there[best])]
 
 
 def voters(rows: list[dict[str, Any]]) -> str:
@@ -187,7 +188,7 @@ def voters(rows: list[dict[str, Any]]) -> str:
     return rendered(["setting", *names, "members", "seconds"], lines)
 
 
-def _difference(ours: dict[int, float], other: dict[int, float]) -> tuple[str, str]:
+def difference(ours: dict[int, float], other: dict[int, float]) -> tuple[str, str]:
     """Mean difference ± its standard error, and the p of the paired t-test."""
     change, error = gain(ours, other)
     if error is None:

@@ -4,21 +4,28 @@ Four questions about every image of digits (1,247 images, 50 checked) and of Fas
 250 checked), with two kinds of wrong answers: 30 % turned round at random and 10 % missing; or
 findings that were overlooked, 40 % of all yes and 5 % of all no. The same perceptron, steps and
 clipping for all methods, a fifth of the checked samples choose an epoch; nothing was chosen on the
-test set.
+test set. With --auto, what `L2BClassifier(method="auto")` does on the very samples, network and
+training instead, compared with the figures of every method in several_labels.json.
 
 L2B_DATA=… python benchmarks/several_labels.py [--seeds 5] [--sets digits fashion] [--methods …]
+    [--auto [--budget 600]]
 """
 
 import argparse
+import json
 import statistics
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from auto import difference, samples
 from provenance import RESULTS, provenance
 from scipy.stats import ttest_rel
+from spread import spread
 
 from l2b.audit import audit_run
 from l2b.catalog import default
@@ -26,6 +33,9 @@ from l2b.datasets.arrays import Arrays
 from l2b.datasets.base import Dataset
 from l2b.datasets.digits import Digits
 from l2b.datasets.fashion_mnist import FashionMnist
+from l2b.estimation.learn import Plan, logits
+from l2b.estimation.selection import elect
+from l2b.evaluate import evaluate
 from l2b.experiment import Run
 from l2b.files import write_json
 from l2b.methods import Method
@@ -98,6 +108,59 @@ def audited(path: Path, name: str, seed: int) -> dict[str, Any]:
     return audit_run(folder).summary["against_truth"]
 
 
+def elected(path: Path, name: str, seed: int, budget: float) -> dict[str, Any]:
+    """Test accuracy and AUROC in percent of one automatic choice, and what it chose."""
+    described = run(path, name, L2BTags(), seed)
+    data = described.prepare()
+    training = replace(described.training, threads=1)
+    plan = Plan(model=described.model, training=training, validation=0.0, progress=False)
+    found = elect(samples(data), plan, budget=budget, seed=seed, say=lambda _: None)
+    assert data.test is not None
+    row = evaluate(partial(logits, found.module), data.test, data)
+    return {
+        "seed": seed,
+        "last_accuracy": 100 * row["accuracy"],
+        "last_auroc": 100 * row["auroc"],
+        "members": found.comparison.members,
+        "cross_validated": found.comparison.accuracy,
+        "folds": found.comparison.folds,
+        "left_out": found.comparison.left_out,
+        "seconds": found.comparison.seconds,
+    }
+
+
+def automatic(options: argparse.Namespace, out: Path) -> None:
+    """The automatic choice in every setting, beside the best of all single methods."""
+    others = json.loads((RESULTS / "several_labels.json").read_text())["rows"]
+    print("| setting | auto | best of all | auto − best ± SE | p | auto − l2b_tags ± SE |")
+    print("|---|---:|---:|---:|---:|---:|")
+    rows = []
+    for name, kind in ((name, kind) for name in options.sets for kind in options.noises):
+        with tempfile.TemporaryDirectory() as folder:
+            found = []
+            for seed in range(options.seeds):
+                path = Path(folder) / f"{seed}.npz"
+                write(path, name, kind, seed)
+                found.append(elected(path, name, seed, options.budget))
+        rows += [{"set": name, "noise": kind, **row} for row in found]
+        ours = {row["seed"]: row["last_accuracy"] for row in found}
+        there = {
+            row["method"]: dict(enumerate(row["last_accuracy"][: options.seeds]))
+            for row in others
+            if (row["set"], row["noise"]) == (name, kind)
+        }
+        best = max(there, key=lambda method: statistics.mean(there[method].values()))
+        cells = [
+            f"{name}, {kind}",
+            spread(list(ours.values())),
+            f"{best} {spread(list(there[best].values()))}",
+            *difference(ours, there[best]),
+            difference(ours, there["l2b_tags"])[0],
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
+        write_json(out, {**provenance(), "budget": options.budget, "rows": rows})
+
+
 def main() -> None:
     """Measure, print tables and write them down."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -105,9 +168,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--out", type=Path, default=RESULTS / "several_labels.json")
+    parser.add_argument("--auto", action="store_true")
+    parser.add_argument("--budget", type=float, default=600.0)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.auto:
+        automatic(options, options.out or RESULTS / "several_labels_auto.json")
+        return
     rows, audits = [], []
     for name, kind in ((name, kind) for name in options.sets for kind in options.noises):
         with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +213,8 @@ def main() -> None:
         print(
             "audit: " + ", ".join(f"{key} {value:.3f}" for key, value in means.items()), flush=True
         )
-    write_json(options.out, {**provenance(), "rows": rows, "audits": audits})
+    out = options.out or RESULTS / "several_labels.json"
+    write_json(out, {**provenance(), "rows": rows, "audits": audits})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from torch import nn
 
 from l2b import L2BClassifier, estimator
 from l2b.catalog import name_of
-from l2b.estimation import committee, selection
+from l2b.estimation import committee, judged, selection
 from l2b.estimation.committee import Committee, elected, temperature, tempered
 from l2b.estimation.comparison import WITHOUT, Comparison
 from l2b.estimation.distil import Distilled
@@ -334,7 +334,7 @@ def test_epochs_are_judged_by_samples_that_were_not_trained_on(problem, monkeypa
         asked.append((len(accuracy), samples))
         return knowing_epochs(accuracy, samples)
 
-    monkeypatch.setattr(estimator, "knowing_epochs", spied)
+    monkeypatch.setattr(judged, "knowing_epochs", spied)
     aside = sum(int(0.3 * count) for count in np.bincount(problem.y[problem.clean]))
     for method, validation, expected in (
         ("l2rw", 0.0, [(3, 30)]),
@@ -833,14 +833,14 @@ def test_comparison_by_hand():
     assert "Class-weighted accuracy" in weighed.summary()
     assert "Class-weighted" not in helped.summary()
     # A few samples that agree by chance prove nothing.
-    for judged in range(1, 7):
-        right = torch.ones(judged, dtype=torch.bool)
+    for count in range(1, 7):
+        right = torch.ones(count, dtype=torch.bool)
         few = Comparison(
             correct={"l2b": right, WITHOUT: ~right}, members={"l2b": 1},
-            **alike | {"worth": torch.ones(judged)},
+            **alike | {"worth": torch.ones(count)},
         )  # fmt: skip
-        assert few.gain == pytest.approx((1, judged**-0.5))
-        assert few.noisy_labels_help == (judged > 4)
+        assert few.gain == pytest.approx((1, count**-0.5))
+        assert few.noisy_labels_help == (count > 4)
 
 
 def test_auto_without_checked_samples_takes_the_default(problem, capsys):

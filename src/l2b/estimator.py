@@ -9,27 +9,27 @@ import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
 from l2b.catalog import default
 from l2b.estimation.defaults import chosen_model, sized_training
-from l2b.estimation.labels import as_labels, as_numpy, joined, some
+from l2b.estimation.judged import judge
+from l2b.estimation.labels import as_numpy, some
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits, usual_device
-from l2b.estimation.parameters import check_parameters, class_weights
+from l2b.estimation.meaning import as_given, check_same_tags, encoded, known, tag_names
+from l2b.estimation.parameters import check_parameters
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import fitted_scale
-from l2b.estimation.selection import candidates, elect
+from l2b.estimation.selection import elect
 from l2b.estimation.task import Given, scaled
-from l2b.estimation.trusted import checked_rows, stand_in
+from l2b.estimation.trusted import checked_labels, stand_ins
 from l2b.methods import Method
 from l2b.models import Model
 from l2b.notices import notice
-from l2b.quality import knowing_epochs, label_quality
+from l2b.targets import VOID
 from l2b.threads import cpu_threads
 
-SUSPECT_BELOW = 0.5
 DEFAULT = "gold_posterior"
 COMPARED = 2  # checked samples that it takes to compare methods by
 
@@ -42,6 +42,10 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     5,000 of them, if there are more), those that a cross-fitted linear model confirms with
     most confidence, stand in for them: that works where labels are wrong at random, not where
     they are wrong by rule.
+
+    Samples may have several yes-or-no labels each, such as the findings on an image: then ``y`` is
+    [n_samples, n_tags], 1, 0, or −1 or NaN where nobody knows, and every label is weighed,
+    judged and predicted by itself. The answers that were checked may be marked one by one.
 
     Features are scaled: to zero mean and unit variance, or, where three quarters of them are
     zero (words, one-hot columns), by their size alone. Sparse matrices become dense a batch
@@ -80,7 +84,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         verbose: 0 is silent, 1 tells what was decided, 2 shows progress bars.
 
     Attributes:
-        classes_: labels, sorted.
+        classes_: labels, sorted; of several labels a sample, [0, 1] for each.
+        tag_names_: names of several labels, the columns of y, [n_tags]; None of one label.
         n_features_in_: number of features.
         feature_names_in_: their names, if X had any.
         module_: the trained network, from scaled inputs to logits; with "auto", all that vote,
@@ -98,7 +103,11 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         history_: one row of metrics per epoch; with "auto" of the foremost method, with
             ``distil`` of the network that is kept.
         chosen_epoch_: the epoch whose parameters were kept, counted from 0, of the same.
-        clean_indices_: rows of X that were checked, or stand in for checked ones.
+        clean_indices_: rows of X that were checked, or stand in for checked ones; with several
+            labels, those of which any answer was.
+
+    What is said of each label is [n_samples, n_tags] where there are several: NaN for an answer
+    that nobody knows, −1 as its suggestion.
     """
 
     def __init__(
@@ -142,12 +151,14 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: samples, [n_samples, n_features] or [n_samples, channels, height, width]; an
                 array, data frame, sparse matrix or tensor.
-            y: their labels as given, [n_samples]: strings, integers or booleans.
+            y: their labels as given, [n_samples]: strings, integers or booleans; or several
+                yes-or-no labels each, [n_samples, n_tags]: 1, 0, and −1 or NaN where nobody knows.
             X_clean: checked samples that are not in X.
-            y_clean: their labels.
+            y_clean: their labels, of the same kind.
             clean: rows of X whose label in y was checked, as positions or a mask. In a search or a
                 cross-validation it has to be a mask: scikit-learn cuts a mask with X, and leaves
-                positions as they are, which then name other rows.
+                positions as they are, which then name other rows. With several labels a mask
+                [n_samples, n_tags] marks single answers; the others of such a sample stay noisy.
 
         A fit that fails leaves the estimator as it was.
 
@@ -170,12 +181,18 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, clean: Any) -> Self:
         check_parameters(self)
-        X, y = validate_data(
-            self, as_numpy(X), as_labels(y, "y"), accept_sparse="csr", allow_nd=True
-        )
+        tags = tag_names(y)
+        X, observed = validate_data(
+            self, as_numpy(X), as_given(y, "y", several=bool(tags)),
+            accept_sparse="csr", allow_nd=True, multi_output=bool(tags),
+        )  # fmt: skip
         self._shape = X.shape[1:]
-        checked = self._checked(X_clean, y_clean)
-        observed, y_clean = self._encode(y, None if checked is None else checked[1])
+        if tags:
+            check_same_tags(y, y_clean)
+        checked = self._checked(X_clean, y_clean, several=bool(tags))
+        self._meaning, observed, y_clean = encoded(observed, checked and checked[1], tags)
+        self.classes_ = [self._meaning.classes for _ in tags] or self._meaning.classes
+        self.tag_names_ = np.array(tags, dtype=object) if tags else None
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.scale_ = fitted_scale(X)
         with cpu_threads(_threads(self.n_jobs)):
@@ -185,27 +202,36 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most likely label of each sample."""
-        p = self.predict_proba(X)
-        return self.classes_[p.argmax(axis=1)]
+        """The most likely label of each sample; of several yes-or-no labels, 1 or 0 for each."""
+        chosen = self._logits(X).argmax(dim=1).numpy()
+        return self._meaning.spelled(chosen)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probability of each class, in the order of ``classes_``, [n_samples, n_classes]."""
+        """Probability of each class, in the order of ``classes_``, [n_samples, n_classes].
+
+        Of several yes-or-no labels a sample, the probability that each is so, [n_samples, n_tags].
+        """
+        p = torch.softmax(self._logits(X), dim=1).numpy()
+        return p[:, 1] if self._meaning.tags else p
+
+    def _logits(self, X: Any) -> torch.Tensor:
+        """Of each class, [n_samples, n_classes]; of several labels, [n_samples, 2, n_tags]."""
         check_is_fitted(self)
         X = validate_data(self, as_numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
         self._refuse_other_shapes("X", X)
         device = usual_device(cpu=self.device == "cpu")
         with cpu_threads(_threads(self.n_jobs)):
-            z = raw_logits(self.module_, self.scale_, X, device).double()
-        return torch.softmax(z, dim=1).numpy()
+            return raw_logits(self.module_, self.scale_, X, device).double()
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn may do with it."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        tags.classifier_tags.multi_label = True
         return tags
 
-    def _checked(self, X_clean: Any, y_clean: Any) -> tuple[Any, np.ndarray] | None:
+    def _checked(self, X_clean: Any, y_clean: Any, *, several: bool) -> tuple[Any, Any] | None:
         """Separate checked samples, validated, or None."""
         if X_clean is None and y_clean is None:
             return None
@@ -216,11 +242,11 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 "their labels."
             )
         x, y = validate_data(
-            self, as_numpy(X_clean), as_labels(y_clean, "y_clean"),
-            accept_sparse="csr", allow_nd=True, reset=False,
+            self, as_numpy(X_clean), as_given(y_clean, "y_clean", several=several),
+            accept_sparse="csr", allow_nd=True, multi_output=several, reset=False,
         )  # fmt: skip
         self._refuse_other_shapes("X_clean", x)
-        return x, column_or_1d(y)
+        return x, y if several else column_or_1d(y)
 
     def _refuse_other_shapes(self, name: str, x: Any) -> None:
         if x.shape[1:] != self._shape:
@@ -228,70 +254,52 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 f"{name} must hold samples of shape {self._shape} as in fit, got {x.shape[1:]}."
             )
 
-    def _encode(self, y: Any, y_clean: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Labels as class indices; sets the classes."""
-        every = y if y_clean is None else joined(y, y_clean)
-        check_classification_targets(every)
-        self.classes_ = np.unique(every)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "L2BClassifier needs labels of at least 2 classes, but y holds only one class: "
-                f"{self.classes_[0]!r}. There is nothing to tell apart."
-            )
-        if y_clean is not None and not np.isin(y_clean, y).any():
-            raise ValueError(
-                f"No label of y_clean is in y, which holds {some(np.unique(y))}, got "
-                f"{some(np.unique(y_clean))}: are they written alike?"
-            )
-        found = np.searchsorted(self.classes_, y)
-        return found, None if y_clean is None else np.searchsorted(self.classes_, y_clean)
-
     def _given(
-        self, X: Any, y: np.ndarray, checked: tuple[Any, Any] | None, clean: Any, seed: int
+        self,
+        X: Any,
+        y: np.ndarray,
+        checked: tuple[Any, np.ndarray] | None,
+        clean: Any,
+        seed: int,
     ) -> Given:
-        """Noisy and checked samples; rows of X that were checked are taken out of training."""
-        samples = X.shape[0]
-        rows = np.arange(0) if clean is None else checked_rows(clean, samples)
-        noisy = np.setdiff1d(np.arange(samples), rows)
+        """Noisy and checked samples; labels in y that were checked are taken out of training."""
+        mask = np.zeros(y.shape, dtype=bool) if clean is None else checked_labels(clean, y)
+        observed = np.where(mask, VOID, y)
+        noisy = np.flatnonzero(known(observed))
         if len(noisy) == 0:
             raise ValueError(
                 "clean marks every row of X as checked, so no noisy label is left: use an "
                 "ordinary classifier, or leave out what was not checked."
             )
         x = self.scale_(X[noisy])
-        parts = [(X[rows], y[rows])] if len(rows) else []
+        stood_in = clean is None and checked is None
+        if stood_in:
+            mask[noisy] = stand_ins(_features(x), y[noisy], seed)
+        rows = np.flatnonzero(known(np.where(mask, y, VOID)))
+        parts = [(X[rows], np.where(mask, y, VOID)[rows])] if len(rows) else []
         parts += [checked] if checked is not None else []
-        if not parts:
-            rows = stand_in(_features(x), y, seed)
-            parts = [(X[rows], y[rows])]
+        y_clean = np.concatenate([labels for _, labels in parts])
+        if stood_in:
             self._say(f"No checked samples: {len(rows)} confidently confirmed ones stand in.")
         else:
-            self._tell_unchecked(np.concatenate([labels for _, labels in parts]))
+            _tell_unchecked(self._meaning.unshown(y_clean))
         self.clean_indices_ = rows
         return Given(
             x=x,
-            y=torch.from_numpy(y[noisy]),
+            y=torch.from_numpy(observed[noisy]),
             index=torch.from_numpy(noisy),
             x_clean=torch.cat([scaled(self.scale_, part) for part, _ in parts]),
-            y_clean=torch.from_numpy(np.concatenate([labels for _, labels in parts])),
-            classes=tuple(map(str, self.classes_)),
+            y_clean=torch.from_numpy(y_clean),
+            classes=self._meaning.names,
+            tags=self._meaning.tags,
+            stood_in=stood_in,
         )
-
-    def _tell_unchecked(self, y_clean: np.ndarray) -> None:
-        """Say which classes no checked sample shows, and so may never be predicted."""
-        absent = np.setdiff1d(np.arange(len(self.classes_)), y_clean)
-        if len(absent):
-            notice(
-                f"No checked sample is labelled {some(self.classes_[absent])}: what is never "
-                "shown as trusted cannot be told from noise, and may never be predicted; comparing "
-                "methods says nothing of it. Check at least one sample of every class."
-            )
 
     def _learn(self, given: Given, seed: int) -> Learned:
         """Choose methods if asked to, then train each on everything; returns the foremost."""
         plan, self.comparison_, self.noisy_labels_help_ = self._plan(given), None, None
         method = self.method
-        if method == "auto" and (self._stood_in(given) or len(given.y_clean) < COMPARED):
+        if method == "auto" and (given.stood_in or len(given.y_clean) < COMPARED):
             method = DEFAULT
             self._say(
                 f'method="auto" needs {COMPARED} checked samples or more to compare by: '
@@ -308,7 +316,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             )
             found, first, alone = elected.comparison, elected.learned, elected.single
             self.comparison_, self.noisy_labels_help_ = found, found.noisy_labels_help
-            self.method_ = candidates()[found.chosen]
+            self.method_ = elected.method
             kept, self.module_ = (alone, alone.module) if self.distil else (first, elected.module)
         else:
             self.method_ = default(Method, method) if isinstance(method, str) else method
@@ -330,35 +338,17 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             ),
             validation=self.validation,
             progress=self.verbose > 1,
-            class_weights=class_weights(self.class_weight, self.classes_),
+            class_weights=self._meaning.weights(self.class_weight),
         )
-
-    def _stood_in(self, given: Given) -> bool:
-        return len(np.intersect1d(given.index.numpy(), self.clean_indices_)) > 0
 
     def _judge_labels(self, given: Given, learned: Learned, y: np.ndarray) -> None:
-        """Quality, suggestion and weights of every row of X; checked rows are beyond doubt."""
-        ledger, classes = learned.outcome.ledger, len(self.classes_)
-        heard = None
-        if learned.judges and not self._stood_in(given):
-            heard = knowing_epochs(torch.tensor(learned.known), learned.judges)
-        found = label_quality(
-            ledger.alpha,
-            ledger.beta,
-            ledger.pseudo,
-            ledger.loss,
-            given.y,
-            classes=classes,
-            heard=heard,
-        )
-        everywhere = _spread(len(y), given.index.numpy())
-        suggested = everywhere(found.suggested, y)
-        self.label_quality_ = everywhere(found.quality, 1.0)
-        self.suggestion_confidence_ = everywhere(found.confidence, 1.0)
-        self.suggested_labels_ = self.classes_[suggested]
-        self.is_suspect_ = (self.label_quality_ < SUSPECT_BELOW) & (suggested != y)
-        self.alpha_ = everywhere(ledger.alpha.float().nanmean(dim=0).nan_to_num(1.0), 1.0)
-        self.beta_ = everywhere(ledger.beta.float().nanmean(dim=0).nan_to_num(0.0), 0.0)
+        """Quality, suggestion and weights of every label in y."""
+        found = judge(given, learned, y)
+        self.label_quality_ = found.quality
+        self.suggestion_confidence_ = found.confidence
+        self.suggested_labels_ = self._meaning.spelled(found.suggested)
+        self.is_suspect_ = found.suspect
+        self.alpha_, self.beta_ = found.alpha, found.beta
 
     def _say(self, text: str) -> None:
         if self.verbose:
@@ -369,15 +359,14 @@ def _features(x: torch.Tensor | SparseRows) -> Features:
     return x.matrix if isinstance(x, SparseRows) else x.numpy()
 
 
-def _spread(samples: int, rows: np.ndarray) -> Callable[[torch.Tensor, Any], np.ndarray]:
-    """Values of some rows as values of all; the rest get a given one."""
-
-    def everywhere(values: torch.Tensor, otherwise: Any) -> np.ndarray:
-        found = np.array(np.broadcast_to(otherwise, samples), dtype=values.numpy().dtype)
-        found[rows] = values.numpy()
-        return found
-
-    return everywhere
+def _tell_unchecked(unshown: np.ndarray) -> None:
+    """Say what no checked sample shows, and so may never be predicted."""
+    if len(unshown):
+        notice(
+            f"No checked sample is labelled {some(unshown)}: what is never shown as trusted cannot "
+            "be told from noise, and may never be predicted; comparing methods says nothing of it. "
+            "Check at least one sample of every class."
+        )
 
 
 def _threads(jobs: int | None) -> int | None:

@@ -22,6 +22,7 @@ class Comparison:
         seconds: that the comparison took.
         folds: rounds that fitted into the time budget.
         left_out: methods for which there was no time, or none after the first round.
+        of: where several labels a sample are judged, which sample each answer is of, [judged].
     """
 
     correct: dict[str, Tensor]
@@ -31,6 +32,7 @@ class Comparison:
     seconds: float
     folds: int
     left_out: tuple[str, ...] = ()
+    of: Tensor | None = None
 
     @property
     def chosen(self) -> str:
@@ -57,12 +59,16 @@ class Comparison:
         """Accuracy that the best use of the noisy labels adds, and its standard error.
 
         The error is what it would be if nothing were gained, as McNemar's test has it, so that a
-        few samples on which all agree by chance prove nothing.
+        few samples on which all agree by chance prove nothing. Answers of one sample go together:
+        they are one draw, not several.
         """
         others = [name for name in self.correct if name != WITHOUT]
         best = max(others, key=self.accuracy.__getitem__)
         change = self.worth * (self.correct[best].float() - self.correct[WITHOUT].float())
-        return change.mean().item(), change.norm().item() / len(change)
+        drawn = change
+        if self.of is not None:
+            drawn = change.new_zeros(int(self.of.max()) + 1).index_add(0, self.of, change)
+        return change.mean().item(), drawn.norm().item() / len(change)
 
     def summary(self) -> str:
         """What was found, for a person."""
@@ -76,12 +82,14 @@ class Comparison:
             "the checked samples alone. More checked samples would tell, or do more."
         )
         members = ", ".join(f"{name} ({weight:.0%})" for name, weight in self.members.items())
-        judged = len(self.worth)
+        judged = f"{len(self.worth)} checked samples"
+        if self.of is not None:
+            judged = f"{len(self.worth)} answers of {len(self.of.unique())} checked samples"
         measure = "Accuracy" if bool((self.worth == 1).all()) else "Class-weighted accuracy"
         hurried = (
             f" No time for {', '.join(self.left_out)}: raise time_budget." if self.left_out else ""
         )
         return (
-            f"{verdict} {measure} on {judged} checked samples, held out in {self.folds} of "
-            f"{FOLDS} folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{hurried}"
+            f"{verdict} {measure} on {judged}, held out in {self.folds} of {FOLDS} "
+            f"folds: {table}. Chosen: {members} ({self.seconds:.0f} s).{hurried}"
         )

@@ -26,7 +26,7 @@ def as_labels(values: Any, name: str) -> Any:
         return found  # scikit-learn would make floats of the nullable ones of pandas
     if found.dtype.kind != "O" or found.ndim == 0:
         return values
-    missing = next((row for row, label in enumerate(found.flat) if _is_missing(label)), None)
+    missing = next((row for row, label in enumerate(found.flat) if is_missing(label)), None)
     if missing is not None:
         raise ValueError(
             f"{name} has no label in row {missing} ({found.flat[missing]!r}): leave out rows "
@@ -41,7 +41,7 @@ def as_labels(values: Any, name: str) -> Any:
     return values if True in textual else np.array(found.tolist())
 
 
-def _is_missing(label: object) -> bool:
+def is_missing(label: object) -> bool:
     """None, NaN, NaT, or the NA of pandas, which is neither equal to itself nor not."""
     try:
         return label is None or bool(label != label)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from l2b import collectives
 from l2b.catalog import name_of
 from l2b.class_weights import ClassWeights
+from l2b.compatible import check_fit
 from l2b.estimation.chosen import Chosen, ChosenLearner
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
@@ -74,6 +75,7 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
         used = Chosen(method=used, validation=data.validation)
     # An estimator is one process's own, whoever else is there.
     with collectives.alone(), no_notices():
+        check_fit(method, data, plan.training)  # by its own name
         outcome = fit(
             data,
             plan.model,

@@ -24,8 +24,10 @@ from l2b.methods.fine_tune import FineTune
 from l2b.methods.gold_correction import GoldCorrection
 from l2b.methods.gold_posterior import GoldPosterior
 from l2b.methods.l2b import L2B
+from l2b.methods.l2b_tags import L2BTags
 from l2b.methods.mixup import Mixup
 from l2b.methods.pooled import Pooled
+from l2b.targets import VOID
 
 FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 ENOUGH = 30  # judged samples; of fewer, several methods often get all right by chance
@@ -49,19 +51,29 @@ def candidates() -> dict[str, Method]:
     }
 
 
+def suited(methods: dict[str, Method], given: Given) -> dict[str, Method]:
+    """The same, but for several labels a sample the form of L2B that is for these."""
+    if not given.tags:
+        return methods
+    forms = {"l2b": ("l2b_tags", L2BTags())}
+    return dict(forms.get(name, (name, method)) for name, method in methods.items())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Elected:
     """What "auto" leaves.
 
     Attributes:
         comparison: how it chose.
-        learned: the final training of the member with the most weight.
+        method: the member with the most weight.
+        learned: its final training.
         committee: the vote of all networks that the members have trained, or the only one.
         student: what learned from the committee; None where that is one network, or for want
             of time.
     """
 
     comparison: Comparison
+    method: Method
     learned: Learned
     committee: nn.Module
     student: Learned | None
@@ -102,7 +114,7 @@ def elect(
         say: is told what was found, before the final trainings.
         distil: the student is what is wanted, whatever it takes.
     """
-    methods = candidates()
+    methods = suited(candidates(), given)
     contest = Contest(given, plan, seed)
     found = compare(contest, methods, budget=budget)
     say(found.summary())
@@ -119,7 +131,13 @@ def elect(
         distil or contest.spent + contest.student_cost <= budget
     ):
         student = learn(given, taught(committee, given, foremost.device), plan, seed)
-    return Elected(comparison=found, learned=foremost, committee=committee, student=student)
+    return Elected(
+        comparison=found,
+        method=methods[found.chosen],
+        learned=foremost,
+        committee=committee,
+        student=student,
+    )
 
 
 def joined(
@@ -192,6 +210,7 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         seconds=contest.spent,
         folds=len(contest.judged),
         left_out=tuple(name for name in methods if name not in contest.p),
+        of=contest.samples if contest.given.tags else None,
     )
 
 
@@ -214,7 +233,7 @@ class Contest:
     """What the rounds have found so far.
 
     Attributes:
-        p: by method and round, the probabilities of the held-out samples, [held, classes].
+        p: by method and round, the probabilities of the held-out samples, [held, classes, *tags].
         judged: by round, the positions of these, [held].
         modules: by method, the network of each round.
         trained: what methods that learn from the noisy labels alone have learned.
@@ -255,9 +274,20 @@ class Contest:
 
     @property
     def held_out(self) -> tuple[dict[str, Tensor], Tensor]:
-        """Of all rounds: probabilities of each method, [judged, classes]; true labels, [judged]."""
-        p = {name: torch.cat(rounds) for name, rounds in self.p.items()}
-        return p, self.given.y_clean[torch.cat(self.judged)]
+        """Of all rounds: probabilities of each method, [judged, classes]; true labels, [judged].
+
+        Of several labels a sample, every known answer is judged by itself.
+        """
+        labels = self.given.y_clean[torch.cat(self.judged)]
+        told = labels != VOID
+        p = {name: torch.cat(rounds).movedim(1, -1)[told] for name, rounds in self.p.items()}
+        return p, labels[told]
+
+    @property
+    def samples(self) -> Tensor:
+        """Which judged sample each judged label is of, [judged]."""
+        labels = self.given.y_clean[torch.cat(self.judged)]
+        return (labels != VOID).nonzero()[:, 0]
 
     def worth(self, labels: Tensor) -> Tensor:
         """How much each judged sample counts, with mean 1, [judged].
@@ -329,8 +359,10 @@ def _affordable(members: list[str], cost: dict[str, float], budget: float) -> li
 
 
 def _folds(labels: Tensor, seed: int) -> list[Tensor]:
-    """Stratified folds of the checked samples, as positions."""
+    """Stratified folds of the checked samples, as positions; of several labels, random ones."""
     count = min(FOLDS, len(labels))
+    if labels.ndim > 1:
+        labels = torch.zeros(len(labels), dtype=torch.long)
     smallest = int(torch.bincount(labels)[labels.unique()].min())
     kind = StratifiedKFold if smallest >= count else KFold
     folds = kind(count, shuffle=True, random_state=seed)

@@ -19,13 +19,18 @@ from l2b.streams import stream_seed
 class Given:
     """Noisy and checked samples, labels as class indices.
 
+    Several yes-or-no labels a sample are 1, 0, or −1 where nobody knows, or, among the noisy ones,
+    where the answer was checked.
+
     Attributes:
         x: noisy samples, scaled.
-        y: their observed labels, [N].
+        y: their observed labels, [N, *tags].
         index: their rows in the user's X, [N].
         x_clean: checked samples, scaled.
-        y_clean: their labels, [M].
+        y_clean: their labels, [M, *tags].
         classes: names of the classes.
+        tags: of several yes-or-no labels, the name of each; else empty.
+        stood_in: whether nobody checked the checked ones, which are then among the noisy ones too.
     """
 
     x: Tensor | SparseRows
@@ -34,12 +39,15 @@ class Given:
     x_clean: Tensor
     y_clean: Tensor
     classes: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    stood_in: bool = False
 
     def data(self, validation: float, seed: int, class_weights: ClassWeights = "none") -> Data:
         """Everything as training data, a part of the checked samples kept for validation.
 
         Args:
-            validation: share of the checked samples of each class, in [0, 1).
+            validation: share of the checked samples of each class, in [0, 1); with several labels,
+                of all.
             seed: of the draw.
             class_weights: how much classes count.
         """
@@ -60,6 +68,7 @@ class Given:
             noise_rate=None,
             noise_hash="",
             class_weights=class_weights,
+            tags=self.tags,
         )
 
     def checked(self, chosen: Tensor) -> Pool:
@@ -83,11 +92,15 @@ class Given:
 
 
 def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
-    """A stratified mask of about this share of the samples; single samples are never taken."""
+    """A stratified mask of about this share of the samples; single samples are never taken.
+
+    Those with several labels each are one stratum.
+    """
     generator = np.random.default_rng(stream_seed(seed, "validation"))
     mask = torch.zeros(len(labels), dtype=torch.bool)
-    for c in labels.unique():
-        rows = (labels == c).nonzero().flatten().numpy()
+    stratum = labels if labels.ndim == 1 else torch.zeros(len(labels))
+    for c in stratum.unique():
+        rows = (stratum == c).nonzero().flatten().numpy()
         count = int(share * len(rows) + 1e-9)
         mask[torch.from_numpy(generator.permutation(rows)[:count])] = True
     return mask

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from l2b.estimation.rows import Features
+from l2b.targets import VOID
 
 FOLDS = 3
 ENOUGH = 5_000  # samples that the stand-in looks at
@@ -33,6 +34,54 @@ def checked_rows(clean: Any, samples: int) -> np.ndarray:
         f"{rows.dtype} of shape {rows.shape}"
         f"{f' from {rows.min()} to {rows.max()}' if whole else ''}."
     )
+
+
+def checked_labels(clean: Any, y: np.ndarray) -> np.ndarray:
+    """Which labels were checked, from the user's rows or, of several labels a sample, from a mask.
+
+    Args:
+        clean: positions or a mask of the rows; with several labels, or a mask of [N, tags].
+        y: labels as numbers, [N, *tags].
+
+    Returns:
+        A mask shaped like y; what nobody knows is not checked.
+
+    Raises:
+        ValueError: as for `checked_rows`, and if of what was checked nothing is known.
+    """
+    marked, mask = np.asarray(clean), np.zeros(y.shape, dtype=bool)
+    if y.ndim > 1 and marked.dtype == bool and marked.shape == y.shape:
+        mask[:] = marked
+    else:
+        mask[checked_rows(clean, len(y))] = True
+    mask &= y != VOID
+    if not mask.any():
+        raise ValueError("clean marks no known answer as checked: mark some, or leave it out.")
+    return mask
+
+
+def stand_ins(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
+    """Which labels stand in for checked ones; of several labels a sample, each for itself.
+
+    Args:
+        x: scaled features, one row per sample.
+        y: labels as numbers, [N, *tags].
+        seed: of the folds.
+
+    Returns:
+        A mask shaped like y.
+    """
+    mask = np.zeros(y.shape, dtype=bool)
+    for labels, chosen in zip(_columns(y), _columns(mask), strict=True):
+        rows = np.flatnonzero(labels != VOID)
+        part = x if len(rows) == len(y) else x[rows]
+        chosen[rows[stand_in(part, labels[rows], seed)]] = True
+    return mask
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    """Views of the labels of each kind, [tags, N]; of one label a sample, [1, N]."""
+    return values.reshape(len(values), -1).T
 
 
 def stand_in(x: Features, y: np.ndarray, seed: int) -> np.ndarray:
