@@ -45,8 +45,14 @@ from l2b.types import Batch
 NAMES = np.array(["ape", "bee", "cat"])
 
 
-@parametrize_with_checks([L2BClassifier()])
+@parametrize_with_checks([L2BClassifier(epochs=20)])  # as few as it takes, for they are many
 def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([L2BClassifier()])
+def test_scikit_learn_agrees_with_the_defaults(estimator, check):
     check(estimator)
 
 
@@ -579,6 +585,8 @@ def test_one_network_learns_from_all_that_vote(problem, monkeypatch):
             taught.append((samples, method.targets))
         return learn(samples, method, plan, seed)
 
+    some = {name: candidates()[name] for name in (WITHOUT, "l2b", "elr")}
+    monkeypatch.setattr(selection, "candidates", lambda: some)
     monkeypatch.setattr(selection, "learn", watched)
     monkeypatch.setattr(selection, "elected", lambda *_: {"elr": 0.6, WITHOUT: 0.4})
     usual = {"method": "auto", "epochs": 8, "batch_size": 16}
