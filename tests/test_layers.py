@@ -37,6 +37,7 @@ LAYERS = [
     {"unpack", "grids", "slices"},
     {"metaimage"},
     {"decisions"},
+    {"answers"},
     {"noise", "datasets", "models", "augment"},
     {"clean_split", "long_tail", "fingerprint"},
     {"data", "ledger", "network", "amortise", "halves", "checkpoint", "training"},

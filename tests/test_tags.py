@@ -528,7 +528,7 @@ def test_decisions_are_applied_and_those_of_others_refused(audited, tmp_path):
         row = next(r for r in csv.DictReader(opened) if r["index"] == str(table.index[0]))
     assert row[tag] == str((given ^ 1) % 2)
     assert decide(name, table.classes[given]).confirmed == 1
-    with pytest.raises(ValueError, match=r"decides '99999/edema', which .* did not audit"):
+    with pytest.raises(ValueError, match=r"decides '99999/edema', which .* does not have"):
         decide("99999/edema", other)
     with pytest.raises(ValueError, match=r"No label is called 'mass: maybe'"):
         decide(name, "mass: maybe")
@@ -545,7 +545,7 @@ def test_what_to_check_next_goes_back_in_by_apply(audited, capsys):
     assert len({row["suggested"] for row in rows}) == 6  # each answer of each tag in turn
     again = ["--clean", str(folder / "audit" / "next.csv"), "--out", "x"]
     assert main(["audit", str(folder), *again]) == 2
-    assert "write the corrected file with --apply" in capsys.readouterr().err
+    assert "into an audit of your own file (--csv)" in capsys.readouterr().err
 
 
 def test_batches_are_deterministic_and_leave_samples_without_answers_out():
@@ -714,7 +714,6 @@ def test_new_rows_are_predicted_without_their_findings(own, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("--clean", "seen twice"), "some rows must be checked: mark them in a column"),
         (("--blank", "no"), "only yes in .*say that empty cells mean no"),
     ],
 )
@@ -730,19 +729,66 @@ def test_what_is_of_several_labels_is_refused_for_one(table, tmp_path, capsys):
     said[said.index("--label") + 1] = "mass"
     assert main(said) == 2
     assert "--blank is of several labels a sample" in capsys.readouterr().err
+
+
+def test_answers_that_were_decided_go_back_as_checked_ones(table, own, tmp_path, capsys):
+    """Into a new audit of the run or of the file; the others of their samples stay doubtful."""
+    _, given, true, _ = own_rows()
+    wrong = [(k, tag) for k, tag in (given != true).nonzero().tolist()][:12]
+    names = [f"s{k}/{FINDINGS[tag]}" for k, tag in wrong]
+    spelled = [("no", "yes")[int(true[k, tag])] for k, tag in wrong]
     listed = tmp_path / "decided.csv"
-    listed.write_text("index,label\n1,yes\n")
+    lines = [f"{name},{label}" for name, label in zip(names, spelled, strict=True)]
+    listed.write_text("\n".join(["id,label", *lines]))
+    again, anew = tmp_path / "again", tmp_path / "anew"
+    settings = ["--epochs", "3", "--quiet"]
+    assert main(["audit", str(own), "--clean", str(listed), "--out", str(again), *settings]) == 0
+    assert main([*words(table, anew), "--clean", str(listed), *settings[:2]]) == 0
+    capsys.readouterr()
+    for run in (again, anew):
+        subject = audit_run(run).subject
+        audited = rows_of(run / "audit" / "audit.csv")
+        assert len(audited) == 3 * 120 - 12 and not {row["id"] for row in audited} & set(names)
+        part = {f"s{k}" for k, _ in wrong if sum(k == other for other, _ in wrong) < 3}
+        assert part and {row["id"].split("/")[0] for row in audited} >= part
+        data = subject.run.prepare_from(subject.source)
+        assert len(data.clean) == subject.run.clean == 40 + len({k for k, _ in wrong})
+        shown = dict(zip(data.clean.index.tolist(), data.clean.labels.tolist(), strict=True))
+        for k, tag in wrong:
+            assert shown[k][tag] == true[k, tag]
+            assert sum(answer != -1 for answer in shown[k]) == sum(k == other for other, _ in wrong)
+        # What was checked goes into the corrected file, beside what is decided now.
+        more = tmp_path / f"{run.name}.csv"
+        free = next(row for row in audited if row["observed"].endswith("no"))
+        more.write_text(f"id,label\n{free['id']},yes\n")
+        corrected = tmp_path / f"{run.name}-corrected.csv"
+        assert main(["audit", str(run), "--apply", str(more), "--out", str(corrected)]) == 0
+        assert "13 labels changed" in capsys.readouterr().out
+        cells = {row["scan"]: row for row in rows_of(corrected)}
+        for k, tag in wrong:
+            assert cells[f"s{k}"][FINDINGS[tag]] == ("x" if true[k, tag] else "")
+        scan, tag = free["id"].split("/")
+        assert cells[scan][tag] == "x"
+    # The corrected file is decided likewise.
+    fixed = words(corrected, tmp_path / "fixed")
+    assert main([*fixed, "--clean", str(listed), *settings[:2]]) == 0
+
+
+def test_without_checked_answers_others_stand_in(table, tmp_path, capsys):
     said = words(table, tmp_path / "run")
-    said[said.index("--clean") + 1] = str(listed)
-    assert main(said) == 2
-    assert "--clean takes a column where there are several labels" in capsys.readouterr().err
-
-
-def test_checked_labels_do_not_go_back_into_the_run_itself(own, tmp_path, capsys):
-    listed = tmp_path / "decided.csv"
-    listed.write_text("index,id,label\n50,s50/mass,yes\n")
-    assert main(["audit", str(own), "--clean", str(listed), "--out", str(tmp_path / "x")]) == 2
-    assert "write the corrected file with --apply" in capsys.readouterr().err
+    place = said.index("--clean")
+    assert main(said[:place] + said[place + 2 : -1]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "No label was checked:" in out and "stood in" in out and "480 labels audited" in out
+    _, given, true, _ = own_rows()
+    rows = rows_of(tmp_path / "run" / "audit" / "audit.csv")
+    wrong = {
+        f"s{k}/{FINDINGS[tag]}": bool(given[k, tag] != true[k, tag])
+        for k in range(160) for tag in range(3)
+    }  # fmt: skip
+    quality = [-float(row["quality"]) for row in rows]
+    assert roc_auc_score([wrong[row["id"]] for row in rows], quality) > 0.8
+    assert audit_run(tmp_path / "run").table.index.max() == 159  # found again
 
 
 def test_the_estimator_learns_one_label_after_the_other_through_scikit_learn():

@@ -1,20 +1,26 @@
 """Samples with several yes-or-no labels: from the user's own table, and from arrays."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from l2b.catalog import find, name_of
 from l2b.config import dump, load, parse
+from l2b.data import prepare
 from l2b.datasets import Arrays, Dataset
 from l2b.datasets.array_folder import ArrayFolder
+from l2b.datasets.base import Source, Split
 from l2b.datasets.table import Table
 from l2b.datasets.tags import TagLabels, Tags
 from l2b.experiment import Run
+from l2b.fingerprint import data_hash
+from l2b.noise.none import NoNoise
 from l2b.notices import Notice
 
 LUNGS = """id,report,age,edema,fracture,nodule,seen
@@ -57,12 +63,12 @@ def test_labels_say_where_samples_lie_and_which_were_checked(tmp_path):
     assert isinstance(found, TagLabels)
     assert found.rows.tolist() == [0, 1, 3, 4] and found.skipped == 1
     assert found.ids == ("p1", "p2", "p4", "p5")
-    assert found.checked.tolist() == [True, False, True, False]
+    assert found.checked.tolist() == [[1, 0, -1], [-1] * 3, [1, 1, 0], [-1] * 3]
     assert found.observed.dtype == np.int64 and found.observed[0].tolist() == [1, 0, -1]
     with pytest.raises(FrozenInstanceError):
         found.skipped = 2  # pyright: ignore[reportAttributeAccessIssue]
     plain = lungs(tmp_path, clean="", id="")
-    assert plain.labels().ids == () and not plain.labels().checked.any()
+    assert plain.labels().ids == () and (plain.labels().checked == -1).all()
     assert plain.load().trusted is None
     nobody = lungs(tmp_path, LUNGS.replace("yes\n", "no\n").replace("no,1\n", "no,0\n"))
     assert nobody.load().trusted is None
@@ -358,3 +364,105 @@ def test_arrays_of_tags_that_do_not_fit_are_refused(changes, message, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         stored(tmp_path, **changes).load()
     assert "a.npz" in str(caught.value)
+
+
+# --- answers that were checked one by one ----------------------------------------------------
+
+
+def decided(tmp_path, text, name="decided.csv"):
+    return (str(written(tmp_path, text, name)),)
+
+
+def test_decided_answers_are_checked_and_the_others_of_their_samples_are_not(tmp_path):
+    listed = decided(
+        tmp_path,
+        "id,label,observed\np2/edema,edema: yes,edema: no\np2/nodule,no,\n"
+        "p5/nodule,yes,nodule: yes\np1/fracture,Y,\n",
+    )
+    data = lungs(tmp_path, checked=listed)
+    found = data.labels()
+    assert found.observed.tolist() == [[1, 0, -1], [0, 1, -1], [1, 1, 0], [0, 0, 1]]
+    assert found.checked.tolist() == [[1, 1, -1], [1, -1, 0], [1, 1, 0], [-1, -1, 1]]
+    source = data.load()
+    assert source.train.labels.tolist() == [[1, 1, -1], [1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert source.trusted.tolist() == [0, 1, 2, 3]
+    assert source.checked_in_part().tolist() == [1, 3]
+    assert source.shown().tolist() == [[1, 1, -1], [1, -1, 0], [1, 1, 0], [-1, -1, 1]]
+    assert source.doubtful(source.train.labels).tolist() == [
+        [-1, -1, -1], [-1, 1, -1], [-1, -1, -1], [0, 0, -1],
+    ]  # fmt: skip
+    run = Run(data=data)
+    assert load(Run, dump(run)) == run
+    assert parse(Run, ["--data", "tags", "--data.path", "x", "--data.tags", "[a,b]",
+                       "--data.checked", "[d.csv]"]).data.checked == ("d.csv",)  # fmt: skip
+
+
+def test_whole_samples_that_are_decided_need_no_further_mask(tmp_path):
+    whole = decided(tmp_path, "id,label\np2/edema,no\np2/fracture,yes\n")
+    source = lungs(tmp_path, checked=whole).load()
+    assert source.trusted.tolist() == [0, 1, 2] and source.checked is None
+    assert len(source.checked_in_part()) == 0
+    assert torch.equal(source.shown(), source.train.labels)
+
+
+def test_later_decisions_win_and_rows_have_numbers_without_ids(tmp_path):
+    first = decided(tmp_path, "index,id,label\n1,1/edema,yes\n", "a.csv")
+    second = decided(tmp_path, "index,id,label\n1,1/edema,edema: no\n", "b.csv")
+    found = lungs(tmp_path, id="", checked=(*first, *second)).labels()
+    assert found.checked.tolist()[1] == [0, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,label\np9/edema,yes\n", r"decides 'p9/edema', which .*x.csv does not have"),
+        ("id,label\np3/edema,yes\n", r"decides 'p3/edema', which .*x.csv does not have"),
+        ("index,label\n1,yes\n", r"decides '1', .* id tells both, such as 17/<label>"),
+        ("id,label\np2/edema,wet\n", r"No label is called 'wet'; known: edema: no, edema: yes"),
+        ("id,label,observed\np2/edema,edema: no,edema: yes\n", None),  # the file has it already
+        ("id,label,observed\np5/edema,yes,edema: yes\n", r"labelled 'edema: yes', but it is"),
+    ],
+)
+def test_decisions_that_do_not_fit_are_refused(tmp_path, text, message):
+    data = lungs(tmp_path, checked=decided(tmp_path, text))
+    if message is None:
+        assert data.labels().checked.tolist()[1] == [0, -1, -1]
+        return
+    with pytest.raises(ValueError, match=message):
+        data.labels()
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        lungs(tmp_path, checked=("nowhere.csv",)).labels()
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.9), st.floats(0.0, 0.4))
+def test_every_known_answer_is_doubtful_or_checked_and_never_both(seed, share, unknown):
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, 2, (60, 3))
+    labels[draw.random((60, 3)) < unknown] = -1
+    labels[(labels == -1).all(axis=1), 0] = 0
+    checked = (draw.random((60, 3)) < share) & (labels != -1)
+    labels[:2], checked[:2] = [[0, 0, 0], [1, 1, 1]], True
+    trusted = checked.any(axis=1)
+    source = Source(
+        train=Split(torch.zeros(60, 2), torch.from_numpy(labels)), test=None, classes=("no", "yes"),
+        mean=torch.zeros(2), std=torch.ones(2), truth_known=False, tags=("a", "b", "c"),
+        trusted=torch.from_numpy(trusted.nonzero()[0]), checked=torch.from_numpy(checked),
+    )  # fmt: skip
+    clean = max(2, int(trusted.sum()) - 3)
+    try:
+        data = prepare(source, NoNoise(), clean=clean, validation=0.0, seed=seed % 1000)
+    except ValueError as error:  # three samples fewer may leave one answer unshown
+        assert "show no" in str(error)
+        return
+    seen = np.zeros((60, 3), dtype=int)
+    for pool, wanted in ((data.train, ~checked), (data.clean, checked)):
+        told = pool.labels.numpy() != -1
+        assert (pool.labels.numpy()[told] == labels[pool.index][told]).all()
+        assert (told == (wanted & (labels != -1))[pool.index]).all()
+        seen[pool.index] += told
+    drawn = np.zeros(60, dtype=bool)
+    drawn[data.clean.index] = True
+    expected = (labels != -1) & (~checked | drawn[:, None])  # checked ones not drawn have no part
+    np.testing.assert_array_equal(seen, expected.astype(int))
+    assert data.train.index.unique().numel() == len(data.train)
+    assert data.data_hash != data_hash(replace(source, checked=None))

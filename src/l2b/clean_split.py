@@ -174,7 +174,8 @@ def _tagged(
 ) -> tuple[Tensor, Tensor]:
     """Samples that show both answers of every tag."""
     candidates = _candidates(source)
-    candidates = candidates[(kept & labelled(source.train.labels))[candidates]]
+    labels = source.shown()
+    candidates = candidates[(kept & labelled(labels))[candidates]]
     least, most = 2, len(candidates)
     if not least <= clean <= most:
         raise ValueError(
@@ -182,7 +183,7 @@ def _tagged(
             f"{clean}."
         )
     order = candidates[torch.randperm(most, generator=generator)]
-    answers = source.train.labels[order]
+    answers = labels[order]
     shown = torch.cat([answers == 0, answers == 1], dim=1)
     aside = int(validation * clean + 1e-9)
     drawn = _showing_all(

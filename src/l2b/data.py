@@ -93,7 +93,8 @@ class Data:
     """Everything one run learns from and is judged by.
 
     Attributes:
-        train: noisy samples; holds none of the clean ones.
+        train: noisy samples; holds none of the clean ones, but those of which single answers
+            were checked, which are −1 there, as the others are among the clean ones.
         clean: trusted samples for the method.
         validation: trusted samples kept aside to choose an epoch by; None if too few.
         test: held-out samples with true labels; None if there are none.
@@ -217,14 +218,15 @@ def prepare(
     unused = reserve(source)
     unused = unused[kept[unused]]
     kept[unused] = False
+    kept[source.checked_in_part()] = True  # whose other answers are as doubtful as any
     rows = kept.nonzero().squeeze(1)
-    train = _pool(source.train, rows, observed, source)
+    train = _pool(source.train, rows, source.doubtful(observed), source)
     _tell_void(train, source)
     wrong = None if train.true is None else train.judged(train.labels != train.true)
     return Data(
         train=train,
-        clean=_pool(source.train, chosen, None, source),
-        validation=_pool(source.train, for_validation, None, source)
+        clean=_pool(source.train, chosen, source.shown(), source),
+        validation=_pool(source.train, for_validation, source.shown(), source)
         if len(for_validation)
         else None,
         test=None

@@ -20,7 +20,7 @@ def data_hash(source: Source) -> str:
     names = source.classes if not source.tags else (source.classes, source.tags)
     found = hashlib.sha256(repr(names).encode())
     splits = [split for split in (source.train, source.test) if split is not None]
-    trusted = [] if source.trusted is None else [source.trusted]
+    trusted = [part for part in (source.trusted, source.checked) if part is not None]
     labels = (split.labels for split in splits)
     for tensor in (*labels, *trusted, *source.annotations.values(), source.mean, source.std):
         found.update(repr((tensor.dtype, tuple(tensor.shape))).encode())

@@ -102,7 +102,7 @@ def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> 
         )
     if subject.own is not None:
         own = subject.own
-        read = [Path(own.path), *map(Path, getattr(own, "checked", ())), *read]
+        read = [Path(own.path), *map(Path, own.checked), *read]
     if any(target.resolve() == path.resolve() for path in read):
         raise ValueError(
             f"--out {target} is what the labels are corrected from, and would be lost: name "

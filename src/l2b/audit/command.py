@@ -102,18 +102,14 @@ def _table(options: argparse.Namespace) -> Table | Tags:
         "image": image,
         "folder": str(options.images.resolve()) if options.images is not None else "",
         "clean": column,
+        "checked": files,
         "id": options.id,
         "size": options.size or Table.size,
         "ignore": _named(options.ignore, columns),
     }
     if len(labels) == 1:
         _refuse_blank(options)
-        return Table(**common, label=labels[0], checked=files)
-    if files:
-        raise ValueError(
-            f"--clean takes a column where there are several labels a sample, got {files[0]}: mark "
-            "in the table which rows were checked."
-        )
+        return Table(**common, label=labels[0])
     return Tags(**common, tags=labels, blank=options.blank or "unknown")
 
 
@@ -131,17 +127,11 @@ def _named(words: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for part in parts for name in part)
 
 
-def _checked_further(options: argparse.Namespace) -> Table:
+def _checked_further(options: argparse.Namespace) -> Table | Tags:
     """The table of a former run, with more labels checked."""
     subject = read_subject(options.run)
     if subject.on_own_table and subject.own is None:
         raise FileNotFoundError(subject.problem)
-    if subject.tags or isinstance(subject.own, Tags):
-        raise ValueError(
-            f"--clean takes one checked label a sample back in, and {options.run} has several of "
-            "each: write the corrected file with --apply, mark there which rows were checked, and "
-            "audit it with --csv."
-        )
     if subject.own is None:
         raise ValueError(
             f"--clean takes checked labels back into an audit of your own file (--csv), and "

@@ -15,7 +15,7 @@ from l2b.datasets import Source
 from l2b.datasets.table import Table
 from l2b.datasets.tags import Tags
 from l2b.estimation.defaults import sized_training
-from l2b.estimation.trusted import stand_in
+from l2b.estimation.trusted import stand_ins
 from l2b.experiment import Run
 from l2b.folder import AUDIT
 from l2b.noise.none import NoNoise
@@ -42,8 +42,7 @@ def audit_own(
     confidence stand in for them, and the audit says so.
 
     Args:
-        table: the file and its columns; of several yes-or-no labels a sample, `Tags`, of which
-            some rows must be checked.
+        table: the file and its columns; of several yes-or-no labels a sample, `Tags`.
         out: folder for the run, which can be resumed, repeated and audited again.
         settings: words of ``l2b run`` such as ``--epochs 30``, over defaults that suit the
             size of the table.
@@ -72,7 +71,7 @@ def audit_own(
 
 def _refuse_removed(table: Table | Tags, out: Path) -> None:
     """The new run still has to read its files when the former audit has stepped aside."""
-    files = map(Path, (table.path, *getattr(table, "checked", ())))
+    files = map(Path, (table.path, *table.checked))
     inside = next((f for f in files if (out / AUDIT).resolve() in f.resolve().parents), None)
     if inside is not None:
         raise ValueError(
@@ -104,14 +103,10 @@ def _prepared(source: Source, seed: int, weights: ClassWeights) -> Data:
     prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, class_weights=weights)
     if source.trusted is not None:
         return prepared(source, clean=len(source.trusted))
-    if source.tags:
-        raise ValueError(
-            "Of several labels a sample, some rows must be checked: mark them in a column, yes or "
-            "no, and name it (--clean). A few dozen that show both answers of every label will do."
-        )
     inputs = ((source.train.inputs.float() - source.mean) / source.std).flatten(1)
-    rows = torch.from_numpy(stand_in(inputs.numpy(), source.train.labels.numpy(), seed))
-    marked = replace(source, trusted=rows)
+    chosen = torch.from_numpy(stand_ins(inputs.numpy(), source.train.labels.numpy(), seed))
+    rows = chosen.reshape(len(chosen), -1).any(dim=1).nonzero().squeeze(1)
+    marked = replace(source, trusted=rows, checked=chosen if source.tags else None)
     data = prepared(marked, clean=len(rows))
     # They stay among the samples to be audited.
     everything = replace(

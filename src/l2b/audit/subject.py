@@ -212,7 +212,7 @@ def _same(run: Run, source: Source, ledger: dict[str, Any]) -> bool:
     index = ledger["index"]
     if len(index) and int(index.max()) >= len(source.train.labels):
         return False
-    labels = source.train.labels[index]
+    labels = source.doubtful(source.train.labels)[index]
     if tuple(ledger.get("tags", ())) != source.tags:
         return False
     if "true" in ledger and not bool((labels == ledger["true"]).all()):

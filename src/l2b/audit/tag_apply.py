@@ -1,31 +1,17 @@
 """Several yes-or-no labels a sample: decisions, or suggestions → corrected labels."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
+
+from l2b.answers import Answer, answer_name, decided_answers
 from l2b.audit.corrected import Corrected, write_corrected
 from l2b.audit.subject import Subject
-from l2b.audit.tags import answer_name, answers_of
-from l2b.catalog import unknown
-from l2b.datasets.tags import Tags
-from l2b.decisions import NO, YES, read_decisions
+from l2b.datasets.tags import TagLabels, Tags
 from l2b.tables import defused, told_apart, write_csv
 from l2b.targets import VOID
-
-
-class Answer(NamedTuple):
-    """Where an answer stands, and what it is.
-
-    Attributes:
-        row: of the sample, in the user's file or in the data set.
-        tag: number of the label.
-        given: 0 for no, 1 for yes.
-    """
-
-    row: int
-    tag: int
-    given: int
 
 
 def accept_tag_suggestions(subject: Subject, target: Path) -> Corrected:
@@ -40,8 +26,7 @@ def accept_tag_suggestions(subject: Subject, target: Path) -> Corrected:
     table, answers = subject.table(), _answers(subject)
     rows = table.suspect.nonzero()[0]
     chosen = {answers[table.ids[row]]: int(table.suggested[row]) % 2 for row in rows}
-    _write(subject, target, chosen)
-    return Corrected(path=target, changed=len(chosen))
+    return _write(subject, target, chosen)
 
 
 def apply_tag_decisions(subject: Subject, decisions: Path, target: Path) -> Corrected:
@@ -56,30 +41,16 @@ def apply_tag_decisions(subject: Subject, decisions: Path, target: Path) -> Corr
     Raises:
         ValueError: if a decision does not fit the answers that were audited.
     """
-    answers, chosen = _answers(subject), dict[Answer, int]()
-    for decision in read_decisions(decisions):
-        found = answers.get(decision.id)
-        if found is None:
-            raise ValueError(
-                f"{decisions} decides {decision.key!r}, which {subject.path} did not audit: of "
-                "several labels a sample, id tells both, such as 17/<label>. Are the decisions of "
-                "another run?"
-            )
-        classes = answers_of(subject.tags[found.tag], subject.ledger["classes"])
-        word = decision.label.lower()
-        short = word in YES or word in NO  # as a person fills in who is asked for one answer
-        label = classes[word in YES] if short else decision.label
-        if label not in classes:
-            raise ValueError(f"In {decisions}: {unknown('label', decision.label, classes)}")
-        if decision.observed and decision.observed != classes[found.given]:
-            raise ValueError(
-                f"{decisions} saw {decision.id!r} labelled {decision.observed!r}, but it is "
-                f"labelled {classes[found.given]!r}: are the decisions of another run?"
-            )
-        chosen[found] = classes.index(label)
-    _write(subject, target, chosen)
-    changed = sum(answer != found.given for found, answer in chosen.items())
-    return Corrected(path=target, changed=changed, confirmed=len(chosen) - changed)
+    chosen = decided_answers(
+        decisions,
+        _answers(subject),
+        subject.tags,
+        subject.ledger["classes"],
+        owner=f"the audit of {subject.path}",
+    )
+    found = _write(subject, target, chosen)
+    confirmed = sum(answer == place.given for place, answer in chosen.items())
+    return replace(found, confirmed=confirmed)
 
 
 def _answers(subject: Subject) -> dict[str, Answer]:
@@ -95,20 +66,34 @@ def _answers(subject: Subject) -> dict[str, Answer]:
     }
 
 
-def _write(subject: Subject, target: Path, chosen: dict[Answer, int]) -> None:
-    own = subject.own
+def _checked(subject: Subject) -> dict[Answer, int]:
+    """The answers that were checked before the audit, and were given wrong."""
+    labels = subject.labels
+    if not isinstance(labels, TagLabels):
+        return {}
+    given, right = labels.observed, labels.checked
+    return {
+        Answer(int(labels.rows[k]), int(tag), int(given[k, tag])): int(right[k, tag])
+        for k, tag in np.argwhere((right != VOID) & (right != given))
+    }
+
+
+def _write(subject: Subject, target: Path, chosen: dict[Answer, int]) -> Corrected:
+    """Write all answers: corrected where they were checked before, or are chosen now."""
+    own, fixed = subject.own, _checked(subject) | chosen
+    changed = {place: answer for place, answer in fixed.items() if answer != place.given}
     if isinstance(own, Tags):
         words, changes = own.spelled(), defaultdict[str, dict[int, str]](dict)
-        for (row, tag, given), answer in chosen.items():
-            if answer != given:
-                changes[subject.tags[tag]][row] = words[subject.tags[tag]][answer]
+        for (row, tag, _), answer in changed.items():
+            changes[subject.tags[tag]][row] = words[subject.tags[tag]][answer]
         write_corrected(Path(own.path), target, changes)
-        return
-    fixed = {(answer.row, answer.tag): value for answer, value in chosen.items()}
+        return Corrected(path=target, changed=len(changed))
+    cells = {(place.row, place.tag): answer for place, answer in changed.items()}
     tags = range(len(subject.tags))
     every = zip(subject.index.tolist(), subject.ledger["observed"].tolist(), strict=True)
     rows = (
-        (index, *("" if v == VOID else v for v in (fixed.get((index, k), given[k]) for k in tags)))
+        (index, *("" if v == VOID else v for v in (cells.get((index, k), given[k]) for k in tags)))
         for index, given in every
     )
     write_csv(target, told_apart(["index", *map(defused, subject.tags)]), rows)
+    return Corrected(path=target, changed=len(changed))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from l2b.answers import answer_name, answers_of
 from l2b.audit.table import AuditTable
 from l2b.audit.views import View
 from l2b.targets import VOID
@@ -53,16 +54,6 @@ def view_of_tag(
         held_out=seen.held_out[checked, :, number],
     )
     return narrowed, y[checked, number]
-
-
-def answer_name(sample: str, tag: str) -> str:
-    """What the audit calls one of several labels of a sample."""
-    return f"{sample}/{tag}"
-
-
-def answers_of(tag: str, words: Sequence[str]) -> list[str]:
-    """What the audit calls the answers no and yes of one of several labels."""
-    return [f"{tag}: {word}" for word in words]
 
 
 def of_all_tags(parts: Sequence[tuple[str, AuditTable]]) -> AuditTable:

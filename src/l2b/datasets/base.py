@@ -14,6 +14,7 @@ from torch import Tensor
 
 from l2b.features import Encoding
 from l2b.grids import Grid
+from l2b.targets import VOID, labelled
 from l2b.types import Cases
 
 PIECE = 4096  # samples looked at at a time
@@ -60,6 +61,8 @@ class Source:
         values: of masks that are pictures, what stands for each class in their files.
         tags: of several yes-or-no labels per sample, the name of each; the classes are then no
             and yes. Empty where samples have one label, or a mask.
+        checked: of several labels, which answers were checked, [N, tags] bool, none but of the
+            trusted samples; None where all of theirs were.
     """
 
     train: Split
@@ -75,6 +78,27 @@ class Source:
     names: tuple[str, ...] = ()
     values: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
+    checked: Tensor | None = None
+
+    def shown(self) -> Tensor:
+        """What trusted samples show: labels of ``train``, −1 where nobody checked an answer."""
+        labels = self.train.labels
+        return labels if self.checked is None else labels.masked_fill(~self.checked, VOID)
+
+    def doubtful(self, labels: Tensor) -> Tensor:
+        """Labels that may be wrong: single answers that were checked are −1 among them.
+
+        Args:
+            labels: of ``train``, or such as noise makes of them.
+        """
+        return labels if self.checked is None else labels.masked_fill(self.checked, VOID)
+
+    def checked_in_part(self) -> Tensor:
+        """Positions of the trusted samples of which answers are left that nobody checked."""
+        if self.trusted is None or self.checked is None:
+            return torch.zeros(0, dtype=torch.int64)
+        left = labelled(self.doubtful(self.train.labels))
+        return self.trusted[left[self.trusted]]
 
 
 @dataclass(frozen=True, kw_only=True)

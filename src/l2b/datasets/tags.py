@@ -10,11 +10,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from l2b.answers import Answer, answer_name, decided_answers
 from l2b.datasets.arrays import NO_YES, check_tags
 from l2b.datasets.base import Dataset, Source, Split
 from l2b.datasets.table import NO_LABEL, Table, check_ids, check_roles, label_in
 from l2b.decisions import NO, YES
 from l2b.tables import TableFile
+from l2b.targets import VOID
 
 ANSWERS = (
     dict.fromkeys(YES, 1)
@@ -31,7 +33,7 @@ class TagLabels:
         rows: position of each sample in the file, from 0, [N].
         ids: the samples' ids; empty if the table has none.
         observed: tags as given, 1 for yes, 0 for no, −1 where nobody knows, [N, tags].
-        checked: whether a person checked the tags of the sample, [N].
+        checked: right answers where a person checked them, −1 elsewhere, [N, tags].
         skipped: number of rows without a known tag.
     """
 
@@ -61,6 +63,8 @@ class Tags(Dataset):
         folder: where image paths begin; the file's own folder if empty.
         clean: column that tells by yes or no (1/0, true/false) whether all tags of a row were
             checked.
+        checked: CSV files of answers that were checked one by one, such as exports of
+            ``audit.html``; later ones win. The other answers of their samples stay as they are.
         id: column of ids, each used once.
         size: height and width to which images are brought, in pixels.
         ignore: columns that are not learned from, such as a row number.
@@ -73,6 +77,7 @@ class Tags(Dataset):
     image: str = ""
     folder: str = ""
     clean: str = ""
+    checked: tuple[str, ...] = ()
     id: str = ""
     size: int = 32
     ignore: tuple[str, ...] = ()
@@ -109,20 +114,23 @@ class Tags(Dataset):
         check_roles("Tags", dict.fromkeys(self.tags, "one of tags"), columns, self.size)
 
     def load(self) -> Source:
-        """Read tags and features."""
+        """Read tags and features; checked answers replace those as given."""
         found = self.labels()
+        known = found.checked != VOID
+        rows = known.any(axis=1)
+        single = rows & ((found.observed != VOID) & ~known).any(axis=1)
         inputs, mean, std, encoding, remark = self.table.inputs(found.rows)
         if found.skipped:
             remark = f"{found.skipped} rows without a label were left out. {remark}".strip()
-        checked = found.checked.nonzero()[0]
         return Source(
-            train=Split(inputs, torch.from_numpy(found.observed)),
+            train=Split(inputs, torch.from_numpy(np.where(known, found.checked, found.observed))),
             test=None,
             classes=NO_YES,
             mean=mean,
             std=std,
             truth_known=False,
-            trusted=torch.from_numpy(checked) if len(checked) else None,
+            trusted=torch.from_numpy(rows.nonzero()[0]) if rows.any() else None,
+            checked=torch.from_numpy(known) if single.any() else None,
             encoding=encoding,
             remark=remark,
             tags=tuple(self.tags),
@@ -152,13 +160,26 @@ class Tags(Dataset):
             checked.append(bool(self.clean) and self._is_checked(rest, position))
         check_ids(ids, self.id, self.path)
         given = np.array(observed, dtype=np.int64).reshape(-1, len(self.tags))
+        right = np.where(np.array(checked, dtype=bool)[:, None], given, VOID)
+        names = ids or list(map(str, rows))
+        known = {
+            answer_name(name, tag): Answer(k, number, int(given[k, number]))
+            for k, name in enumerate(names if self.checked else [])
+            for number, tag in enumerate(self.tags)
+        }
+        for file in map(Path, self.checked):
+            decided = decided_answers(
+                file, known, self.tags, NO_YES, owner=str(self.path), applied=True
+            )
+            for (k, number, _), answer in decided.items():
+                right[k, number] = answer
         blanks = "" if self.blank == "no" else ", or say that empty cells mean no (--blank no)"
         check_tags(given, self.tags, str(self.path), blanks)
         return TagLabels(
             rows=np.array(rows),
             ids=tuple(ids),
             observed=given,
-            checked=np.array(checked, dtype=bool),
+            checked=right,
             skipped=position + 1 - len(rows),
         )
 
