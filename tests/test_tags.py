@@ -774,6 +774,23 @@ def test_answers_that_were_decided_go_back_as_checked_ones(table, own, tmp_path,
     assert main([*fixed, "--clean", str(listed), *settings[:2]]) == 0
 
 
+def test_what_to_check_next_of_an_own_file_goes_back_in_as_checked(own, tmp_path, capsys):
+    assert main(["audit", str(own), "--next", "3"]) == 0
+    assert "--clean" in capsys.readouterr().out.split("Fill in")[1]
+    path = own / "audit" / "next.csv"
+    with path.open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    filled = tmp_path / "filled.csv"
+    with filled.open("w", newline="") as file:
+        out = csv.DictWriter(file, rows[0].keys())
+        out.writeheader()
+        out.writerows(row | {"label": "yes"} for row in rows)
+    again = tmp_path / "again"
+    said = ["audit", str(own), "--clean", str(filled), "--out", str(again), "--epochs", "2"]
+    assert main([*said, "--quiet"]) == 0
+    assert len(rows_of(again / "audit" / "audit.csv")) == 3 * 120 - 3
+
+
 def test_without_checked_answers_others_stand_in(table, tmp_path, capsys):
     said = words(table, tmp_path / "run")
     place = said.index("--clean")

@@ -47,7 +47,7 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
     path = write_next(found.folder, found.table, next_to_check(found.table, options.next))
     run = str(found.folder.parent)
     again = typed(["audit", run, "--clean", str(path), "--out", "NEW"])
-    if found.subject.tags:
+    if found.subject.own is None:  # whose checked labels only a file can tell
         again = typed(["audit", run, "--apply", str(path)])
     return f"{found}\n  Fill in the column label of {path}, then: {again}"
 
