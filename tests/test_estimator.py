@@ -948,7 +948,7 @@ def test_training_takes_as_many_threads_as_it_is_given(problem):
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, "class_weight must give .* and not all of them 0"),
         ({"class_weight": {0: "much"}}, "class_weight must hold numbers, got 'much' for 0"),
         ({"n_jobs": 0}, "Parameter n_jobs of L2BClassifier must be"),
-        ({"model": network((6,), 4)}, r"one logit for each of the 3 classes.*got \(1, 4\)"),
+        ({"model": network((6,), 4)}, r"3 logits, one for each class or label.*got \(1, 4\)"),
         ({"model": lambda *_: 3}, "must return a torch.nn.Module, got int"),
     ],
 )

@@ -1,6 +1,7 @@
 """The estimator with several yes-or-no labels a sample."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.metrics import f1_score, roc_auc_score
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import cross_val_predict, cross_val_score
 from torch import nn
 
 from l2b import L2BClassifier
@@ -16,8 +17,10 @@ from l2b.estimation import selection
 from l2b.estimation.comparison import WITHOUT, Comparison
 from l2b.estimation.meaning import are_several, as_answers
 from l2b.estimation.selection import Contest, candidates, suited
-from l2b.estimation.task import Given
+from l2b.estimation.task import Given, held_out
 from l2b.estimation.trusted import checked_labels, stand_ins
+from l2b.methods.clean_only import CleanOnly
+from l2b.methods.elr import Elr
 from l2b.methods.l2b_tags import L2BTags
 from l2b.models import Mlp
 from l2b.notices import Notice
@@ -62,7 +65,7 @@ def test_it_learns_and_judges_every_answer(problem):
     assert (model.suggested_labels_[suspects] == 1 - problem.y[suspects]).all()
     assert model.alpha_[problem.wrong].mean() < model.alpha_[~problem.wrong & noisy[:, None]].mean()
     np.testing.assert_allclose((model.alpha_ + model.beta_), 1, atol=1e-5)
-    assert [classes.tolist() for classes in model.classes_] == [[0, 1]] * 3
+    assert model.classes_.tolist() == [[0, 1]] * 3
     assert model.tag_names_.tolist() == ["0", "1", "2"]
 
 
@@ -157,9 +160,7 @@ def test_what_is_checked_is_taken_out_of_training(problem, monkeypatch):
     y[5] = [np.nan, 1, np.nan]
     y[6] = np.nan
     mask[5], mask[7, 1] = True, True
-    with pytest.warns(
-        Notice, match="No checked sample is labelled '0: no', '0: yes', '1: no', '2:"
-    ):
+    with pytest.warns(Notice, match="No checked answer is '0: no', '0: yes', '1: no', '2: no'"):
         quick(epochs=1).fit(problem.x, y, clean=mask)
     (given,) = seen
     assert 5 not in given.index and 6 not in given.index and 7 in given.index
@@ -191,6 +192,42 @@ def test_separate_checked_samples_may_be_known_in_part(problem):
     assert (model.predict(problem.x) == problem.true).mean() > 0.92
 
 
+@pytest.mark.parametrize("settings", [{"method": "auto"}, {"validation": 0.3, "method": "auto"}])
+def test_checked_samples_of_which_nothing_is_known_say_nothing(problem, settings):
+    """A fold or a validation set of such samples judges by nothing at all."""
+    y_clean = np.full((30, 3), -1)
+    y_clean[:12] = problem.true[:12]
+    settings |= {"epochs": 1, "time_budget": 1.0}
+    found, without = (
+        quick(**settings).fit(problem.x[30:], problem.y[30:], problem.x[:n], y_clean[:n])
+        for n in (30, 12)
+    )
+    assert len(found.comparison_.of.unique()) <= 12
+    assert len(without.comparison_.of.unique()) <= 12
+    y_clean[1:], settings["validation"] = -1, 0.0
+    with pytest.warns(Notice, match="No checked answer is"):
+        one = quick(**settings).fit(problem.x, problem.y, problem.x[:30], y_clean)
+    assert one.comparison_ is None
+
+
+def test_who_never_learned_a_label_has_no_vote_on_it(problem):
+    """Without a checked answer of a label the checked samples alone do not teach it."""
+    mask = np.zeros(problem.y.shape, dtype=bool)
+    mask[:120, 0] = True
+    y = np.where(mask, problem.true, problem.y)
+    with pytest.warns(Notice, match="No checked answer is '1: no', '1: yes', '2: no', '2: yes'"):
+        model = quick(method="auto", epochs=8, time_budget=0.01).fit(problem.x, y, clean=mask)
+    found = model.comparison_
+    assert WITHOUT in found.accuracy and list(found.members) == ["l2b_tags"]
+    assert (model.predict(problem.x) == problem.true)[:, 1:].mean() > 0.8
+    known, unknown = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0, -1], [1, -1]])
+    noisy = replace(tagged(known), y=unknown)
+    assert not selection._learns_all(Elr(), noisy) and selection._learns_all(L2BTags(), noisy)
+    assert selection._learns_all(CleanOnly(), noisy)
+    assert not selection._learns_all(CleanOnly(), tagged(unknown))
+    assert selection._learns_all(Elr(), replace(tagged(unknown), y=known))
+
+
 @pytest.mark.parametrize("method", list(suited(candidates(), tagged())))
 def test_every_candidate_takes_answers_that_nobody_knows(problem, method):
     clean = problem.clean
@@ -206,16 +243,25 @@ def test_without_checked_answers_confirmed_ones_stand_in(problem):
     assert model.comparison_ is None
     assert (model.predict(problem.x) == problem.true).mean() > 0.88
     mask = stand_ins(problem.x, problem.y, seed=0)
-    assert (mask.mean(axis=0) - 0.2 < 0.01).all() and problem.wrong[mask].mean() < 0.05
+    assert (abs(mask.mean(axis=0) - 0.2) < 0.01).all() and problem.wrong[mask].mean() < 0.05
     assert (stand_ins(problem.x, problem.y[:, 1], seed=0) == mask[:, 1]).all()  # each by itself
     unknown = problem.y.copy()
     unknown[:100, 0] = -1
     assert not stand_ins(problem.x, unknown, seed=0)[:100, 0].any()
 
 
+def kept_aside(problem):
+    """Rows of the checked samples that choose an epoch."""
+    checked = np.flatnonzero(problem.clean)
+    return checked[held_out(torch.from_numpy(problem.y[checked]), 0.25, 209652396).numpy()]
+
+
 def test_an_epoch_is_chosen_by_samples_kept_aside(problem):
     model = quick(validation=0.25).fit(problem.x, problem.y, clean=problem.clean)
-    assert [row["validation_accuracy"] for row in model.history_]
+    scores = [row["validation_accuracy"] for row in model.history_]
+    assert scores[model.chosen_epoch_] == max(scores) and len(set(scores)) > 3
+    p = model.predict(problem.x[kept_aside(problem)])
+    assert (p == problem.true[kept_aside(problem)]).mean() == pytest.approx(max(scores))
     assert (model.predict(problem.x) == problem.true).mean() > 0.9
 
 
@@ -231,6 +277,13 @@ def test_data_frames_name_their_tags(problem):
     nullable.iloc[100, 1] = pd.NA
     found = quick(epochs=2).fit(problem.x, nullable, clean=problem.clean)
     assert np.argwhere(np.isnan(found.label_quality_)).tolist() == [[100, 1]]
+    mask = frame.astype("boolean") & False
+    for tag in range(3):
+        mask.iloc[: 40 + 10 * tag, tag] = True
+    marked = quick(epochs=2).fit(problem.x, frame, clean=mask)
+    assert ((marked.label_quality_ == 1).sum(axis=0) == [40, 50, 60]).all()
+    with pytest.raises(ValueError, match=r"clean must have the columns of y in their order"):
+        quick().fit(problem.x, frame, clean=mask.iloc[:, ::-1])
     other = frame.iloc[:60, ::-1]
     with pytest.raises(ValueError, match=r"columns of y in their order, mass, .* got effusion"):
         quick().fit(problem.x, frame, problem.x[:60], other)
@@ -247,6 +300,16 @@ def test_any_kind_of_answers(problem, dressed):
     np.testing.assert_array_equal(model.predict_proba(problem.x), plain.predict_proba(problem.x))
 
 
+def test_what_a_masked_array_hides_is_unknown(problem):
+    hidden = np.zeros(problem.y.shape, dtype=bool)
+    hidden[100:120, 1] = True
+    model = quick(epochs=1)
+    model.fit(problem.x, np.ma.array(problem.y, mask=hidden), clean=problem.clean)
+    checked = hidden & ~problem.clean[:, None]
+    np.testing.assert_array_equal(np.isnan(model.label_quality_), hidden)
+    assert checked.any()
+
+
 def test_sparse_inputs_and_images(problem):
     rows = sparse.csr_matrix(np.where(problem.x > 0.5, problem.x, 0))
     model = quick(epochs=4).fit(rows, problem.y, clean=problem.clean)
@@ -260,18 +323,25 @@ def test_sparse_inputs_and_images(problem):
 
 
 def test_scikit_learn_scores_it(problem):
-    model = quick(epochs=3)
-    for scoring in ("roc_auc", "f1_macro", "accuracy"):
+    model = quick(epochs=5)
+    chance = {"roc_auc": 0.55, "f1_macro": 0.55, "accuracy": 0.2}  # of eight sets of answers 1/8
+    for scoring, least in chance.items():
         found = cross_val_score(
             clone(model), problem.x, problem.y, cv=2, scoring=scoring,
             params={"clean": problem.clean}, error_score="raise",
         )  # fmt: skip
-        assert (found > 0.2).all(), scoring
+        assert (found > least).all(), scoring
     two = cross_val_score(
         model, problem.x, problem.y[:, :2], cv=2, scoring="roc_auc",
         params={"clean": problem.clean}, error_score="raise",
     )  # fmt: skip
     assert (two > 0.6).all()
+    for width in (2, 3):
+        p = cross_val_predict(
+            model, problem.x, problem.y[:, :width], cv=2, method="predict_proba",
+            params={"clean": problem.clean},
+        )  # fmt: skip
+        assert roc_auc_score(problem.true[:, :width], p) > 0.6
     fitted = model.fit(problem.x, problem.y, clean=problem.clean)
     assert f1_score(problem.true, fitted.predict(problem.x), average="macro") > 0.7
 
@@ -315,8 +385,13 @@ REFUSED = {
     "y_clean must hold the 3 labels a sample that y holds, got 2": ({}, {"columns": slice(2)}),
     "y_clean holds no known answer": ({}, {"columns": slice(3), "times": 0}),
     "clean marks no known answer as checked": ({}, {"clean": ~ALL}),
-    "clean must hold different positions": ({}, {"clean": ALL[:, :2]}),
-    "clean marks every row of X as checked": ({}, {"clean": ALL}),
+    r"\[n_samples, n_tags\], or hold positions, got the shape \(300, 2\)": (
+        {},
+        {"clean": ALL[:, :2]},
+    ),
+    "clean must hold different positions": ({}, {"clean": [0, 300]}),
+    "clean marks every answer as checked": ({}, {"clean": ALL}),
+    r"got the shape \(300, 3\) for 3 labels a sample with": ({}, {"clean": np.where(ALL, None, 0)}),
 }
 
 
@@ -354,7 +429,7 @@ def test_answers_that_are_all_the_same_are_told(problem):
         model = quick(epochs=8).fit(problem.x, y, clean=problem.clean)
     texts = [str(warning.message) for warning in told]
     assert any("Column '2' of y is no wherever it is known" in text for text in texts)
-    assert any("No checked sample is labelled '2: yes'" in text for text in texts)
+    assert any("No checked answer is '2: yes'" in text for text in texts)
     assert (model.predict(problem.x)[:, 2] == 0).mean() > 0.97
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from l2b.catalog import default
 from l2b.estimation.defaults import chosen_model, sized_training
 from l2b.estimation.judged import judge
-from l2b.estimation.labels import as_numpy, some
+from l2b.estimation.labels import as_numpy
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits, usual_device
 from l2b.estimation.meaning import as_given, check_same_tags, encoded, known, tag_names
 from l2b.estimation.parameters import check_parameters
@@ -26,7 +26,6 @@ from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_labels, stand_ins
 from l2b.methods import Method
 from l2b.models import Model
-from l2b.notices import notice
 from l2b.targets import VOID
 from l2b.threads import cpu_threads
 
@@ -53,7 +52,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         model: None for a perceptron sized to the data (a small conv net for images); or a
-            module, which is copied; a function (shape, classes) → module; an l2b model.
+            module, which is copied; a function (shape, classes) → module; an l2b model. Of several
+            labels a sample it gives one logit for each, and ``classes`` is their number.
         method: "auto", a method's name (see ``l2b list``), or a method. "auto"
             compares methods, among them the checked samples alone, by cross-validation on the
             checked samples, and lets the networks of those that do best together vote, which
@@ -71,11 +71,11 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         class_weight: None, "balanced", or a weight for each label. Samples are drawn in
             proportion, noisy ones by their labels as given and checked ones by theirs, which in
             expectation weights the losses; "balanced" draws all classes alike. An epoch is
-            chosen, and "auto" compares methods, under the same weights.
+            chosen, and "auto" compares methods, under the same weights. Not for several labels.
         time_budget: seconds that "auto" may take, final training included. At least
-            "clean_only" and "l2b" are compared, in one of three rounds, and ``distil``
-            trains its network, whatever that takes. Where time runs out, what is
-            found depends on the machine's speed.
+            "clean_only" and "l2b" (of several labels "l2b_tags") are compared, in one of three
+            rounds, and ``distil`` trains its network, whatever that takes. Where time runs out,
+            what is found depends on the machine's speed.
         random_state: seed or generator of every random draw.
         n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
             setting.
@@ -84,7 +84,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         verbose: 0 is silent, 1 tells what was decided, 2 shows progress bars.
 
     Attributes:
-        classes_: labels, sorted; of several labels a sample, [0, 1] for each.
+        classes_: labels, sorted, [n_classes]; of several labels a sample, 0 and 1 for each,
+            [n_tags, 2].
         tag_names_: names of several labels, the columns of y, [n_tags]; None of one label.
         n_features_in_: number of features.
         feature_names_in_: their names, if X had any.
@@ -153,6 +154,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 array, data frame, sparse matrix or tensor.
             y: their labels as given, [n_samples]: strings, integers or booleans; or several
                 yes-or-no labels each, [n_samples, n_tags]: 1, 0, and −1 or NaN where nobody knows.
+                The scores of scikit-learn, and so its searches, take labels that are all known.
             X_clean: checked samples that are not in X.
             y_clean: their labels, of the same kind.
             clean: rows of X whose label in y was checked, as positions or a mask. In a search or a
@@ -188,10 +190,11 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         )  # fmt: skip
         self._shape = X.shape[1:]
         if tags:
-            check_same_tags(y, y_clean)
+            check_same_tags(y, y_clean, "y_clean")
+            check_same_tags(y, clean, "clean")
         checked = self._checked(X_clean, y_clean, several=bool(tags))
         self._meaning, observed, y_clean = encoded(observed, checked and checked[1], tags)
-        self.classes_ = [self._meaning.classes for _ in tags] or self._meaning.classes
+        self.classes_ = self._meaning.named
         self.tag_names_ = np.array(tags, dtype=object) if tags else None
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.scale_ = fitted_scale(X)
@@ -267,8 +270,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         observed = np.where(mask, VOID, y)
         noisy = np.flatnonzero(known(observed))
         if len(noisy) == 0:
+            every = "answer" if self._meaning.tags else "row of X"
             raise ValueError(
-                "clean marks every row of X as checked, so no noisy label is left: use an "
+                f"clean marks every {every} as checked, so no noisy label is left: use an "
                 "ordinary classifier, or leave out what was not checked."
             )
         x = self.scale_(X[noisy])
@@ -277,12 +281,14 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             mask[noisy] = stand_ins(_features(x), y[noisy], seed)
         rows = np.flatnonzero(known(np.where(mask, y, VOID)))
         parts = [(X[rows], np.where(mask, y, VOID)[rows])] if len(rows) else []
-        parts += [checked] if checked is not None else []
+        if checked is not None:
+            told = np.flatnonzero(known(checked[1]))
+            parts.append((checked[0][told], checked[1][told]))
         y_clean = np.concatenate([labels for _, labels in parts])
         if stood_in:
             self._say(f"No checked samples: {len(rows)} confidently confirmed ones stand in.")
         else:
-            _tell_unchecked(self._meaning.unshown(y_clean))
+            self._meaning.tell_unshown(y_clean)
         self.clean_indices_ = rows
         return Given(
             x=x,
@@ -357,16 +363,6 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
 def _features(x: torch.Tensor | SparseRows) -> Features:
     return x.matrix if isinstance(x, SparseRows) else x.numpy()
-
-
-def _tell_unchecked(unshown: np.ndarray) -> None:
-    """Say what no checked sample shows, and so may never be predicted."""
-    if len(unshown):
-        notice(
-            f"No checked sample is labelled {some(unshown)}: what is never shown as trusted cannot "
-            "be told from noise, and may never be predicted; comparing methods says nothing of it. "
-            "Check at least one sample of every class."
-        )
 
 
 def _threads(jobs: int | None) -> int | None:

@@ -139,6 +139,6 @@ def _check_outputs(module: nn.Module, shape: tuple[int, ...], classes: int) -> N
     module.train(training)
     if found != (1, classes):
         raise ValueError(
-            f"model must give one logit for each of the {classes} classes, shape (n, {classes}), "
+            f"model must give {classes} logits, one for each class or label, shape (n, {classes}), "
             f"got {found} for one sample of shape {shape}: set the width of its last layer."
         )

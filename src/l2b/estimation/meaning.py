@@ -28,6 +28,11 @@ class Meaning:
     tags: tuple[str, ...] = ()
 
     @property
+    def named(self) -> np.ndarray:
+        """The classes as scikit-learn knows them, [classes]; of several labels, [tags, 2]."""
+        return np.tile(self.classes, (len(self.tags), 1)) if self.tags else self.classes
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Of the classes."""
         return NO_YES if self.tags else tuple(map(str, self.classes))
@@ -45,21 +50,33 @@ class Meaning:
             )
         return class_weights(wanted, self.classes)
 
-    def unshown(self, labels: np.ndarray) -> np.ndarray:
-        """The classes (of several labels, the answers) that some checked samples do not show.
+    def tell_unshown(self, labels: np.ndarray) -> None:
+        """Say what no checked sample shows, of which nothing is known but what may be wrong.
 
         Args:
             labels: of the checked samples, as numbers, [M, *tags].
         """
-        if not self.tags:
-            return self.classes[np.setdiff1d(np.arange(len(self.classes)), labels)]
-        lacking = [
-            f"{tag}: {answer}"
-            for tag, column in zip(self.tags, labels.T, strict=True)
-            for number, answer in enumerate(NO_YES)
-            if number not in column
-        ]
-        return np.array(lacking, dtype=object)
+        if self.tags:
+            lacking = [
+                f"{tag}: {answer}"
+                for tag, column in zip(self.tags, labels.T, strict=True)
+                for number, answer in enumerate(NO_YES)
+                if number not in column
+            ]
+            if lacking:
+                notice(
+                    f"No checked answer is {some(np.array(lacking))}: whether such answers are "
+                    "right is shown nowhere, and comparing methods says nothing of them. Check a "
+                    "yes and a no of every label."
+                )
+            return
+        absent = self.classes[np.setdiff1d(np.arange(len(self.classes)), labels)]
+        if len(absent):
+            notice(
+                f"No checked sample is labelled {some(absent)}: what is never shown as trusted "
+                "cannot be told from noise, and may never be predicted; comparing methods says "
+                "nothing of it. Check at least one sample of every class."
+            )
 
     def spelled(self, labels: np.ndarray) -> np.ndarray:
         """Numbers as the user writes labels; several labels are written 0 and 1 already."""
@@ -119,7 +136,11 @@ def as_answers(y: Any, name: str) -> np.ndarray:
     Raises:
         ValueError: on any other value, or on anything that is no [n, tags].
     """
-    found = y.toarray() if sparse.issparse(y) else np.asarray(as_numpy(y))
+    given: Any = as_numpy(y)
+    if isinstance(y, np.ma.MaskedArray):
+        given = np.array(y, dtype=object)
+        given[np.ma.getmaskarray(y)] = None
+    found = given.toarray() if sparse.issparse(given) else np.asarray(given)
     if found.ndim != 2:
         raise ValueError(
             f"{name} must hold several labels a sample, [n_samples, n_tags], as y does, got "
@@ -181,16 +202,21 @@ def encoded(
     return Meaning(classes=classes), np.searchsorted(classes, y), clean
 
 
-def check_same_tags(y: Any, y_clean: Any) -> None:
+def check_same_tags(y: Any, other: Any, name: str) -> None:
     """Refuse data frames whose columns are not the same.
+
+    Args:
+        y: labels as given.
+        other: what should have the same columns.
+        name: of that argument.
 
     Raises:
         ValueError: naming both.
     """
-    named = [list(map(str, frame.columns)) for frame in (y, y_clean) if hasattr(frame, "columns")]
+    named = [list(map(str, frame.columns)) for frame in (y, other) if hasattr(frame, "columns")]
     if len(named) == 2 and named[0] != named[1]:
         raise ValueError(
-            f"y_clean must have the columns of y in their order, {', '.join(named[0])}, got "
+            f"{name} must have the columns of y in their order, {', '.join(named[0])}, got "
             f"{', '.join(named[1])}."
         )
 

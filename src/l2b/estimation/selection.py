@@ -201,7 +201,8 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         contest.round(tried, held, contest.seed + number, end)
     p, labels = contest.held_out
     worth = contest.worth(labels)
-    members, temperatures = vote(p, labels, worth)
+    voters = {name: q for name, q in p.items() if _learns_all(methods[name], contest.given)}
+    members, temperatures = vote(voters, labels, worth)
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
         worth=worth,
@@ -212,6 +213,19 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         left_out=tuple(name for name in methods if name not in contest.p),
         of=contest.samples if contest.given.tags else None,
     )
+
+
+def _learns_all(method: Method, given: Given) -> bool:
+    """Whether it learns every label, where single answers were checked: some of them one kind only.
+
+    A label without a checked answer is unknown to who does without the noisy ones, and a label of
+    which all were checked to who learns from these alone; held-out answers cannot tell.
+    """
+    if not given.tags:
+        return True
+    kinds = {CleanOnly: given.y_clean, NoisyOnly: given.y}
+    alone = [labels for kind, labels in kinds.items() if isinstance(method, kind)]
+    return all(bool((labels != VOID).any(dim=0).all()) for labels in alone)
 
 
 def vote(

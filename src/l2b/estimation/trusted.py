@@ -4,10 +4,12 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from l2b.estimation.meaning import as_answers
 from l2b.estimation.rows import Features
 from l2b.targets import VOID
 
@@ -49,9 +51,16 @@ def checked_labels(clean: Any, y: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: as for `checked_rows`, and if of what was checked nothing is known.
     """
-    marked, mask = np.asarray(clean), np.zeros(y.shape, dtype=bool)
-    if y.ndim > 1 and marked.dtype == bool and marked.shape == y.shape:
-        mask[:] = marked
+    mask = np.zeros(y.shape, dtype=bool)
+    if y.ndim > 1 and np.ndim(clean if not sparse.issparse(clean) else mask) != 1:
+        marked = as_answers(clean, "clean")
+        if marked.shape != y.shape or (marked == VOID).any():
+            raise ValueError(
+                "clean must be a mask of booleans, [n_samples] or [n_samples, n_tags], or hold "
+                f"positions, got the shape {marked.shape} for {y.shape[1]} labels a sample"
+                f"{' with unknown values' if (marked == VOID).any() else ''}."
+            )
+        mask[:] = marked.astype(bool)
     else:
         mask[checked_rows(clean, len(y))] = True
     mask &= y != VOID
