@@ -58,7 +58,7 @@ SETS: dict[str, tuple[Dataset, list[list[bool]], int, int]] = {
 NOISES = ("wrong", "overlooked")
 METHODS = (
     "cross_entropy", "clean_only", "pooled", "fine_tune", "bootstrap", "label_smoothing",
-    "generalised_cross_entropy", "elr", "gold_correction", "gold_posterior", "l2rw",
+    "generalised_cross_entropy", "mixup", "elr", "gold_correction", "gold_posterior", "l2rw",
     "as_published", "l2b", "l2b_tags",
 )  # fmt: skip
 
