@@ -466,3 +466,18 @@ def test_every_known_answer_is_doubtful_or_checked_and_never_both(seed, share, u
     np.testing.assert_array_equal(seen, expected.astype(int))
     assert data.train.index.unique().numel() == len(data.train)
     assert data.data_hash != data_hash(replace(source, checked=None))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_the_clean_set_shows_are_its_checked_answers(seed):
+    """Row 7 alone shows a checked yes of the first tag; others say yes there, unchecked."""
+    labels, checked = torch.zeros(20, 2).long(), torch.zeros(20, 2, dtype=torch.bool)
+    labels[5:, 0] = labels[::2, 1] = 1
+    checked[:, 1] = checked[:5, 0] = checked[7, 0] = True
+    source = Source(
+        train=Split(torch.zeros(20, 2), labels), test=None, classes=("no", "yes"),
+        mean=torch.zeros(2), std=torch.ones(2), truth_known=False, tags=("a", "b"),
+        trusted=torch.arange(20), checked=checked,
+    )  # fmt: skip
+    data = prepare(source, NoNoise(), clean=6, validation=0.0, seed=seed)
+    assert 7 in data.clean.index and (data.clean.labels[:, 0] == 0).any()
