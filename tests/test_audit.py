@@ -1043,7 +1043,9 @@ def test_spaces_around_labels_stay_in_parquet_too(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    made = arrow.table({"x": [k % 2 + 0.5 for k in range(40)], "kind": [" a ", " b "] * 20,
+    kinds = [" a ", " b "] * 20
+    kinds[30:32] = "", None  # neither is a label, and both stay what they are
+    made = arrow.table({"x": [k % 2 + 0.5 for k in range(40)], "kind": kinds,
                         "ok": [k < 20 for k in range(40)]})  # fmt: skip
     parquet.write_table(made, tmp_path / "t.parquet")
     table = Table(path=str(tmp_path / "t.parquet"), label="kind", clean="ok")
@@ -1051,6 +1053,7 @@ def test_spaces_around_labels_stay_in_parquet_too(tmp_path):
     (tmp_path / "d.csv").write_text("index,label\n25,a\n")
     after = parquet.read_table(apply_decisions(tmp_path / "run", tmp_path / "d.csv").path)
     assert after["kind"].to_pylist()[24:27] == [" a ", " a ", " a "]
+    assert after["kind"].to_pylist()[30:32] == ["", None]
 
 
 def test_an_audit_is_not_replaced_by_one_that_needs_it(tmp_path, capsys):

@@ -18,6 +18,7 @@ from torch import nn
 import l2b
 from l2b.audit import audit_run
 from l2b.audit.apply import accept_suggestions, apply_decisions
+from l2b.audit.own import _prepared
 from l2b.cli import main
 from l2b.data import prepare
 from l2b.datasets.arrays import Arrays
@@ -769,6 +770,14 @@ def test_answers_that_were_decided_go_back_as_checked_ones(table, own, tmp_path,
             assert cells[f"s{k}"][FINDINGS[tag]] == ("x" if true[k, tag] else "")
         scan, tag = free["id"].split("/")
         assert cells[scan][tag] == "x"
+        # What was decided before may be decided anew, or said once more.
+        assert main(["audit", str(run), "--apply", str(listed), "--out", str(corrected)]) == 0
+        assert "12 labels changed" in capsys.readouterr().out
+        k, tag = wrong[0]
+        more.write_text(f"id,label\ns{k}/{FINDINGS[tag]},{('no', 'yes')[int(given[k, tag])]}\n")
+        assert main(["audit", str(run), "--apply", str(more), "--out", str(corrected)]) == 0
+        assert "11 labels changed, 1 confirmed" in capsys.readouterr().out
+    assert main(["audit", str(run), "--apply", str(listed), "--out", str(corrected)]) == 0
     # The corrected file is decided likewise.
     fixed = words(corrected, tmp_path / "fixed")
     assert main([*fixed, "--clean", str(listed), *settings[:2]]) == 0
@@ -806,6 +815,12 @@ def test_without_checked_answers_others_stand_in(table, tmp_path, capsys):
     quality = [-float(row["quality"]) for row in rows]
     assert roc_auc_score([wrong[row["id"]] for row in rows], quality) > 0.8
     assert audit_run(tmp_path / "run").table.index.max() == 159  # found again
+    # Every label has its own: a fifth of each answer, all of them in doubt as well.
+    source = Tags(path=table, tags=FINDINGS, blank="no", id="scan", ignore=("seen twice",)).load()
+    data = _prepared(source, 0, "none")
+    assert len(data.train) == 160 and (data.train.labels == source.train.labels).all()
+    shares = (data.clean.labels != -1).sum(dim=0) / 160
+    assert (abs(shares - 0.2) < 0.02).all() and data.stand_ins == len(data.clean) < 96
 
 
 def test_the_estimator_learns_one_label_after_the_other_through_scikit_learn():

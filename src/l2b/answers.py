@@ -1,6 +1,6 @@
 """Decisions about answers: each of several yes-or-no labels of a sample, by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,24 @@ def answer_name(sample: str, tag: str) -> str:
 def answers_of(tag: str, words: Sequence[str]) -> list[str]:
     """What the audit calls the answers no and yes of one of several labels."""
     return [f"{tag}: {word}" for word in words]
+
+
+def answers_by_name(
+    names: Iterable[str], rows: Iterable[int], tags: Sequence[str], given: Iterable[Sequence[int]]
+) -> dict[str, Answer]:
+    """Where answers stand, by what the audit calls them.
+
+    Args:
+        names: what the samples are called.
+        rows: where they are.
+        tags: names of the labels.
+        given: the labels of each sample: 0, 1 or −1.
+    """
+    return {
+        answer_name(name, tag): Answer(row, number, labels[number])
+        for name, row, labels in zip(names, rows, given, strict=True)
+        for number, tag in enumerate(tags)
+    }
 
 
 def decided_answers(

@@ -109,11 +109,8 @@ def _write_parquet(
                 for name, chosen in changes.items():
                     place = schema.get_field_index(name)
                     cells = zip(rows, batch.column(place).to_pylist(), strict=True)
-                    fixed = [
-                        _in_place_of(cell, chosen[row]) if row in chosen else cell
-                        for row, cell in cells
-                    ]
-                    texts = arrow.array([_text(cell) for cell in fixed], arrow.string())
+                    fixed = [_text(cell, chosen.get(row)) for row, cell in cells]
+                    texts = arrow.array(fixed, arrow.string())
                     field = schema.field(place)
                     batch = batch.set_column(place, field, texts.cast(field.type))
                 kept = arrow.array([row not in left_out for row in rows])
@@ -123,6 +120,8 @@ def _write_parquet(
     write_atomically(target, write)
 
 
-def _text(cell: object) -> str | None:
-    """What a column of any type is cast from; a cell that is emptied is null."""
-    return None if cell is None or cell == "" else str(cell)
+def _text(cell: object, label: str | None) -> str | None:
+    """What a column of any type is cast from: the cell, or a label; where that is empty, null."""
+    if label is not None:
+        return _in_place_of(cell, label) or None
+    return None if cell is None else str(cell)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2b.answers import Answer, answer_name, decided_answers
+from l2b.answers import Answer, answers_by_name, decided_answers
 from l2b.audit.corrected import Corrected, write_corrected
 from l2b.audit.subject import Subject
 from l2b.datasets.tags import TagLabels, Tags
@@ -39,7 +39,7 @@ def apply_tag_decisions(subject: Subject, decisions: Path, target: Path) -> Corr
         target: the file to write.
 
     Raises:
-        ValueError: if a decision does not fit the answers that were audited.
+        ValueError: if a decision does not fit the answers as they are given.
     """
     chosen = decided_answers(
         decisions,
@@ -54,16 +54,16 @@ def apply_tag_decisions(subject: Subject, decisions: Path, target: Path) -> Corr
 
 
 def _answers(subject: Subject) -> dict[str, Answer]:
-    """The audited answers by what the audit calls them."""
-    index, observed = subject.index.tolist(), subject.ledger["observed"].tolist()
-    rows = index if subject.labels is None else subject.labels.rows[subject.index].tolist()
-    names = [subject.ids[k] for k in index] if subject.ids else list(map(str, rows))
-    return {
-        answer_name(name, tag): Answer(row, number, given[number])
-        for name, row, given in zip(names, rows, observed, strict=True)
-        for number, tag in enumerate(subject.tags)
-        if given[number] != VOID
-    }
+    """The answers that can be decided: of an own table all, of other data those audited."""
+    labels = subject.labels
+    if isinstance(labels, TagLabels):
+        rows = labels.rows.tolist()
+        names = labels.ids or map(str, rows)
+        return answers_by_name(names, rows, subject.tags, labels.observed.tolist())
+    index = subject.index.tolist()
+    names = [subject.ids[k] for k in index] if subject.ids else map(str, index)
+    every = answers_by_name(names, index, subject.tags, subject.ledger["observed"].tolist())
+    return {name: answer for name, answer in every.items() if answer.given != VOID}
 
 
 def _checked(subject: Subject) -> dict[Answer, int]:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from l2b.answers import Answer, answer_name, decided_answers
+from l2b.answers import answers_by_name, decided_answers
 from l2b.datasets.arrays import NO_YES, check_tags
 from l2b.datasets.base import Dataset, Source, Split
 from l2b.datasets.table import NO_LABEL, Table, check_ids, check_roles, label_in
@@ -161,12 +161,10 @@ class Tags(Dataset):
         check_ids(ids, self.id, self.path)
         given = np.array(observed, dtype=np.int64).reshape(-1, len(self.tags))
         right = np.where(np.array(checked, dtype=bool)[:, None], given, VOID)
-        names = ids or list(map(str, rows))
-        known = {
-            answer_name(name, tag): Answer(k, number, int(given[k, number]))
-            for k, name in enumerate(names if self.checked else [])
-            for number, tag in enumerate(self.tags)
-        }
+        named = ids or list(map(str, rows))
+        known = (
+            answers_by_name(named, range(len(rows)), self.tags, observed) if self.checked else {}
+        )
         for file in map(Path, self.checked):
             decided = decided_answers(
                 file, known, self.tags, NO_YES, owner=str(self.path), applied=True
