@@ -789,6 +789,9 @@ def test_what_to_check_next_of_an_own_file_goes_back_in_as_checked(own, tmp_path
     path = own / "audit" / "next.csv"
     with path.open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
+    again = ["--out", str(tmp_path / "x"), "--quiet"]
+    assert main(["audit", str(own), "--clean", str(path), *again]) == 2
+    assert "next.csv decides nothing: fill in its column label" in capsys.readouterr().err
     filled = tmp_path / "filled.csv"
     with filled.open("w", newline="") as file:
         out = csv.DictWriter(file, rows[0].keys())

@@ -14,6 +14,7 @@ from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
 from l2b.datasets.table import Table
 from l2b.datasets.tags import Tags
+from l2b.decisions import read_decisions
 from l2b.folder import AUDIT, RunFolder
 from l2b.provenance import typed
 from l2b.tables import TableFile
@@ -150,6 +151,10 @@ def _clean(words: Sequence[str], columns: Sequence[str]) -> tuple[str, tuple[str
         if not Path(word).is_file():
             raise ValueError(
                 f"--clean {word} is neither a column ({', '.join(columns[:20])}) nor a file."
+            )
+        if not read_decisions(Path(word)):
+            raise ValueError(
+                f"--clean {word} decides nothing: fill in its column label, of a row at least."
             )
     if len(named) > 1:
         raise ValueError(f"--clean takes one column, got {' and '.join(named)}.")
