@@ -194,7 +194,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             check_same_tags(y, clean, "clean")
         checked = self._checked(X_clean, y_clean, several=bool(tags))
         self._meaning, observed, y_clean = encoded(observed, checked and checked[1], tags)
-        self.classes_ = self._meaning.named
+        self.classes_ = self._meaning.sklearn_classes
         self.tag_names_ = np.array(tags, dtype=object) if tags else None
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.scale_ = fitted_scale(X)
@@ -279,8 +279,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         stood_in = clean is None and checked is None
         if stood_in:
             mask[noisy] = stand_ins(_features(x), y[noisy], seed)
-        rows = np.flatnonzero(known(np.where(mask, y, VOID)))
-        parts = [(X[rows], np.where(mask, y, VOID)[rows])] if len(rows) else []
+        shown = np.where(mask, y, VOID)
+        rows = np.flatnonzero(known(shown))
+        parts = [(X[rows], shown[rows])] if len(rows) else []
         if checked is not None:
             told = np.flatnonzero(known(checked[1]))
             parts.append((checked[0][told], checked[1][told]))

@@ -165,9 +165,9 @@ class Tags(Dataset):
         known = (
             answers_by_name(named, range(len(rows)), self.tags, observed) if self.checked else {}
         )
-        for file in map(Path, self.checked):
+        for path in map(Path, self.checked):
             decided = decided_answers(
-                file, known, self.tags, NO_YES, owner=str(self.path), applied=True
+                path, known, self.tags, NO_YES, owner=str(self.path), applied=True
             )
             for (k, number, _), answer in decided.items():
                 right[k, number] = answer

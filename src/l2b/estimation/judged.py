@@ -74,11 +74,10 @@ def judge(given: Given, learned: Learned, y: np.ndarray) -> Judged:
         every[places] = values.numpy()
         return every.reshape(y.shape)
 
-    beyond_doubt = np.where(y.flatten() == VOID, np.nan, 1.0)
-    quality, suggested = (
-        everywhere(found.quality, beyond_doubt),
-        everywhere(found.suggested, y.flatten()),
-    )
+    as_given = y.flatten()
+    beyond_doubt = np.where(as_given == VOID, np.nan, 1.0)
+    quality = everywhere(found.quality, beyond_doubt)
+    suggested = everywhere(found.suggested, as_given)
     return Judged(
         quality=quality,
         suggested=suggested,

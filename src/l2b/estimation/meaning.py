@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets
 
+from l2b.answers import answers_of
 from l2b.class_weights import ClassWeights
 from l2b.datasets.arrays import NO_YES
 from l2b.estimation.labels import as_labels, as_numpy, is_missing, joined, some
@@ -28,7 +29,7 @@ class Meaning:
     tags: tuple[str, ...] = ()
 
     @property
-    def named(self) -> np.ndarray:
+    def sklearn_classes(self) -> np.ndarray:
         """The classes as scikit-learn knows them, [classes]; of several labels, [tags, 2]."""
         return np.tile(self.classes, (len(self.tags), 1)) if self.tags else self.classes
 
@@ -58,9 +59,9 @@ class Meaning:
         """
         if self.tags:
             lacking = [
-                f"{tag}: {answer}"
+                name
                 for tag, column in zip(self.tags, labels.T, strict=True)
-                for number, answer in enumerate(NO_YES)
+                for number, name in enumerate(answers_of(tag, NO_YES))
                 if number not in column
             ]
             if lacking:
@@ -85,11 +86,11 @@ class Meaning:
 
 def are_several(y: Any) -> bool:
     """Whether these are several labels a sample: two dimensions, and more than one column."""
-    shape = _shape(y)
+    shape = shape_of(y)
     return len(shape) == 2 and shape[1] > 1
 
 
-def _shape(y: Any) -> tuple[int, ...]:
+def shape_of(y: Any) -> tuple[int, ...]:
     """Of anything like an array; none of rows of different lengths."""
     try:
         return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
@@ -105,7 +106,7 @@ def tag_names(y: Any) -> tuple[str, ...]:
     """
     if not are_several(y):
         return ()
-    return tuple(str(name) for name in getattr(y, "columns", range(_shape(y)[1])))
+    return tuple(str(name) for name in getattr(y, "columns", range(shape_of(y)[1])))
 
 
 def as_given(y: Any, name: str, *, several: bool) -> Any:

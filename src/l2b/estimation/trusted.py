@@ -4,12 +4,11 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from l2b.estimation.meaning import as_answers
+from l2b.estimation.meaning import as_answers, shape_of
 from l2b.estimation.rows import Features
 from l2b.targets import VOID
 
@@ -52,7 +51,7 @@ def checked_labels(clean: Any, y: np.ndarray) -> np.ndarray:
         ValueError: as for `checked_rows`, and if of what was checked nothing is known.
     """
     mask = np.zeros(y.shape, dtype=bool)
-    if y.ndim > 1 and np.ndim(clean if not sparse.issparse(clean) else mask) != 1:
+    if y.ndim > 1 and len(shape_of(clean)) != 1:
         marked = as_answers(clean, "clean")
         if marked.shape != y.shape or (marked == VOID).any():
             raise ValueError(
