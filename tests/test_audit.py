@@ -1062,14 +1062,13 @@ def test_an_audit_is_not_replaced_by_one_that_needs_it(tmp_path, capsys):
     run = tmp_path / "run"
     words = ["--csv", tmp_path / "t.csv", "--label", "kind", "--clean", "ok", "--out", run]
     assert main(["audit", *map(str, words), "--quiet", *QUICK]) == 0
-    mine = run / "audit" / "next.csv"
-    mine.write_text("index,label\n25,0\n")
+    (run / "audit" / "d.csv").write_text("index,label\n25,0\n")
+    assert main(["audit", str(run), "--apply", str(run / "audit" / "d.csv")]) == 0
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
-    again = ["audit", str(run), "--clean", str(mine), "--quiet", *QUICK]
-    assert main([*again, "--overwrite"]) == 2
+    words[1] = run / "audit" / "corrected.csv"
+    assert main(["audit", *map(str, words), "--quiet", "--overwrite", *QUICK]) == 2
     assert "is in the audit of" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == before
-    assert main([*again, "--out", str(tmp_path / "new")]) == 0
 
 
 @pytest.mark.parametrize(("name", "written"), [("t.TSV", "tsv"), ("t.txt", "txt"), ("t", "csv")])

@@ -49,7 +49,7 @@ LAYERS = [
     {"train"},
     {"estimation"},
     {"estimator"},
-    {"config", "report", "result", "theory"},
+    {"config", "report", "result", "theory", "kept"},
     {"advise"},
     {"experiment"},
     {"recipes", "trained"},

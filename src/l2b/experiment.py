@@ -23,6 +23,7 @@ from l2b.evaluate import measure
 from l2b.features import Columns
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
+from l2b.kept import as_kept, keep_checked, read_checked
 from l2b.methods import Method
 from l2b.methods.l2b import L2B
 from l2b.metrics import is_plain
@@ -122,11 +123,14 @@ class Run:
         start = time.perf_counter()
         collectives.start(cpu=self.training.device == "cpu")
         with started_elsewhere(self.data, out if resume else None):
-            data = self.prepare() if data is None else data
+            learned = as_kept(self.data, out, gone=True) if resume and out else self.data
+            data = self.prepare_from(learned.load()) if data is None else data
         first = collectives.rank() == 0
         folder = None if out is None else RunFolder(out)
         if folder is not None and first:
+            checked = read_checked(learned)  # before the run that is replaced goes
             self._open(folder, data, resume=resume, overwrite=overwrite)
+            keep_checked(folder.path, checked)
         collectives.barrier()
         if folder is not None and resume and _over(folder):
             return self._recalled(folder, data, figures=figures)

@@ -25,11 +25,13 @@ from l2b.files import (
 )
 from l2b.notices import notice
 
+CHECKED = "checked_files"  # folder of copies, see `kept`
+
 # In the order of removal: what is left after a crash in between is never taken for a run.
 OWN = (
     "checkpoints", "result.json", "metrics.jsonl", "model.safetensors", "chosen.safetensors",
     "scale.safetensors", "ledger.safetensors", "figures", "tensorboard", "predictions.csv",
-    "run.yaml",
+    CHECKED, "run.yaml",
 )  # fmt: skip
 
 AUDIT = "audit"  # folder of what an audit found

@@ -8,6 +8,7 @@ from l2b.audit.subject import Subject, read_subject
 from l2b.audit.tag_apply import accept_tag_suggestions, apply_tag_decisions
 from l2b.catalog import unknown
 from l2b.datasets.table import Table, TableLabels
+from l2b.datasets.tags import Tags
 from l2b.decisions import Decision, read_decisions
 from l2b.tables import TableFile, write_csv
 
@@ -101,8 +102,9 @@ def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> 
             "the format that they came in."
         )
     if subject.own is not None:
-        own = subject.own
-        read = [Path(own.path), *map(Path, own.checked), *read]
+        learned = subject.run.data, subject.own  # from files, which were kept as copies
+        files = [file for t in learned if isinstance(t, Table | Tags) for file in t.checked]
+        read = [Path(subject.own.path), *map(Path, files), *read]
     if any(target.resolve() == path.resolve() for path in read):
         raise ValueError(
             f"--out {target} is what the labels are corrected from, and would be lost: name "

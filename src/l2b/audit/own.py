@@ -70,12 +70,10 @@ def audit_own(
 
 
 def _refuse_removed(table: Table | Tags, out: Path) -> None:
-    """The new run still has to read its files when the former audit has stepped aside."""
-    files = map(Path, (table.path, *table.checked))
-    inside = next((f for f in files if (out / AUDIT).resolve() in f.resolve().parents), None)
-    if inside is not None:
+    """The new run still has to read its table when the former audit has stepped aside."""
+    if (out / AUDIT).resolve() in Path(table.path).resolve().parents:
         raise ValueError(
-            f"{inside} is in the audit of {out}, which would be replaced: choose another --out."
+            f"{table.path} is in the audit of {out}, which would be replaced: choose another --out."
         )
 
 

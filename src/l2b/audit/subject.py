@@ -21,6 +21,7 @@ from l2b.datasets.tags import TagLabels, Tags
 from l2b.experiment import Run
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
+from l2b.kept import as_kept
 from l2b.loop import trains_on_clean
 from l2b.noise.none import NoNoise
 from l2b.provenance import started_elsewhere
@@ -62,8 +63,11 @@ class Subject:
 
     @property
     def own(self) -> Table | Tags | None:
-        """The user's own table, if the run learned from one that can still be read."""
-        found = self.run.data
+        """The user's own table, if the run learned from one that can still be read.
+
+        Files of checked labels are those that it learned from, as the run has kept them.
+        """
+        found = as_kept(self.run.data, self.path)
         return found if isinstance(found, Table | Tags) and self.source is not None else None
 
     @property
@@ -180,23 +184,23 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
         notes += [JUDGES.format(share=run.validation)]
     if source is not None and source.remark:
         notes.append(source.remark)
-    own = run.data if isinstance(run.data, Table | Tags) and source is not None else None
-    return Subject(
+    found = Subject(
         path=path,
         run=run,
         ledger=ledger,
         source=source,
-        labels=None if own is None else own.labels(),
+        labels=None,
         notes=tuple(notes),
         problem=problem,
     )
+    return found if found.own is None else replace(found, labels=found.own.labels())
 
 
 def _load(path: Path, run: Run, ledger: dict[str, Any]) -> tuple[Source | None, str]:
     """The data set, or why there is none."""
     try:
         with started_elsewhere(run.data, path):
-            source = run.data.load()
+            source = as_kept(run.data, path).load()
     except FileNotFoundError as error:
         return None, f"The samples cannot be shown: {error}"
     if _same(run, source, ledger):
