@@ -5,7 +5,7 @@ python benchmarks/gaps.py [--balanced] [--out FILE.png]
 From benchmarks/results/evidence.json, auto.json, auto_isic.json and, for what these lack,
 auto_300.json: test accuracy at the last epoch, mean over the seeds that the automatic choice has,
 minus that of the best of the seventeen methods. With --balanced, from evidence_balanced.json and
-auto_untempered_balanced.json: balanced accuracy where classes count alike.
+auto_balanced.json: balanced accuracy where classes count alike.
 """
 
 import argparse
@@ -27,7 +27,7 @@ AUTO = {"auto": "accuracy", "auto, distil=True": "student"}
 def gaps(*, balanced: bool) -> dict[str, list[float]]:
     """By method, points above the best of each setting that the automatic choice was run on."""
     kind = "_balanced" if balanced else ""
-    rows = of_choices(*((RESULTS / "auto_untempered_balanced.json",) if balanced else CHOICES))
+    rows = of_choices(*((RESULTS / "auto_balanced.json",) if balanced else CHOICES))
     ours = {name: by_setting(rows, f"{measure}{kind}") for name, measure in AUTO.items()}
     rivals = others(f"evidence{kind}.json", f"last{kind}_accuracy")
     found: dict[str, list[float]] = {name: [] for name in (*AUTO, *METHODS)}

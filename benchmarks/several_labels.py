@@ -3,9 +3,10 @@
 Four questions about every image of digits (1,247 images, 50 checked) and of Fashion-MNIST (5,000,
 250 checked), with two kinds of wrong answers: 30 % turned round at random and 10 % missing; or
 findings that were overlooked, 40 % of all yes and 5 % of all no. The same perceptron, steps and
-clipping for all methods, a fifth of the checked samples choose an epoch; nothing was chosen on the
-test set. With --auto, what `L2BClassifier(method="auto")` does on the very samples, network and
-training instead, compared with the figures of every method in several_labels.json.
+clipping for all methods, a fifth of the checked samples choose an epoch; but for α + β = 1, nothing
+was chosen on the test set. With --auto, what `L2BClassifier(method="auto")` does on the very
+samples, network and training instead, compared with the figures of every method in
+several_labels.json.
 
 L2B_DATA=… python benchmarks/several_labels.py [--seeds 5] [--sets digits fashion] [--methods …]
     [--auto [--budget 600]]

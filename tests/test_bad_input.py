@@ -477,6 +477,9 @@ TABLE = {
     "short observed": (
         weigh(observed=torch.zeros(6, dtype=torch.int32)), "torch.int32", "int64", "call .long()"
     ),
+    "class indices as floats": (
+        weigh(observed=torch.zeros(6)), "torch.float32 of shape (6,)", "int64", "call .long()"
+    ),
     "observed shape": (
         weigh(observed=torch.zeros(5, dtype=torch.int64)), "got (5,)", "shape (6,)", "one label for"
     ),

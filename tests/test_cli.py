@@ -56,7 +56,8 @@ def test_a_run_from_the_command_line(tmp_path, capsys):
     assert run(*same, "--resume") == 0
     assert run(*same, "--overwrite") == 0
     assert run(*same, "--seed", "4", "--resume") == 2
-    assert "other settings" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "other settings" in said and "run.yaml --resume --out" in said
 
 
 MISTAKES = {

@@ -531,7 +531,7 @@ class Same(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("opaque", [False, True], ids=["plain", "opaque"])
-@pytest.mark.parametrize("kind", [None, tuple, dict], ids=["tensor", "tuple", "dict"])
+@pytest.mark.parametrize("kind", [None, tuple, list, dict], ids=["tensor", "tuple", "list", "dict"])
 @pytest.mark.parametrize("name", names(Engine))
 def test_models_that_write_into_their_inputs_write_once(name, kind, opaque):
     problem, engine = Problem("conv_dropout"), find(Engine, name)()
@@ -541,7 +541,7 @@ def test_models_that_write_into_their_inputs_write_once(name, kind, opaque):
     def run(module, pick):
         x, y, clean_x, clean_y = problem.batches()
         if kind is not None:
-            x, clean_x = (kind([v]) if kind is tuple else {"x": v} for v in (x, clean_x))
+            x, clean_x = ({"x": v} if kind is dict else kind([v]) for v in (x, clean_x))
         with same_draws(SEED):
             return pick(module, x, y, clean_x, clean_y, engine=engine)
 

@@ -974,6 +974,11 @@ def test_wrong_input_is_refused(problem):
         quick().fit(x, np.zeros(len(x)))
     with pytest.raises(ValueError, match="every row of X as checked"):
         quick().fit(x, y, clean=np.arange(len(y)))
+    flags = np.arange(len(y)) % 2
+    with pytest.raises(ValueError, match=r"booleans .*: call \.astype\(bool\) on it\.$"):
+        quick().fit(x, y, clean=flags)
+    with pytest.raises(ValueError, match=r"marks none of these 210 .* shuffle its folds"):
+        quick().fit(x, y, clean=flags > 1)
     for clean in ([0, 0], [-1], [len(y)], [0.5], [], [[1, 2]], [True, False]):
         with pytest.raises(ValueError, match=r"clean must hold different positions in \[0, 210\)"):
             quick().fit(x, y, clean=clean)

@@ -114,7 +114,7 @@ def test_a_run_goes_on_without_the_file_but_not_with_another(place, finished, mo
     with pytest.raises(ValueError, match=r"other (data|labels)"):
         asked.execute(run, progress=False, resume=True)
     (place / "decisions.csv").unlink()
-    found = asked.execute(run, progress=False, resume=True)
+    found = asked.execute(str(run), progress=False, resume=True)
     assert len(found.data.clean) == 22
     assert next((run / "checked_files").rglob("*.csv")).read_text() == DECIDED
 

@@ -1,6 +1,7 @@
 """Invariants of losses, scores, normalisers and weights, as properties."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -285,6 +286,18 @@ def test_cross_entropy_takes_indices_and_probabilities(pixels):
     assert torch.equal(labels(one_hot), y)
     assert torch.equal(labels(y), y)
     torch.testing.assert_close(probabilities(soft, 5), soft)
+
+
+def test_the_objective_takes_what_models_return():
+    z, y = drawn(4, 3), torch.arange(4) % 3
+    weights = Weights(
+        alpha=torch.full((4,), 0.2), beta=torch.full((4,), 0.05), pseudo=(y + 1) % 3, scores=z,
+    )  # fmt: skip
+    expected = l2b.bootstrapped_loss(z, y, weights)
+    for output in ({"logits": z, "loss": None}, SimpleNamespace(logits=z)):
+        assert torch.equal(l2b.bootstrapped_loss(output, y, weights), expected)
+    with pytest.raises(TypeError, match=r"logits as a tensor .* got list"):
+        l2b.bootstrapped_loss([z], y, weights)
 
 
 @pytest.mark.parametrize("pixels", [(), (2, 2)])

@@ -39,8 +39,15 @@ def test_numbers_of_a_small_set_are_the_standardised_inputs(images):
     seen = view_of(images, network())
     assert seen.small
     expected = images.standardise(images.train.inputs).flatten(1).numpy()
-    np.testing.assert_allclose(seen.noisy.toarray(), expected)
+    np.testing.assert_array_equal(seen.noisy, expected)
     assert seen.checked.shape == (20, 64)
+
+
+def test_numbers_that_are_mostly_zero_stay_sparse(images):
+    seen = view_of(replace(images, mean=torch.tensor(0.0)), network())
+    np.testing.assert_allclose(
+        seen.noisy.toarray(), images.train.inputs.flatten(1) / images.std, rtol=1e-6
+    )
 
 
 def test_larger_images_are_seen_by_the_network(images, monkeypatch):

@@ -1,4 +1,4 @@
-"""The demonstration: six ways to learn from digits of which two in five are mislabelled."""
+"""The demonstration: six ways to learn from digits of which two in five labels are redrawn."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -32,7 +32,7 @@ from l2b.models.auto import Auto
 from l2b.noise import Noise
 from l2b.noise.symmetric import Symmetric
 from l2b.notices import no_notices
-from l2b.provenance import started_elsewhere
+from l2b.provenance import started_elsewhere, typed
 from l2b.quality import judged_by_checked
 from l2b.report import run_figures
 from l2b.result import accuracies, at_chosen, tag_results, volume_scores
@@ -91,7 +91,7 @@ class Run:
 
     def execute(
         self,
-        out: Path | None = None,
+        out: Path | str | None = None,
         *,
         resume: bool = False,
         overwrite: bool = False,
@@ -121,6 +121,7 @@ class Run:
             Stopped: if SIGTERM came; everything is saved, and ``resume`` goes on.
         """
         start = time.perf_counter()
+        out = None if out is None else Path(out)
         collectives.start(cpu=self.training.device == "cpu")
         with started_elsewhere(self.data, out if resume else None):
             learned = as_kept(self.data, out, gone=True) if resume and out else self.data
@@ -171,9 +172,11 @@ class Run:
         folder.open(resume=resume, overwrite=overwrite)
         there = folder.read_config()
         if resume and there is not None and load(Run, there) != load(Run, dump(self)):
+            place = str(folder.path)
+            same = ["run", "--config", str(folder.path / "run.yaml"), "--resume", "--out", place]
             raise ValueError(
-                f"{folder.path} holds a run with other settings (see run.yaml there): resume "
-                "it with exactly those, or choose another --out."
+                f"{place} holds a run with other settings (see run.yaml there): resume it with "
+                f"exactly those ({typed(same)}), or choose another --out."
             )
         folder.write_config(dump(self))
 

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from l2b.losses import logits
 from l2b.types import Apply, Inputs, Params
 
 _noted: ContextVar[set[torch.dtype] | None] = ContextVar("noted", default=None)
@@ -74,23 +75,6 @@ def functional(module: nn.Module, only: frozenset[str] | None = None) -> Functio
         return forward(module, inputs, {**fixed, **values, **buffers})
 
     return Functional(apply, params)
-
-
-def logits(output: object) -> Tensor:
-    """The logits in a model's output: the tensor itself, or its ``logits`` entry.
-
-    Raises:
-        TypeError: if the output holds no logits.
-    """
-    if isinstance(output, Mapping):
-        output = output.get("logits", output)
-    found = getattr(output, "logits", output)
-    if not isinstance(found, Tensor):
-        raise TypeError(
-            "The model must return logits as a tensor [n, classes, ...] or an output with "
-            f"a `logits` entry, got {type(output).__name__}: wrap it in a module that does."
-        )
-    return found
 
 
 def forward(module: nn.Module, inputs: Inputs, state: Params | None = None) -> Tensor:
@@ -314,7 +298,7 @@ def _call(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Positional and named arguments: copies, which a model may write into."""
     if isinstance(inputs, Mapping):
         return (), {name: _copied(value) for name, value in inputs.items()}
-    if isinstance(inputs, tuple):
+    if isinstance(inputs, tuple | list):  # lists are what a DataLoader makes of tuples
         return tuple(_copied(value) for value in inputs), {}
     return (_copied(inputs),), {}
 

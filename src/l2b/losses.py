@@ -1,5 +1,7 @@
 """Per-sample losses, never reduced over samples or pixels."""
 
+from collections.abc import Mapping
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -7,6 +9,23 @@ from l2b.targets import VOID, probabilities
 from l2b.types import Weights
 
 NO_LABEL = -(2**31)  # torch ignores −100 unless told another; samples without pixels count
+
+
+def logits(output: object) -> Tensor:
+    """The logits in a model's output: the tensor itself, or its ``logits`` entry.
+
+    Raises:
+        TypeError: if the output holds no logits.
+    """
+    if isinstance(output, Mapping):
+        output = output.get("logits", output)
+    found = getattr(output, "logits", output)
+    if not isinstance(found, Tensor):
+        raise TypeError(
+            "The model must return logits as a tensor [n, classes, ...] or an output with "
+            f"a `logits` entry, got {type(output).__name__}: wrap it in a module that does."
+        )
+    return found
 
 
 def cross_entropy(z: Tensor, target: Tensor) -> Tensor:
@@ -27,17 +46,22 @@ def cross_entropy(z: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(z, target, ignore_index=void, reduction="none")
 
 
-def bootstrapped_loss(z: Tensor, observed: Tensor, weights: Weights) -> Tensor:
+def bootstrapped_loss(output: object, observed: Tensor, weights: Weights) -> Tensor:
     """The two-weight objective Σ_i α_i f_i + β_i g_i (L2B, Eq. 3).
 
     Args:
-        z: logits of the training batch, [n, classes, *pixels].
+        output: logits of the training batch, [n, classes, *pixels], or an output that holds them
+            as ``logits``, as `l2b.weigh` takes it from the model.
         observed: labels as given, class indices [n, *pixels] or probabilities.
         weights: what `l2b.weigh` returned for this batch.
 
     Returns:
         Scalar loss in nats. It is a sum, not a mean: normalised weights already sum to 1.
+
+    Raises:
+        TypeError: if the output holds no logits.
     """
+    z = logits(output)
     towards_observed = cross_entropy(z, observed)
     towards_pseudo = cross_entropy(z, weights.pseudo)
     return (weights.alpha * towards_observed + weights.beta * towards_pseudo).sum()

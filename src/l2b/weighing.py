@@ -95,7 +95,7 @@ def weigh(
     Args:
         model: any module that returns logits [n, classes, *pixels]; used in its current
             mode (train or eval).
-        inputs: the training batch.
+        inputs: the training batch: a tensor, a tuple or list of them, or a dict of named ones.
         observed: labels as given, class indices [n, *pixels] (−1: a void pixel) or probabilities.
         clean_inputs: a batch of trusted samples.
         clean_labels: their labels, class indices [m, *pixels] or probabilities, likewise.
@@ -361,12 +361,12 @@ def check_labels(z: Tensor, target: Tensor, name: str) -> None:
             "two classes take two outputs."
         )
     classes, expected = z.shape[1], (z.shape[0], *z.shape[2:])
-    if target.is_floating_point():
+    if target.is_floating_point() and tuple(target.shape) != expected:
         expected = tuple(z.shape)
     elif target.dtype != torch.int64:
         raise TypeError(
-            f"`{name}` must hold class indices as int64 or probabilities as floats, got "
-            f"{target.dtype}: call .long() on it."
+            f"`{name}` must hold class indices as int64 or, for every class, probabilities as "
+            f"floats, got {target.dtype} of shape {tuple(target.shape)}: call .long() on it."
         )
     if tuple(target.shape) != expected:
         raise ValueError(

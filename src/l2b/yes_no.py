@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from l2b.functional import logits
+from l2b.losses import logits
 
 
 class YesNo(nn.Module):

@@ -15,7 +15,7 @@ from l2b.tables import TableFile, write_csv
 CONFIDENT = 0.5  # of a suggestion that is accepted unseen
 
 
-def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
+def accept_suggestions(path: Path | str, out: Path | str | None = None) -> Corrected:
     """Write the labels of an audited run as the audit would have them, unseen by a person.
 
     Suspects get the suggested label where it is more likely right than not (confidence of 0.5
@@ -52,7 +52,9 @@ def accept_suggestions(path: Path | str, out: Path | None = None) -> Corrected:
     )
 
 
-def apply_decisions(path: Path | str, decisions: Path | str, out: Path | None = None) -> Corrected:
+def apply_decisions(
+    path: Path | str, decisions: Path | str, out: Path | str | None = None
+) -> Corrected:
     """Write the labels of an audited run, corrected by what a person decided.
 
     A run on a user's own table gives a copy of that table with other labels in it; any other
@@ -89,12 +91,12 @@ def _subject(path: Path) -> Subject:
     return subject
 
 
-def _target(subject: Subject, out: Path | None, name: str, read: list[Path]) -> Path:
+def _target(subject: Subject, out: Path | str | None, name: str, read: list[Path]) -> Path:
     """Where to write, in a folder that is there, and not over what is read."""
     table = TableFile(Path(subject.own.path if subject.own else "labels.csv"))
     usual = ".parquet" if table.is_parquet else ".csv"
     suffix = table.path.suffix.lower() or usual
-    target = out or subject.path / FOLDER / f"{name}{suffix}"
+    target = Path(out or subject.path / FOLDER / f"{name}{suffix}")
     if target.is_dir() or target.suffix.lower() not in (suffix, usual):
         endings = suffix if suffix == usual else f"{suffix} or {usual}"
         raise ValueError(

@@ -81,8 +81,11 @@ def image_column(path: Path, folder: Path) -> str:
     """The first column whose first cell names a file in the folder.
 
     Raises:
-        ValueError: if there is none.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if there is no such column.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {folder}: --images names that of the images.")
     table = TableFile(path)
     columns = table.columns
     for row in table.rows(columns):

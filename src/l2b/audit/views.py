@@ -56,7 +56,7 @@ def view_of(data: Data, module: nn.Module) -> View:
         small = features.size + checked.size <= MOST_FEATURES
         noisy, checked = _scaled(features, checked)
         return View(noisy, checked, small, believed, held_out)
-    noisy, checked = (_numbers(data, x) for x in pools)
+    noisy, checked = (_numbers(data, x, dense=dense) for x in pools)
     return View(noisy, checked, numbers <= MOST_NUMBERS, believed, held_out)
 
 
@@ -64,9 +64,11 @@ def _not_zero(inputs: Tensor) -> int:
     return sum(int(x.count_nonzero()) for x in inputs.split(PIECE))
 
 
-def _numbers(data: Data, inputs: Tensor) -> Any:
-    """Standardised samples as a sparse matrix, made in pieces."""
+def _numbers(data: Data, inputs: Tensor, *, dense: bool) -> Any:
+    """Standardised samples, made in pieces; where most are 0, as a sparse matrix."""
     pieces = [data.standardise(x).flatten(1).numpy() for x in inputs.split(PIECE)]
+    if dense:
+        return np.concatenate(pieces)  # linear models of it take a fifth of the time
     return sparse.vstack([sparse.csr_matrix(piece) for piece in pieces]).tocsr()
 
 

@@ -25,15 +25,22 @@ def checked_rows(clean: Any, samples: int) -> np.ndarray:
     """
     rows = np.asarray(clean)
     if rows.dtype == bool and rows.shape == (samples,):
+        if not rows.any():
+            raise ValueError(
+                f"clean marks none of these {samples} samples as checked. If they are a part of a "
+                "cross-validation, shuffle its folds, or stratify them by the mask."
+            )
         rows = np.flatnonzero(rows)
     whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
     if whole and rows.min() >= 0 and rows.max() < samples and len(np.unique(rows)) == len(rows):
         return np.sort(rows)
+    flags = rows.shape == (samples,) and samples > 1 and bool(np.isin(rows, (0, 1)).all())
     raise ValueError(
         f"clean must hold different positions in [0, {samples}), or be a mask of {samples} "
         f"booleans with at least one True: the rows of X whose label was checked. Got "
         f"{rows.dtype} of shape {rows.shape}"
-        f"{f' from {rows.min()} to {rows.max()}' if whole else ''}."
+        f"{f' from {rows.min()} to {rows.max()}' if whole else ''}"
+        f"{': call .astype(bool) on it' if flags else ''}."
     )
 
 
