@@ -34,7 +34,7 @@ def checked_rows(clean: Any, samples: int) -> np.ndarray:
     whole = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) > 0
     if whole and rows.min() >= 0 and rows.max() < samples and len(np.unique(rows)) == len(rows):
         return np.sort(rows)
-    flags = rows.shape == (samples,) and samples > 1 and bool(np.isin(rows, (0, 1)).all())
+    flags = rows.shape == (samples,) and rows.dtype.kind in "iuf" and np.isin(rows, (0, 1)).all()
     raise ValueError(
         f"clean must hold different positions in [0, {samples}), or be a mask of {samples} "
         f"booleans with at least one True: the rows of X whose label was checked. Got "
