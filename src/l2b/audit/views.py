@@ -68,7 +68,7 @@ def _numbers(data: Data, inputs: Tensor, *, dense: bool) -> Any:
     """Standardised samples, made in pieces; where most are 0, as a sparse matrix."""
     pieces = [data.standardise(x).flatten(1).numpy() for x in inputs.split(PIECE)]
     if dense:
-        return np.concatenate(pieces)  # linear models of it take a fifth of the time
+        return np.concatenate(pieces)  # of which linear models are fitted faster
     return sparse.vstack([sparse.csr_matrix(piece) for piece in pieces]).tocsr()
 
 
