@@ -2,11 +2,13 @@
 
 Families kept in a folder (engines, noise, normalisers, methods and others) have one public class
 a file, named by the file; what they share is in files called base or base_…. Families kept in one
-module (look-ahead points, candidate labels) name their classes in snake case.
+module (look-ahead points, candidate labels) name their classes in snake case. An extension from
+elsewhere goes by where it is: ``package.module:Class``.
 """
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 
 def names(base: type) -> list[str]:
-    """Names of everything that extends ``base``, sorted."""
+    """Names of everything here that extends ``base``, sorted."""
     home = importlib.import_module(_home(base))
     if hasattr(home, "__path__"):
         return sorted(
@@ -28,11 +30,14 @@ def names(base: type) -> list[str]:
 
 
 def find(base: type[T], name: str) -> type[T]:
-    """The class that extends ``base`` under this name.
+    """The class that extends ``base`` under this name; ``module:Class`` is imported.
 
     Raises:
-        ValueError: if there is none; the message holds the nearest right name.
+        ValueError: if there is none, with the nearest right name; or if what ``module:Class``
+            names cannot be imported, or does not extend ``base``.
     """
+    if ":" in name:
+        return _from_elsewhere(base, name)
     if name not in names(base):
         raise ValueError(unknown(_kind(base), name, names(base)))
     home = _home(base)
@@ -56,8 +61,13 @@ def name_of(extension: object) -> str:
     """The name under which an extension, or its class, is found."""
     cls = extension if isinstance(extension, type) else type(extension)
     base = root_of(cls)
-    in_folder = _home(base) != base.__module__
-    return cls.__module__.rpartition(".")[2] if in_folder else _snake(cls.__name__)
+    home, module = _home(base), cls.__module__
+    if home != base.__module__ and module.rpartition(".")[0] == home:
+        return module.rpartition(".")[2]
+    if module == home:
+        return _snake(cls.__name__)
+    # What a spawned process calls the script that started it.
+    return f"{'__main__' if module == '__mp_main__' else module}:{cls.__qualname__}"
 
 
 def root_of(cls: type) -> type:
@@ -88,6 +98,34 @@ def _likeness(entry: str, wanted: str) -> tuple[float, bool]:
 
 def _kind(base: type) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", base.__name__).lower()
+
+
+def _from_elsewhere(base: type[T], name: str) -> type[T]:
+    """The class at ``module:Class``."""
+    module, _, path = name.partition(":")
+    kind = _kind(base)
+    if not all(part.isidentifier() for part in [*module.split("."), *path.split(".")]):
+        raise ValueError(
+            f"The {kind} {name!r} cannot be found by its name: one that is not of this library "
+            "stands at the top of a module, and goes by package.module:Class."
+        )
+    try:
+        found = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+    except Exception as error:  # the module is the user's, and may fail in any way
+        way = (
+            "it was defined in a script or a notebook, and is found from there alone"
+            if module == "__main__"
+            else "install its module, or name the folder that holds it in PYTHONPATH"
+        )
+        raise ValueError(
+            f"The {kind} {name!r} cannot be imported ({type(error).__name__}: {error}): {way}."
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, base) and not inspect.isabstract(found)):
+        raise ValueError(
+            f"{name!r} is no {kind}: it must be a class that derives from "
+            f"{base.__module__}.{base.__qualname__} and defines all that this leaves open."
+        )
+    return found
 
 
 def _home(base: type) -> str:

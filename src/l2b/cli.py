@@ -376,7 +376,7 @@ def _usual_folder(run: object) -> Path:
     if not isinstance(run, Run):
         raise TypeError(f"Expected a Run, got {type(run).__name__}.")
     parts = (name_of(run.data), name_of(run.noise), name_of(run.method), f"seed{run.seed}")
-    return DEFAULT_OUT / "-".join(parts)
+    return DEFAULT_OUT / "-".join(parts).replace(":", ".")
 
 
 def _read(path: Path) -> str:

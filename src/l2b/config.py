@@ -231,7 +231,7 @@ def _family_leaves(
 ) -> Iterator[Leaf]:
     usual = name_of(value)
     name = chosen.get(f"{path}.name", usual)
-    text = f"{text} One of: {', '.join(names(base))}."
+    text = f"{text} One of: {', '.join(names(base))}; or your own, module:Class."
     yield Leaf(f"{path}.name", str, usual, text, family=base)
     yield from _leaves(find(base, name), f"{path}.", value if name == usual else None, chosen)
 

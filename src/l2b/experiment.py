@@ -31,7 +31,7 @@ from l2b.models import Model
 from l2b.models.auto import Auto
 from l2b.noise import Noise
 from l2b.noise.symmetric import Symmetric
-from l2b.notices import no_notices
+from l2b.notices import no_notices, notice
 from l2b.provenance import started_elsewhere, typed
 from l2b.quality import judged_by_checked
 from l2b.report import run_figures
@@ -164,6 +164,7 @@ class Run:
         if not resume:  # nothing is removed or written for a run that cannot begin
             with no_notices():  # the run itself says them
                 check(data, self.model, self.method, self.training, seed=self.seed)
+            self._tell_unreadable()
         elif folder.read_config() is None and folder.checkpoints.places():
             raise ValueError(
                 f"{folder.path} holds checkpoints and no run.yaml, which says what they are of: "
@@ -179,6 +180,18 @@ class Run:
                 f"exactly those ({typed(same)}), or choose another --out."
             )
         folder.write_config(dump(self))
+
+    def _tell_unreadable(self) -> None:
+        """Say beforehand that nothing will be able to read the run's settings back."""
+        try:
+            why = "" if load(Run, dump(self)) == self else "a class of your own is no dataclass"
+        except (ValueError, TypeError, NameError) as error:
+            why = str(error).rstrip(".")
+        if why:
+            notice(
+                f"The run's folder will hold its results, but cannot be loaded, resumed or "
+                f"audited: {why}."
+            )
 
     def _recalled(self, folder: RunFolder, data: Data, *, figures: bool) -> "Result":
         """What a run has found that is over, as it stands in its folder."""
