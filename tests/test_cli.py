@@ -212,6 +212,23 @@ def test_help_comes_at_once():
     assert time.perf_counter() - start < 5
 
 
+def test_a_refusal_waits_for_nothing_that_it_does_not_need():
+    names = "sklearn", "matplotlib", "torchmetrics", "pandas", "monai", "PIL"
+    code = f"""
+import sys
+from l2b.cli import main
+assert main(["audit", "not_there"]) == 2
+assert main(["run", "--data", "digit"]) == 2
+print([name for name in {names} if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
+    assert "holds no finished run" in done.stderr
+    assert "did you mean 'digits'" in done.stderr
+
+
 def test_the_version_is_that_of_the_package(capsys):
     with pytest.raises(SystemExit) as done:
         main(["--version"])

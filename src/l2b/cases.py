@@ -4,7 +4,6 @@ import warnings
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.segmentation import dice_score
 
 from l2b.targets import VOID
 from l2b.types import Cases
@@ -25,6 +24,8 @@ def case_dice(predicted: Tensor, true: Tensor, cases: Cases, classes: int) -> Te
         2|A ∩ B| / (|A| + |B|), [cases that occur, classes − 1], in the order of their numbers;
         NaN for a class that neither mask shows, 0 for one that only one of them shows.
     """
+    from torchmetrics.functional.segmentation import dice_score  # slow to load
+
     predicted, true = _both_labelled(predicted, true)
     rows = [
         dice_score(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc, multiclass_accuracy
 
 from l2b.cases import case_dice, mean_score
 from l2b.class_weights import sample_weights
@@ -35,6 +34,8 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         the class, and one ``dice_<class>`` for each. Of several yes-or-no labels a sample, see
         `mean_tag_scores`.
     """
+    from torchmetrics.functional.classification import multiclass_accuracy  # slow to load
+
     if pool.cases is not None:
         return _evaluate_masks(predict, pool, pool.cases, data)
     if data.tags:
@@ -69,6 +70,8 @@ def tag_scores(z: Tensor, labels: Tensor) -> list[dict[str, float]]:
         both answers as far as they occur; ``yes``, how many are so; and, where both occur,
         ``auroc``, the area under the ROC curve. None of them where nothing is known.
     """
+    from torchmetrics.functional.classification import binary_auroc  # slow to load
+
     found, p = [], z.float().softmax(dim=1)[:, 1]
     for likely, said, given in zip(p.T, z.argmax(dim=1).T, labels.T, strict=True):
         known = given != VOID

@@ -34,7 +34,6 @@ from l2b.noise.symmetric import Symmetric
 from l2b.notices import no_notices, notice
 from l2b.provenance import started_elsewhere, typed
 from l2b.quality import judged_by_checked
-from l2b.report import run_figures
 from l2b.result import accuracies, at_chosen, tag_results, volume_scores
 from l2b.streams import stream_seed
 from l2b.train import Outcome, Training, check, fit, recalled
@@ -153,7 +152,7 @@ class Run:
             folder.write_ledger(ledger_state(data, outcome))
             folder.write_result(record)
             if figures:
-                run_figures(folder.figures, data, outcome)
+                _draw(folder, data, outcome)
         return Result(run=self, data=data, outcome=outcome, record=record)
 
     def _open(self, folder: RunFolder, data: Data, *, resume: bool, overwrite: bool) -> None:
@@ -183,8 +182,10 @@ class Run:
 
     def _tell_unreadable(self) -> None:
         """Say beforehand that nothing will be able to read the run's settings back."""
+        text = dump(self)
         try:
-            why = "" if load(Run, dump(self)) == self else "a class of your own is no dataclass"
+            same = dump(load(Run, text)) == text
+            why = "" if same else "its settings are not read back as they were written"
         except (ValueError, TypeError, NameError) as error:
             why = str(error).rstrip(".")
         if why:
@@ -205,7 +206,7 @@ class Run:
         settings = data, self.model, self.method, self.training
         outcome = recalled(*settings, seed=self.seed, folder=folder)
         if figures and collectives.rank() == 0:
-            run_figures(folder.figures, data, outcome)
+            _draw(folder, data, outcome)
         return Result(run=self, data=data, outcome=outcome, record=record)
 
     def _record(self, data: Data, outcome: Outcome, seconds: float) -> dict[str, Any]:
@@ -234,6 +235,12 @@ class Run:
             "device": _device(outcome),
             "threads": outcome.threads,
         }
+
+
+def _draw(folder: RunFolder, data: Data, outcome: Outcome) -> None:
+    from l2b.report import run_figures  # slow to load, for matplotlib
+
+    run_figures(folder.figures, data, outcome)
 
 
 def _over(folder: RunFolder) -> bool:

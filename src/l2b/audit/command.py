@@ -7,8 +7,6 @@ from pathlib import Path
 
 from l2b.audit.active import next_to_check, write_next
 from l2b.audit.apply import accept_suggestions, apply_decisions
-from l2b.audit.mask_apply import apply_masks
-from l2b.audit.masks import SUGGESTED, audit_masks
 from l2b.audit.own import audit_own, image_column
 from l2b.audit.run import Audit, audit_run
 from l2b.audit.subject import read_subject
@@ -55,6 +53,9 @@ def audit(options: argparse.Namespace, settings: Sequence[str], *, progress: boo
 
 def _masks(options: argparse.Namespace) -> str:
     """An audit of masks, or a data folder with the corrected ones, and what came out."""
+    from l2b.audit.mask_apply import apply_masks  # slow to load, for matplotlib
+    from l2b.audit.masks import SUGGESTED, audit_masks
+
     run, suggested = options.run, options.run / AUDIT / SUGGESTED
     again = typed(["audit", str(run), "--apply", str(suggested), "--out", "NEW"])
     if options.next is not None:

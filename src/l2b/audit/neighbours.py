@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.decomposition import TruncatedSVD
 from torch import Tensor
 
 NEAREST = 10
@@ -47,6 +46,8 @@ def neighbour_agreement(inputs: Tensor, observed: np.ndarray) -> np.ndarray:
 
 def _directions(inputs: Tensor, rows: np.ndarray) -> Tensor:
     """Unit vectors in the leading directions of the references, [N, at most 32]."""
+    from sklearn.decomposition import TruncatedSVD  # slow to load
+
     reference = inputs[rows].float()
     mean = reference.mean(dim=0)
     wanted = min(DIRECTIONS, *reference.shape)

@@ -15,7 +15,6 @@ from l2b.datasets import Source
 from l2b.datasets.table import Table
 from l2b.datasets.tags import Tags
 from l2b.estimation.defaults import sized_training
-from l2b.estimation.trusted import stand_ins
 from l2b.experiment import Run
 from l2b.folder import AUDIT
 from l2b.noise.none import NoNoise
@@ -104,6 +103,8 @@ def _prepared(source: Source, seed: int, weights: ClassWeights) -> Data:
     prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, class_weights=weights)
     if source.trusted is not None:
         return prepared(source, clean=len(source.trusted))
+    from l2b.estimation.trusted import stand_ins  # slow to load, for scikit-learn
+
     inputs = ((source.train.inputs.float() - source.mean) / source.std).flatten(1)
     chosen = torch.from_numpy(stand_ins(inputs.numpy(), source.train.labels.numpy(), seed))
     rows = chosen.reshape(len(chosen), -1).any(dim=1).nonzero().squeeze(1)

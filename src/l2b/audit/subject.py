@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from l2b.audit.neighbours import neighbour_agreement
-from l2b.audit.opinion import second_opinion
 from l2b.audit.table import AuditTable, audit_table
 from l2b.audit.tags import ledger_of_tag, of_all_tags, view_of_tag
 from l2b.audit.views import View, view_of
@@ -117,6 +116,8 @@ class Subject:
         return of_all_tags(parts)
 
     def _judged(self, seen: View | None, y: np.ndarray) -> AuditTable:
+        from l2b.audit.opinion import second_opinion  # slow to load
+
         table = self._own_judgement()
         return table if seen is None else second_opinion(table, seen, y)
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from l2b.audit.table import AuditTable
 
@@ -100,6 +99,8 @@ def confusions(table: AuditTable) -> list[dict[str, Any]]:
 
 def against_truth(table: AuditTable, true: np.ndarray) -> dict[str, float | None]:
     """How well the audit found what a benchmark knows to be wrong."""
+    from sklearn.metrics import average_precision_score, roc_auc_score  # slow to load
+
     wrong = table.observed != true
     suspect = table.suspect
     both = 0 < wrong.sum() < len(wrong)

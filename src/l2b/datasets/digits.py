@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from l2b.datasets.base import Dataset, Source, Split
 
@@ -18,6 +16,9 @@ class Digits(Dataset):
 
     def load(self) -> Source:
         """Read the digits; the split is stratified and always the same."""
+        from sklearn.datasets import load_digits  # slow to load
+        from sklearn.model_selection import train_test_split
+
         images, labels = load_digits(return_X_y=True)
         inputs = torch.from_numpy(images.astype(np.float32)).view(-1, 1, 8, 8)
         targets = torch.from_numpy(labels).long()

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from l2b.features.base import BUDGET, CHUNK, Encoding
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 FEWEST, MOST = 256, 4096  # words that TF-IDF keeps
 CANDIDATES = 200_000  # words counted at a time
@@ -71,7 +73,7 @@ class Words(Encoding):
         }
 
     @cached_property
-    def _vectoriser(self) -> TfidfVectorizer:
+    def _vectoriser(self) -> "TfidfVectorizer":
         known = {word: k for k, word in enumerate(self.words)}
         made = _vectoriser(characters=self.characters, vocabulary=known)
         made.idf_ = np.array(self.idf)
@@ -125,7 +127,9 @@ def scale_of(words: np.ndarray) -> float:
     return (squares / entries) ** 0.5 if entries else 1.0
 
 
-def _vectoriser(*, characters: bool, **settings: Any) -> TfidfVectorizer:
+def _vectoriser(*, characters: bool, **settings: Any) -> "TfidfVectorizer":
+    from sklearn.feature_extraction.text import TfidfVectorizer  # slow to load
+
     unit: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 2)} if characters else {}
     return TfidfVectorizer(sublinear_tf=True, **unit, **settings)
 
