@@ -12,8 +12,9 @@ from rich.progress import track
 from torch import Tensor
 
 from l2b.config import load
+from l2b.datasets.base_table import label_in
 from l2b.datasets.image_folder import SUFFIXES, is_hidden
-from l2b.datasets.table import Table, label_in
+from l2b.datasets.table import Table
 from l2b.datasets.tags import Tags
 from l2b.decode import decode_images
 from l2b.experiment import Run

@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from l2b.catalog import unknown
 from l2b.datasets.base import Dataset, Source, Split, moments
+from l2b.datasets.base_table import check_ids, check_roles, label_in
 from l2b.decisions import Decision, marked, read_decisions
 from l2b.decode import decode_images
 from l2b.features import Encoding, column_features, scale_of, text_encoding
@@ -22,7 +23,6 @@ from l2b.notices import notice
 from l2b.tables import TableFile
 
 MOST_CLASSES = 1000
-NO_LABEL = MISSING - {"none", "?"}  # which may be classes
 UNSPACED = "The texts have no spaces between words: characters and pairs of them are counted."
 ROW_NUMBERS = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")  # as pandas writes them
 SHOWN = 5  # columns that a remark names
@@ -321,59 +321,6 @@ class Table(Dataset):
                 )
             found[place[key]] = decision.label
         return found
-
-
-def check_roles(
-    owner: str, answers: Mapping[str, str], columns: Mapping[str, str], size: int
-) -> None:
-    """Refuse two kinds of input at once, a column that is two things, and no pixels.
-
-    Args:
-        owner: the data set, for messages.
-        answers: what the columns of labels are called among its settings, by their names.
-        columns: names of the columns ``text``, ``image``, ``clean`` and ``id``; empty for none.
-        size: height and width of images, in pixels.
-
-    Raises:
-        ValueError: naming the setting.
-    """
-    if columns["text"] and columns["image"]:
-        raise ValueError(
-            f"{owner} needs text or image, got both ({columns['text']!r}, {columns['image']!r}): "
-            "a model reads one kind of input."
-        )
-    taken = {columns["clean"]: "clean"} | dict(answers)
-    for role, column in columns.items():
-        other = taken.get(column, role)
-        if column and other != role:
-            raise ValueError(
-                f"{owner} needs another column as {role} than as {other}, got {column!r} for "
-                "both: a model would learn from the answer."
-            )
-    if size < 1:
-        raise ValueError(f"{owner} needs size >= 1, got {size}: it is in pixels.")
-
-
-def check_ids(ids: Sequence[str], column: str, path: Path | str) -> None:
-    """Refuse ids that do not tell samples apart.
-
-    Raises:
-        ValueError: if one is empty, or occurs twice.
-    """
-    seen: dict[str, int] = {}
-    for position, name in enumerate(ids):
-        if not name or seen.setdefault(name, position) != position:
-            what = f"{name!r} twice" if name else "an empty one"
-            raise ValueError(
-                f"Column {column!r} of {path} must hold a different id in every row, got "
-                f"{what}: decisions could not be told apart. Leave id away to count rows."
-            )
-
-
-def label_in(cell: str) -> str:
-    """The label in a cell; empty if there is none (nothing, NA, N/A, NaN or null)."""
-    label = cell.strip()
-    return "" if label.lower() in NO_LABEL else label
 
 
 def _key(decision: Decision, file: Path, *, by_id: bool) -> str:

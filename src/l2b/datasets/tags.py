@@ -13,7 +13,8 @@ import torch
 from l2b.answers import answers_by_name, decided_answers
 from l2b.datasets.arrays import NO_YES, check_tags
 from l2b.datasets.base import Dataset, Source, Split
-from l2b.datasets.table import NO_LABEL, Table, check_ids, check_roles, label_in
+from l2b.datasets.base_table import NO_LABEL, check_ids, check_roles, label_in
+from l2b.datasets.table import Table
 from l2b.decisions import NO, YES
 from l2b.tables import TableFile
 from l2b.targets import VOID

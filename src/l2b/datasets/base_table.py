@@ -1,0 +1,61 @@
+"""What tables of one label and of several have in common: cells, roles of columns, ids."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from l2b.features.columns import MISSING
+
+NO_LABEL = MISSING - {"none", "?"}  # which may be classes
+
+
+def check_roles(
+    owner: str, answers: Mapping[str, str], columns: Mapping[str, str], size: int
+) -> None:
+    """Refuse two kinds of input at once, a column that is two things, and no pixels.
+
+    Args:
+        owner: the data set, for messages.
+        answers: what the columns of labels are called among its settings, by their names.
+        columns: names of the columns ``text``, ``image``, ``clean`` and ``id``; empty for none.
+        size: height and width of images, in pixels.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    if columns["text"] and columns["image"]:
+        raise ValueError(
+            f"{owner} needs text or image, got both ({columns['text']!r}, {columns['image']!r}): "
+            "a model reads one kind of input."
+        )
+    taken = {columns["clean"]: "clean"} | dict(answers)
+    for role, column in columns.items():
+        other = taken.get(column, role)
+        if column and other != role:
+            raise ValueError(
+                f"{owner} needs another column as {role} than as {other}, got {column!r} for "
+                "both: a model would learn from the answer."
+            )
+    if size < 1:
+        raise ValueError(f"{owner} needs size >= 1, got {size}: it is in pixels.")
+
+
+def check_ids(ids: Sequence[str], column: str, path: Path | str) -> None:
+    """Refuse ids that do not tell samples apart.
+
+    Raises:
+        ValueError: if one is empty, or occurs twice.
+    """
+    seen: dict[str, int] = {}
+    for position, name in enumerate(ids):
+        if not name or seen.setdefault(name, position) != position:
+            what = f"{name!r} twice" if name else "an empty one"
+            raise ValueError(
+                f"Column {column!r} of {path} must hold a different id in every row, got "
+                f"{what}: decisions could not be told apart. Leave id away to count rows."
+            )
+
+
+def label_in(cell: str) -> str:
+    """The label in a cell; empty if there is none (nothing, NA, N/A, NaN or null)."""
+    label = cell.strip()
+    return "" if label.lower() in NO_LABEL else label
