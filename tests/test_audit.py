@@ -531,6 +531,37 @@ def test_a_folder_of_images_that_was_not_named_stays_that_of_the_file(tmp_path):
     assert load(Run, dump(Run(data=table))).data == table
 
 
+SCANS = "file,y\nd/0.png,a\nd/1.png,b\nd/2.png,a\nd/3.png,b\n"
+
+
+def scans(tmp_path, text=SCANS, **settings):
+    (tmp_path / "scans.csv").write_text(text)
+    return Table(path=tmp_path / "scans.csv", label="y", image="file", **settings)
+
+
+def test_images_go_by_their_files_where_these_differ(tmp_path):
+    assert scans(tmp_path).labels().ids == ("d/0.png", "d/1.png", "d/2.png", "d/3.png")
+    for other in (SCANS + "d/0.png,a\n", SCANS + ",a\n"):  # one twice, one without
+        assert scans(tmp_path, other).labels().ids == ()
+    named = SCANS.replace("file,y", "file,y,key").replace(",a\n", ",a,k{}\n")
+    numbered = named.format(0, 1).replace(",b\n", ",b,k2\n", 1).replace(",b\n", ",b,k3\n")
+    assert scans(tmp_path, numbered, id="key").labels().ids == ("k0", "k2", "k1", "k3")
+
+
+def test_decisions_about_images_find_them_where_rows_have_moved(tmp_path):
+    head, *rows = SCANS.splitlines()
+    moved = "\n".join([head, *rows[2:], *rows[:2]]) + "\n"
+    decided = tmp_path / "decided.csv"
+    decided.write_text("index,id,label,observed\n1,d/1.png,a,b\n")
+    found = scans(tmp_path, moved, checked=(str(decided),)).labels()
+    assert found.checked.tolist() == [-1, -1, -1, 0]
+    decided.write_text("index,label,observed\n1,a,b\n")  # from where they go by row
+    assert scans(tmp_path, checked=(str(decided),)).labels().checked.tolist() == [-1, 0, -1, -1]
+    decided.write_text("index,id,label\n1,d/9.png,a\n")
+    with pytest.raises(ValueError, match=r"names sample 'd/9\.png', which .* does not have"):
+        scans(tmp_path, checked=(str(decided),)).labels()
+
+
 def test_corrections_are_not_written_over_what_they_come_from(audited, tmp_path, capsys):
     folder = audited[0]
     decisions = tmp_path / "decisions.csv"
@@ -642,6 +673,8 @@ def test_tables_and_images_train_too(tmp_path):
              "--epochs", "2"]  # fmt: skip
     assert main(list(map(str, words))) == 0
     assert "size: 8\n" in (tmp_path / "b/run.yaml").read_text()
+    listed = rows_of(tmp_path / "b" / "audit" / "audit.csv")
+    assert all(row["id"] == f"{row['index']}.png" for row in listed)
     assert "data:image/png" in (tmp_path / "b/audit/audit.html").read_text()
 
 

@@ -143,6 +143,9 @@ def test_images_are_found_as_in_a_table(tmp_path):
     source = tags.load()
     assert source.train.inputs.shape == (2, 3, 2, 2) and source.train.inputs[1, 0, 0, 0] == 80
     assert [p.name for p in tags.images(tags.labels().rows)] == ["0.png", "2.png"]
+    assert tags.labels().ids == ("0.png", "2.png")
+    slashed = written(tmp_path, text.replace("file,a,b", "file,x/b,b"), "y.csv")
+    assert Tags(path=slashed, tags=("x/b", "b"), image="file").labels().ids == ()
     with pytest.raises(FileNotFoundError, match=r"2 of the images that .*x\.csv names"):
         Tags(path=tags.path, tags=("a", "b"), image="file").load()
 

@@ -39,20 +39,28 @@ def check_roles(
         raise ValueError(f"{owner} needs size >= 1, got {size}: it is in pixels.")
 
 
-def check_ids(ids: Sequence[str], column: str, path: Path | str) -> None:
-    """Refuse ids that do not tell samples apart.
+def sample_ids(names: Sequence[str], column: str, path: Path | str) -> tuple[str, ...]:
+    """What samples are called: by a column of ids or else, as far as these differ, of images.
+
+    Args:
+        names: what each sample has in that column; empty if there is none.
+        column: that somebody named as that of ids; empty if nobody did.
+        path: of the file.
 
     Raises:
-        ValueError: if one is empty, or occurs twice.
+        ValueError: if one of the ids is empty, or occurs twice.
     """
     seen: dict[str, int] = {}
-    for position, name in enumerate(ids):
+    for position, name in enumerate(names):
         if not name or seen.setdefault(name, position) != position:
+            if not column:
+                return ()
             what = f"{name!r} twice" if name else "an empty one"
             raise ValueError(
                 f"Column {column!r} of {path} must hold a different id in every row, got "
                 f"{what}: decisions could not be told apart. Leave id away to count rows."
             )
+    return tuple(names)
 
 
 def label_in(cell: str) -> str:

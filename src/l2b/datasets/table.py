@@ -14,7 +14,7 @@ from torch import Tensor
 
 from l2b.catalog import unknown
 from l2b.datasets.base import Dataset, Source, Split, moments
-from l2b.datasets.base_table import check_ids, check_roles, label_in
+from l2b.datasets.base_table import check_roles, label_in, sample_ids
 from l2b.decisions import Decision, marked, read_decisions
 from l2b.decode import decode_images
 from l2b.features import Encoding, column_features, scale_of, text_encoding
@@ -75,7 +75,7 @@ class Table(Dataset):
             checked label itself, empty where nobody checked. What could be both, such as 1/0
             where these are the classes, is refused.
         checked: CSV files of checked labels, such as exports of ``audit.html``; later ones win.
-        id: column of ids, each used once.
+        id: column of ids, each used once; if empty, the paths of images, where they differ.
         size: height and width to which images are brought, in pixels.
         ignore: columns that are not learned from, such as a row number.
     """
@@ -126,14 +126,15 @@ class Table(Dataset):
             ValueError: on unknown columns, repeated ids, or labels that are no classes.
         """
         self._file.check_columns(self.ignore)
-        rows, ids, given, marks = [], [], [], []
+        rows, names, given, marks = [], [], [], []
         blanks: Counter[str] = Counter()
         for position, (label, *rest) in self._labelled(blanks):
             rows.append(position)
             given.append(label)
-            ids += [rest[-1].strip()] if self.id else []
+            names += [rest[-1].strip()] if self.id or self.image else []
             marks += [label_in(rest[0])] if self.clean else []
-        self._check(ids, given)
+        self._check(given)
+        ids = sample_ids(names, self.id, self.path)
         checked = self._checked(rows, ids, given, marks)
         classes = tuple(sorted(set(given) | set(checked.values()), key=_order))
         code = {name: k for k, name in enumerate(classes)}
@@ -142,7 +143,7 @@ class Table(Dataset):
             truth[place] = code[name]
         return TableLabels(
             rows=np.array(rows),
-            ids=tuple(ids),
+            ids=ids,
             observed=np.array([code[name] for name in given]),
             checked=truth,
             classes=classes,
@@ -152,7 +153,7 @@ class Table(Dataset):
 
     def _labelled(self, blanks: Counter[str]) -> Iterator[tuple[int, list[str]]]:
         """Position, label and further cells of the rows that have one; counts what others hold."""
-        names = [self.label, *filter(None, (self.clean, self.id))]
+        names = [self.label, *filter(None, (self.clean, self.id or self.image))]
         for position, (cell, *rest) in enumerate(self._file.rows(names)):
             label = label_in(cell)
             if label:
@@ -263,7 +264,7 @@ class Table(Dataset):
                     "count as two classes: write them alike if they are one."
                 )
 
-    def _check(self, ids: list[str], given: list[str]) -> None:
+    def _check(self, given: list[str]) -> None:
         classes = len(set(given))
         if classes < 2:
             raise ValueError(
@@ -275,31 +276,31 @@ class Table(Dataset):
                 f"Column {self.label!r} of {self.path} must hold classes, got {classes:,} "
                 f"different values in {len(given):,} rows: name the column of the labels."
             )
-        check_ids(ids, self.id, self.path)
 
     def _checked(
-        self, rows: list[int], ids: list[str], given: list[str], marks: list[str]
+        self, rows: list[int], ids: tuple[str, ...], given: list[str], marks: list[str]
     ) -> dict[int, str]:
         """Checked label of the samples that have one, by their place among the samples."""
         found = marked(given, marks, self.label, self.clean, self.path) if self.clean else {}
-        keys = ids or [str(row) for row in rows]
-        place = {key: k for k, key in enumerate(keys)} if self.checked else {}
+        by_id = {name: k for k, name in enumerate(ids)}
+        by_index = {str(row): k for k, row in enumerate(rows)} if self.checked else {}
         for file in map(Path, self.checked):
-            found |= self._checked_in(file, place, given, found, by_id=bool(ids))
+            found |= self._checked_in(file, by_id, by_index, given, found)
         return found
 
     def _checked_in(
         self,
         file: Path,
-        place: dict[str, int],
+        by_id: dict[str, int],
+        by_index: dict[str, int],
         given: list[str],
         before: dict[int, str],
-        *,
-        by_id: bool,
     ) -> dict[int, str]:
         found, known = {}, set(given)
         for decision in read_decisions(file):
-            key = _key(decision, file, by_id=by_id)
+            named = by_id and (decision.id or self.id)  # images may have been called by row
+            key = _key(decision, file, by_id=bool(named))
+            place = by_id if named else by_index
             if key not in place:
                 raise ValueError(
                     f"{file} names sample {key!r}, which {self.path} does not have: is it of "
@@ -312,7 +313,7 @@ class Table(Dataset):
             if decision.observed and not fits:
                 advice = (
                     "give the file that was audited."
-                    if by_id
+                    if named
                     else "have rows moved since? Give the file that was audited, or ids (--id)."
                 )
                 raise ValueError(

@@ -13,7 +13,7 @@ import torch
 from l2b.answers import answers_by_name, decided_answers
 from l2b.datasets.arrays import NO_YES, check_tags
 from l2b.datasets.base import Dataset, Source, Split
-from l2b.datasets.base_table import NO_LABEL, check_ids, check_roles, label_in
+from l2b.datasets.base_table import NO_LABEL, check_roles, label_in, sample_ids
 from l2b.datasets.table import Table
 from l2b.decisions import NO, YES
 from l2b.tables import TableFile
@@ -66,7 +66,7 @@ class Tags(Dataset):
             checked.
         checked: CSV files of answers that were checked one by one, such as exports of
             ``audit.html``; later ones win. The other answers of their samples stay as they are.
-        id: column of ids, each used once.
+        id: column of ids, each used once; if empty, the paths of images, where they differ.
         size: height and width to which images are brought, in pixels.
         ignore: columns that are not learned from, such as a row number.
     """
@@ -100,12 +100,12 @@ class Tags(Dataset):
             raise ValueError(
                 f"Tags needs different columns as tags, got {twice[0]!r} twice: name each once."
             )
-        for long, short in itertools.permutations(self.tags, 2):
-            if self.id and long.endswith(f"/{short}"):  # an answer is called <id>/<tag>
-                raise ValueError(
-                    f"Tags needs names that cannot be taken for one another, got {long!r} and "
-                    f"{short!r}: rename one, or leave id away."
-                )
+        alike = self._alike
+        if self.id and alike:
+            raise ValueError(
+                f"Tags needs names that cannot be taken for one another, got {alike[0]!r} and "
+                f"{alike[1]!r}: rename one, or leave id away."
+            )
         if self.blank not in ("unknown", "no"):
             raise ValueError(
                 f"Tags needs blank unknown or no, got {self.blank!r}: it is what an empty cell "
@@ -147,8 +147,9 @@ class Tags(Dataset):
         """
         file = TableFile(Path(self.path))
         file.check_columns(self.ignore)
-        further = [name for name in (self.clean, self.id) if name]
-        rows, ids, observed, checked = [], [], [], []
+        naming = self.id or self._image_of_answers
+        further = [name for name in (self.clean, naming) if name]
+        rows, names, observed, checked = [], [], [], []
         position = -1
         for position, cells in enumerate(file.rows([*self.tags, *further])):
             answers = self._answers(cells[: len(self.tags)], position)
@@ -157,9 +158,9 @@ class Tags(Dataset):
             rest = dict(zip(further, cells[len(self.tags) :], strict=True))
             rows.append(position)
             observed.append(answers)
-            ids += [rest[self.id].strip()] if self.id else []
+            names += [rest[naming].strip()] if naming else []
             checked.append(bool(self.clean) and self._is_checked(rest, position))
-        check_ids(ids, self.id, self.path)
+        ids = sample_ids(names, self.id, self.path)
         given = np.array(observed, dtype=np.int64).reshape(-1, len(self.tags))
         right = np.where(np.array(checked, dtype=bool)[:, None], given, VOID)
         named = ids or list(map(str, rows))
@@ -176,7 +177,7 @@ class Tags(Dataset):
         check_tags(given, self.tags, str(self.path), blanks)
         return TagLabels(
             rows=np.array(rows),
-            ids=tuple(ids),
+            ids=ids,
             observed=given,
             checked=right,
             skipped=position + 1 - len(rows),
@@ -208,6 +209,17 @@ class Tags(Dataset):
             name: usual | {answer: word for (answer, word), _ in often}
             for name, often in zip(self.tags, rarest_first, strict=True)
         }
+
+    @property
+    def _alike(self) -> tuple[str, ...]:
+        """Two tags of which one ends like the other, for an answer is called <id>/<tag>."""
+        pairs = itertools.permutations(self.tags, 2)
+        return next((pair for pair in pairs if pair[0].endswith(f"/{pair[1]}")), ())
+
+    @property
+    def _image_of_answers(self) -> str:
+        """The column of images, if answers can be called by what it holds."""
+        return "" if self._alike else self.image
 
     @property
     def table(self) -> Table:
