@@ -5,6 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const { classes, columns, pictures } = data;
 const thumbnails = Object.fromEntries( // several labels of one sample share its picture
   Object.entries(data.thumbnails).map(([row, picture]) => [row, pictures[picture]]));
+const named = pictures.length > 0 && columns.id !== undefined; // then names need the room
+document.body.classList.toggle("named-pictures", named);
 const total = columns.quality.length;
 const ROW = 44;
 const SVG = "http://www.w3.org/2000/svg";
