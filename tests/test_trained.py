@@ -8,13 +8,16 @@ import pytest
 import torch
 
 import l2b
+from l2b.catalog import default
 from l2b.datasets.arrays import Arrays
 from l2b.datasets.digits import Digits
 from l2b.experiment import Run
+from l2b.models import Model
 from l2b.models.mlp import Mlp
 from l2b.models.resnet import Resnet
 from l2b.noise.none import NoNoise
 from l2b.train import Training
+from l2b.trained import TrainedModel
 
 RUN = Run(training=Training(epochs=4, batch=256), model=Mlp(hidden=(16,), dropout=0.2))
 
@@ -49,6 +52,26 @@ def test_many_samples_go_block_by_block(folder, monkeypatch):
     whole = model.predict_proba(images)
     monkeypatch.setattr("l2b.trained.ROWS_AT_ONCE", 7)
     torch.testing.assert_close(model.predict_proba(images), whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "masks", "tags"),
+    [("conv_net", False, 0), ("mlp", False, 4), ("preact_resnet", False, 0), ("unet", True, 0)],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # the size of the images is fixed
+def test_it_can_be_exported(name, masks, tags):
+    chosen = default(Model, name).suited(masks=masks)
+    network = chosen.network((3, 16, 16), 2 if tags else 5, tags=tags)
+    scale = torch.full((3, 1, 1), 100.0), torch.full((3, 1, 1), 50.0)
+    model = TrainedModel(network, *scale, list("abcde"), [3, 16, 16], None, list("wxyz")[:tags])
+    raw = torch.rand(5, 3, 16, 16) * 255
+    wanted = model.eval()(raw)
+    traced = torch.jit.trace(model, raw[:2])
+    torch.testing.assert_close(traced(raw), wanted)
+    any_number = ({0: torch.export.Dim("n")},)
+    exported = torch.export.export(model, (raw[:2],), dynamic_shapes=any_number).module()
+    torch.testing.assert_close(exported(raw), wanted)
 
 
 def test_the_weights_that_it_began_with_are_not_needed(tmp_path):
