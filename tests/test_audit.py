@@ -557,9 +557,13 @@ def test_decisions_about_images_find_them_where_rows_have_moved(tmp_path):
     assert found.checked.tolist() == [-1, -1, -1, 0]
     decided.write_text("index,label,observed\n1,a,b\n")  # from where they go by row
     assert scans(tmp_path, checked=(str(decided),)).labels().checked.tolist() == [-1, 0, -1, -1]
-    decided.write_text("index,id,label\n1,d/9.png,a\n")
-    with pytest.raises(ValueError, match=r"names sample 'd/9\.png', which .* does not have"):
-        scans(tmp_path, checked=(str(decided),)).labels()
+    for text in ("1,d/9.png,a", "1,d/0.png,a"):  # one that is not there, one that is there twice
+        decided.write_text(f"index,id,label\n{text}\n")
+        with pytest.raises(ValueError, match=r"names sample 'd/\d\.png', which .* does not have"):
+            scans(tmp_path, SCANS + "d/0.png,a\n", checked=(str(decided),)).labels()
+    decided.write_text("index,id,label\n0,d/1.png,a\n")  # though another image is there twice
+    found = scans(tmp_path, SCANS + "d/0.png,a\n", checked=(str(decided),)).labels()
+    assert found.ids == () and found.checked.tolist() == [-1, 0, -1, -1, -1]
 
 
 def test_corrections_are_not_written_over_what_they_come_from(audited, tmp_path, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "l2b"
 LAYERS = [
-    {"types", "catalog", "streams", "threads", "notices", "signals"},
+    {"types", "catalog", "plain_yaml", "streams", "threads", "notices", "signals"},
     {"collectives"},
     {"targets"},
     {

@@ -24,6 +24,7 @@ from l2b.methods.l2b import L2B
 from l2b.models import Model
 from l2b.models.mlp import Mlp
 from l2b.noise.none import NoNoise
+from l2b.noise.symmetric import Symmetric
 from l2b.notices import Notice
 from l2b.train import Training
 from l2b.types import Batch
@@ -71,9 +72,51 @@ class Quiet(NoNoise):
 class Undecorated(Doubled):
     """Keeps a setting that is no field."""
 
-    def __init__(self, secret: int):
+    def __init__(self, secret: float = 1.0):
         super().__init__()
         object.__setattr__(self, "secret", secret)
+
+
+class Unmarked(Doubled):
+    """Would have a setting, were it a dataclass."""
+
+    strength: float = 1.0
+
+
+class Unfinished(Method):
+    """Says nothing of what it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd(Doubled):
+    """Takes what no file holds."""
+
+    what: object = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusing(Doubled):
+    """Refuses its own default when it is read back."""
+
+    what: int | str = 3
+
+    def __post_init__(self):
+        if self.what == 3:
+            raise RuntimeError("not again.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untold(Doubled):
+    """Has a type that is not there."""
+
+    where: "Nowhere | None" = None  # noqa: F821
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy(Doubled):
+    """Has a setting without default and documentation."""
+
+    strength: float
 
 
 TINY = Run(model=Mlp(hidden=(8,)), training=Training(epochs=2, batch=256))
@@ -156,17 +199,24 @@ def test_a_grid_takes_it_and_its_folder_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nowhere_at_all:Mine", "cannot be imported.*nowhere_at_all.*PYTHONPATH"),
-        ("json:Mine", "cannot be imported.*no attribute 'Mine'"),
-        ("json:loads", "is no method"),
-        ("pathlib:Path", "is no method.*l2b.methods.base.Method"),
-        ("l2b.methods:Method", "is no method"),
-        ("l2b.models.mlp:Mlp", "is no method"),
-        (":Mine", "cannot be found by its name"),
-        ("json:", "cannot be found by its name"),
-        ("..json:Mine", "cannot be found by its name"),
-        ("a.b:f.<locals>.Mine", "stands at the top of a module"),
-        ("__main__:Mine", "a script or a notebook"),
+        ("nowhere_at_all:Mine", r"cannot be imported.*nowhere_at_all.*PYTHONPATH"),
+        ("nowhere_at_all.py:Mine", r"cannot be imported.*without its ending, nowhere_at_all:Mine"),
+        ("json.nowhere_at_all:Mine", r"cannot be imported.*PYTHONPATH"),
+        ("json:Mine", r"^No method in json is called 'Mine'; known: none"),
+        (f"{__name__}:Dubled", r"did you mean 'Doubled'\?"),
+        ("json:loads", r"is no method: .*derives from l2b\.methods\.base\.Method"),
+        ("pathlib:Path", r"is no method: .*derives from l2b\.methods\.base\.Method"),
+        ("l2b.models.mlp:Mlp", r"is no method"),
+        ("l2b.methods:Method", r"must define build"),
+        (f"{__name__}:Unfinished", r"must define build"),
+        (f"{__name__}:Undecorated", r"Undecorated has settings that are no fields.*@dataclass"),
+        (f"{__name__}:Unmarked", r"Unmarked has settings that are no fields.*@dataclass"),
+        (":Mine", r"cannot be found by its name"),
+        ("json:", r"cannot be found by its name"),
+        ("..json:Mine", r"cannot be found by its name"),
+        ("a.b:f.<locals>.Mine", r"stands at the top of a module"),
+        ("__main__:Mine", r"a script or a notebook"),
+        ("json.Mine", r"^No method is called.*goes by package\.module:Class"),
     ],
 )
 def test_a_name_that_leads_nowhere_says_why(name, words):
@@ -177,11 +227,11 @@ def test_a_name_that_leads_nowhere_says_why(name, words):
 def test_a_module_that_fails_is_named(tmp_path, monkeypatch):
     (tmp_path / "broken_mine.py").write_text("1 / 0")
     (tmp_path / "unread_mine.py").write_text("def")
+    (tmp_path / "lacking_mine.py").write_text("import nowhere_at_all")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=r"broken_mine:Mine.*ZeroDivisionError"):
-        catalog.find(Method, "broken_mine:Mine")
-    with pytest.raises(ValueError, match=r"unread_mine:Mine.*SyntaxError"):
-        catalog.find(Method, "unread_mine:Mine")
+    for module, error in (("broken", "ZeroDivision"), ("unread", "Syntax"), ("lacking", "Module")):
+        with pytest.raises(ValueError, match=f"{error}.*mend its module {module}_mine"):
+            catalog.find(Method, f"{module}_mine:Mine")
 
 
 def test_a_class_that_cannot_be_found_again_is_told_before_the_run(tmp_path):
@@ -191,10 +241,44 @@ def test_a_class_that_cannot_be_found_again_is_told_before_the_run(tmp_path):
 
     with pytest.warns(Notice, match=r"cannot be loaded.*stands at the top of a module"):
         replace(TINY, method=Hidden()).execute(tmp_path / "hidden")
-    with pytest.warns(Notice, match="cannot be loaded, resumed or audited"):
-        replace(TINY, method=Undecorated(3)).execute(tmp_path / "undecorated")
-    with pytest.raises(ValueError, match="Hidden"):
+    with pytest.raises(ValueError, match=r"hidden/run\.yaml cannot be read: .*Hidden"):
         load_model(tmp_path / "hidden")
+    refusing = object.__new__(Refusing)
+    object.__setattr__(refusing, "what", 3)
+    object.__setattr__(refusing, "times", 2.0)
+    with pytest.warns(Notice, match=r"cannot be loaded, resumed or audited: not again\.$"):
+        replace(TINY, method=refusing).execute(tmp_path / "refusing")
+
+
+def test_whole_numbers_in_the_place_of_others_are_no_reason_for_a_notice(tmp_path):
+    noise, training = Symmetric(rate=0), replace(TINY.training, clip=5)
+    Run(model=Mlp(hidden=[8]), noise=noise, training=training).execute(tmp_path)
+    assert load_model(tmp_path).classes
+
+
+@pytest.mark.parametrize("method", [Undecorated(3.0), Unmarked()])
+def test_settings_that_are_no_fields_are_refused(method, tmp_path):
+    run = replace(TINY, method=method)
+    with pytest.raises(ValueError, match="has settings that are no fields"):
+        run.execute(tmp_path / "a")
+    with pytest.raises(ValueError, match="has settings that are no fields"):
+        execute(cross(run, {"method": {"a": {}}}, [0]), tmp_path / "b", workers=1)
+    assert not (tmp_path / "a" / "run.yaml").exists()
+
+
+def test_settings_that_no_file_holds_are_refused(tmp_path):
+    for value, kind in ((abs, "builtin_function"), (np.zeros(2), "ndarray"), ([abs], "builtin")):
+        with pytest.raises(ValueError, match=rf"got {kind}.* as method\.what"):
+            replace(TINY, method=Odd(what=value)).execute(tmp_path / "a")
+    run = replace(TINY, method=Doubled(times=np.float32(0.5)), seed=np.int64(3))
+    assert load(Run, dump(run)) == run
+
+
+def test_types_that_are_not_there_are_told(capsys):
+    assert main(["run", "--method", f"{__name__}:Untold"]) == 2
+    assert "import them where the class is defined" in capsys.readouterr().err
+    assert main(["run", "--method", f"{__name__}:Needy"]) == 2
+    assert "--method.strength is required, got nothing: say it." in capsys.readouterr().err
 
 
 SCRIPT = f"""

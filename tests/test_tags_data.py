@@ -150,6 +150,16 @@ def test_images_are_found_as_in_a_table(tmp_path):
         Tags(path=tags.path, tags=("a", "b"), image="file").load()
 
 
+def test_decisions_about_images_go_by_file_or_by_row(tmp_path):
+    text = "file,a,b\nd0.png,1,1\nd1.png,,\nd2.png,0,0\nd3.png,1,0\n"
+    decisions = str(written(tmp_path, "index,id,label\n0,d2.png/a,yes\n3,3/b,yes\n", "d.csv"))
+    for more, ids in (("", ("d0.png", "d2.png", "d3.png")), ("d0.png,1,1\n", ())):
+        path = written(tmp_path, text + more)
+        found = Tags(path=path, tags=("a", "b"), image="file", checked=(decisions,)).labels()
+        assert found.ids == ids
+        assert found.checked[:3].tolist() == [[-1, -1], [1, -1], [-1, 1]]
+
+
 def test_settings_go_by_words_and_back(tmp_path):
     path = written(tmp_path, LUNGS.replace("nodule", "a,b").replace("age,", "age,no,").replace(
         "edema,fracture,a,b", 'edema,fracture,"a,b"'))  # fmt: skip

@@ -14,7 +14,7 @@ import inspect
 import pkgutil
 import re
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -34,12 +34,13 @@ def find(base: type[T], name: str) -> type[T]:
 
     Raises:
         ValueError: if there is none, with the nearest right name; or if what ``module:Class``
-            names cannot be imported, or does not extend ``base``.
+            names cannot be imported, does not extend ``base``, or has settings that are no fields.
     """
     if ":" in name:
         return _from_elsewhere(base, name)
     if name not in names(base):
-        raise ValueError(unknown(_kind(base), name, names(base)))
+        more = " One that is not of this library goes by package.module:Class."
+        raise ValueError(unknown(_kind(base), name, names(base)) + (more if "." in name else ""))
     home = _home(base)
     module = importlib.import_module(home)
     if hasattr(module, "__path__"):
@@ -80,14 +81,15 @@ def summary(base: type, name: str) -> str:
     return (inspect.getdoc(find(base, name)) or "").partition("\n")[0]
 
 
-def unknown(kind: str, name: str, known: list[str]) -> str:
+def unknown(kind: str, name: str, known: list[str], where: str = "") -> str:
     """The message for a wrong name, with the nearest right one."""
     plain = {entry.lower().replace("_", ""): entry for entry in known}
     wanted = name.lower().replace("-", "").replace("_", "")
     close = difflib.get_close_matches(wanted, list(plain), n=5, cutoff=0.5)
     near = max(close, key=lambda entry: _likeness(entry, wanted), default=None)
     hint = f"did you mean {plain[near]!r}? Known" if near else "known"
-    return f"No {kind} is called {name!r}; {hint}: {', '.join(known)}."
+    place = f" {where}" if where else ""
+    return f"No {kind}{place} is called {name!r}; {hint}: {', '.join(known) or 'none'}."
 
 
 def _likeness(entry: str, wanted: str) -> tuple[float, bool]:
@@ -109,23 +111,61 @@ def _from_elsewhere(base: type[T], name: str) -> type[T]:
             f"The {kind} {name!r} cannot be found by its name: one that is not of this library "
             "stands at the top of a module, and goes by package.module:Class."
         )
+    home = _imported(kind, name, module)
     try:
-        found = functools.reduce(getattr, path.split("."), importlib.import_module(module))
-    except Exception as error:  # the module is the user's, and may fail in any way
-        way = (
-            "it was defined in a script or a notebook, and is found from there alone"
-            if module == "__main__"
-            else "install its module, or name the folder that holds it in PYTHONPATH"
+        found: Any = functools.reduce(getattr, path.split("."), home)
+    except AttributeError as error:
+        if module == "__main__":
+            raise ValueError(
+                f"The {kind} {name!r} was defined in a script or a notebook, and is found from "
+                "there alone."
+            ) from error
+        there = [known for known, value in vars(home).items() if _extends(value, base)]
+        raise ValueError(unknown(kind, path, there, f"in {module}")) from error
+    if not _extends(found, base):
+        raise ValueError(
+            f"{name!r} is no {kind}: it must be a class that derives from "
+            f"{base.__module__}.{base.__qualname__}."
         )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise ValueError(f"The {kind} {name!r} must define {missing}, which its base leaves open.")
+    refuse_undecorated(found)
+    return found
+
+
+def _imported(kind: str, name: str, module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # the module is the user's, and may fail in any way
+        lost = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        way = f"mend its module {module}"
+        if lost:
+            way = "install its module, or name the folder that holds it in PYTHONPATH"
+        if lost and module.endswith(".py"):
+            way = f"write the module without its ending, {name.replace('.py:', ':')}"
         raise ValueError(
             f"The {kind} {name!r} cannot be imported ({type(error).__name__}: {error}): {way}."
         ) from error
-    if not (inspect.isclass(found) and issubclass(found, base) and not inspect.isabstract(found)):
-        raise ValueError(
-            f"{name!r} is no {kind}: it must be a class that derives from "
-            f"{base.__module__}.{base.__qualname__} and defines all that this leaves open."
-        )
-    return found
+
+
+def refuse_undecorated(cls: type) -> None:
+    """Refuse an extension with settings that are no fields, which nothing would write down.
+
+    Raises:
+        ValueError: naming the class.
+    """
+    for own in cls.__mro__[: cls.__mro__.index(root_of(cls))]:
+        settings = "__init__" in vars(own) or inspect.get_annotations(own)
+        if settings and "__dataclass_fields__" not in vars(own):
+            raise ValueError(
+                f"{own.__module__}:{own.__qualname__} has settings that are no fields, and would "
+                "be lost: decorate it with @dataclass(frozen=True, kw_only=True)."
+            )
+
+
+def _extends(found: object, base: type) -> bool:
+    return inspect.isclass(found) and issubclass(found, base)
 
 
 def _home(base: type) -> str:

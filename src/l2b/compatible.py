@@ -54,7 +54,8 @@ def check_learner(learner: Learner, training: Training) -> None:
     if collectives.ranks() > 1 and not learner.shared:
         raise ValueError(
             f"{type(learner).__name__} is not known to give on several processes what it "
-            "gives on one: run it on one process."
+            "gives on one: run it on one process. A learner of your own that does says shared = "
+            "True."
         )
     pieces, share = training.accumulate, training.batch // collectives.ranks()
     if pieces > share:

@@ -15,15 +15,16 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
 import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 
-from l2b.catalog import find, name_of, names, root_of
+from l2b.catalog import find, name_of, names, refuse_undecorated, root_of
+from l2b.plain_yaml import plain_yaml
 
 T = TypeVar("T")
 REQUIRED = "required"
-DEEPEST = 30  # levels of settings within settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +65,37 @@ def load(cls: type[T], text: str, base: str = "") -> T:
     return parse(cls, _as_arguments(text), base)
 
 
-def encode(value: Any) -> Any:
-    """A dataclass as plain dicts, lists and scalars."""
+def encode(value: Any, path: str = "") -> Any:
+    """A dataclass as plain dicts, lists and scalars.
+
+    Args:
+        value: settings.
+        path: their dotted name, for messages.
+
+    Raises:
+        ValueError: if one of them is nothing that can be written, or no field of its class.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = {"name": name_of(value)} if _is_family(root_of(type(value))) else {}
-        fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {**name, **fields}
+        family = _is_family(root_of(type(value)))
+        if family:
+            refuse_undecorated(type(value))
+        names = [field.name for field in dataclasses.fields(value)]
+        fields = {name: encode(getattr(value, name), f"{path}.{name}") for name in names}
+        return {"name": name_of(value), **fields} if family else fields
     if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+        return [encode(item, path) for item in value]
+    if isinstance(value, dict):
+        return {key: encode(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise ValueError(
+        f"Settings are numbers, texts and lists of these, which a file can hold, got "
+        f"{type(value).__name__} as {path.removeprefix('.')}."
+    )
 
 
 def parse(cls: type[T], args: Sequence[str], text: str = "") -> T:
@@ -212,7 +235,7 @@ def _chosen_names(cls: type, said: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _leaves(cls: type, prefix: str, default: Any, chosen: dict[str, str]) -> Iterator[Leaf]:
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     documented = {p.arg_name: p.description for p in parse_docstring(cls.__doc__ or "").params}
     for field in dataclasses.fields(cls):
         path, hint = f"{prefix}{field.name}", hints[field.name]
@@ -237,7 +260,7 @@ def _family_leaves(
 
 
 def _build(cls: type[T], prefix: str, values: dict[str, Any]) -> T:
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     arguments: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
         path, hint = f"{prefix}{field.name}", hints[field.name]
@@ -250,10 +273,21 @@ def _build(cls: type[T], prefix: str, values: dict[str, Any]) -> T:
     return cls(**arguments)
 
 
+def _hints(cls: type) -> dict[str, Any]:
+    """Types of the fields."""
+    try:
+        return get_type_hints(cls)
+    except NameError as error:
+        raise ValueError(
+            f"The types of the fields of {cls.__module__}:{cls.__qualname__} cannot be read "
+            f"({error}): import them where the class is defined, not under TYPE_CHECKING."
+        ) from error
+
+
 def _refuse_missing(leaves: list[Leaf], said: set[str]) -> None:
     for leaf in leaves:
         if leaf.default is REQUIRED and leaf.path not in said:
-            raise ValueError(f"--{leaf.path} is required, got nothing: {leaf.help}")
+            raise ValueError(f"--{leaf.path} is required, got nothing: {leaf.help or 'say it.'}")
 
 
 def _match(key: str, leaves: list[Leaf]) -> str | None:
@@ -310,39 +344,6 @@ def _as_arguments(text: str) -> list[str]:
             "write one `name: value` a line, as run.yaml of a finished run does."
         )
     return [f"--{path}={value}" for path, value in _flatten(tree, "")]
-
-
-def plain_yaml(text: str) -> Any:
-    """Read YAML without tags, without aliases and without depth, which can fill any memory.
-
-    Raises:
-        yaml.YAMLError: if it has one of them, says a key twice, or is no YAML.
-    """
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-            what = "is nested too deeply" if depth > DEEPEST else "holds an alias, *name"
-            raise yaml.YAMLError(f"it {what}")
-    loader = _OnceLoader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """Refuses keys that are said twice, of which YAML would keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node."""
-        found = super().construct_mapping(node, deep=deep)
-        if len(found) < len(node.value):
-            keys = [str(key.value) for key, _ in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), "a key")
-            raise yaml.YAMLError(f"it says {twice} twice in one mapping")
-        return found
 
 
 def _flatten(tree: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

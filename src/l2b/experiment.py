@@ -184,11 +184,9 @@ class Run:
         """Say beforehand that nothing will be able to read the run's settings back."""
         text = dump(self)
         try:
-            same = dump(load(Run, text)) == text
-            why = "" if same else "its settings are not read back as they were written"
-        except (ValueError, TypeError, NameError) as error:
-            why = str(error).rstrip(".")
-        if why:
+            load(Run, text)
+        except Exception as error:  # a class of the user's may refuse in any way
+            why = str(error).rstrip(".?")
             notice(
                 f"The run's folder will hold its results, but cannot be loaded, resumed or "
                 f"audited: {why}."
@@ -249,6 +247,19 @@ def _over(folder: RunFolder) -> bool:
     return collectives.anywhere(
         first and folder.read_result() is not None and not folder.checkpoints.places()
     )
+
+
+def read_run(path: Path) -> Run | None:
+    """The settings of the run in a folder; None if it holds none.
+
+    Raises:
+        ValueError: naming the file, if it cannot be read.
+    """
+    text = RunFolder(path).read_config()
+    try:
+        return None if text is None else load(Run, text)
+    except ValueError as error:
+        raise ValueError(f"{path / 'run.yaml'} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

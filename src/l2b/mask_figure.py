@@ -14,9 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from l2b.config import load
 from l2b.data import Data, Pool
-from l2b.experiment import Run, other_than
+from l2b.experiment import Run, other_than, read_run
 from l2b.files import write_atomically
 from l2b.folder import RunFolder, read_module
 from l2b.fonts import escaped, families_for
@@ -82,16 +81,15 @@ def masks_figure(run: Path, out: Path, *, count: int = 6) -> None:
             f"{out} must end in {', '.join(PICTURES)}, which says what kind of picture it is: add "
             f"{PICTURES[0]}."
         )
-    settings, weights = RunFolder(run).read_config() if run.is_dir() else None, run / "model"
+    made, weights = read_run(run) if run.is_dir() else None, run / "model"
     weights = weights.with_suffix(".safetensors")
-    if settings is None or not weights.is_file():
+    if made is None or not weights.is_file():
         raise FileNotFoundError(
             f"{run} holds no finished run (run.yaml and model.safetensors): name the folder of "
             "an `l2b run` on masks."
         )
     if count < 1:
         raise ValueError(f"count must be at least 1 image, got {count}.")
-    made = load(Run, settings)
     data = data_of(run, made)
     if not data.masks:
         raise ValueError(

@@ -11,13 +11,12 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from l2b.config import load
 from l2b.datasets.base_table import label_in
 from l2b.datasets.image_folder import SUFFIXES, is_hidden
 from l2b.datasets.table import Table
 from l2b.datasets.tags import Tags
 from l2b.decode import decode_images
-from l2b.experiment import Run
+from l2b.experiment import Run, read_run
 from l2b.features import chunks
 from l2b.files import spelled_out
 from l2b.folder import RunFolder
@@ -107,7 +106,7 @@ def predict(
     """
     folder, source = Path(run), Path(source)
     model = load_model(folder, epoch)
-    settings = load(Run, RunFolder(folder).read_config() or "")
+    settings = read_run(folder) or Run()
     path = Path(out) if out is not None else folder / "predictions.csv"
     said = [head for tag in model.tags for head in (tag, f"{tag} probability")] or HEADS
     scale = RunFolder(folder).read_scale()

@@ -13,7 +13,6 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from l2b.config import load
 from l2b.datasets.chase_db1 import ChaseDb1
 from l2b.datasets.decathlon import SUFFIX, Decathlon
 from l2b.datasets.image_folder import SUFFIXES, is_hidden
@@ -23,7 +22,7 @@ from l2b.datasets.promise12 import Promise12
 from l2b.decode import decode_images
 from l2b.drawn_masks import image_sizes, mask_palette
 from l2b.evaluate import PIXELS_AT_ONCE
-from l2b.experiment import Run
+from l2b.experiment import Run, read_run
 from l2b.files import write_atomically
 from l2b.folder import RunFolder
 from l2b.grids import Grid, Picture, nifti_grid
@@ -130,7 +129,7 @@ def predict_masks(
         )
     folder, source, out = Path(run), Path(source), Path(out)
     model = load_model(folder, epoch)
-    data = load(Run, RunFolder(folder).read_config() or "").data
+    data = (read_run(folder) or Run()).data
     kind = _kind(model, data, folder)
     every = _files(source, out, kind, resume=resume)
     files = {path: target for path, target in every.items() if not target.exists()}

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from l2b.config import load
 from l2b.evaluate import PIXELS_AT_ONCE, ROWS_AT_ONCE
-from l2b.experiment import Run
+from l2b.experiment import read_run
 from l2b.features import Encoding, Words, encoding_from
 from l2b.folder import RunFolder, read_module
 from l2b.notices import notice
@@ -191,9 +190,9 @@ def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> T
     if epoch not in FILES:
         raise ValueError(f"epoch must be one of {', '.join(FILES)}, got {epoch!r}.")
     folder = RunFolder(Path(path))
-    text = folder.read_config() if folder.path.is_dir() else None
+    run = read_run(folder.path) if folder.path.is_dir() else None
     scale, weights = folder.path / "scale.safetensors", folder.path / f"{FILES[epoch]}.safetensors"
-    if text is None or not scale.is_file():
+    if run is None or not scale.is_file():
         raise FileNotFoundError(
             f"{path} holds no finished run (run.yaml and scale.safetensors): name the folder of an "
             "`l2b run`."
@@ -204,7 +203,7 @@ def load_model(path: Path | str, epoch: Literal["last", "chosen"] = "last") -> T
             'by. Take epoch="last".'
         )
     found = folder.read_scale()
-    model = load(Run, text).model.suited(masks=found["masks"])
+    model = run.model.suited(masks=found["masks"])
     if getattr(model, "weights", None) is not None:  # what it began with is not needed again
         model = replace(model, weights=None)
     with torch.random.fork_rng(devices=[]):

@@ -15,15 +15,14 @@ from l2b.audit.mask_export import unedited
 from l2b.audit.masks import CORRECTABLE, SUGGESTED
 from l2b.catalog import name_of
 from l2b.clean_split import clean_bounds, most_clean
-from l2b.config import load
 from l2b.datasets import Source
 from l2b.datasets.base_masks import CLEAN, TEST, listed_cases, without_ending
 from l2b.datasets.decathlon import SUFFIX, Decathlon, annotation_of, annotations
 from l2b.datasets.mask_folder import FURTHER, MaskFolder
 from l2b.drawn_masks import image_sizes, read_masks, told_values
-from l2b.experiment import Run
+from l2b.experiment import Run, read_run
 from l2b.files import PARTIAL, read_text, write_json, write_text
-from l2b.folder import AUDIT, RunFolder, free_name
+from l2b.folder import AUDIT, free_name
 from l2b.mask_figure import data_of
 from l2b.noise.none import NoNoise
 from l2b.notices import no_notices, notice
@@ -89,7 +88,7 @@ def apply_masks(run: Path, folder: Path, out: Path, right: Sequence[Path] = ()) 
             if nothing was corrected, the run is on other data or on noise, its data changed, or
             no patient is wholly checked.
     """
-    made = load(Run, RunFolder(run).read_config() or "")
+    made = read_run(run) or Run()
     data, files = _subject(run, made, out)
     for path in right:
         if not path.is_file():

@@ -12,15 +12,14 @@ from torch import Tensor, nn
 from l2b.audit.mask_export import export_masks
 from l2b.audit.mask_page import changed_pixels, most_suspicious, write_mask_page
 from l2b.cases import case_dice, mean_score
-from l2b.config import load
 from l2b.data import Data
 from l2b.datasets.decathlon import Decathlon
 from l2b.datasets.mask_folder import MaskFolder
 from l2b.evaluate import predict_cases
-from l2b.experiment import Run
+from l2b.experiment import Run, read_run
 from l2b.files import write_atomically, write_json
 from l2b.folder import AUDIT as FOLDER
-from l2b.folder import RunFolder, read_module
+from l2b.folder import read_module
 from l2b.mask_figure import data_of, suspects_figure
 from l2b.noise.none import NoNoise
 from l2b.provenance import typed
@@ -101,10 +100,9 @@ def audit_masks(path: Path, *, most: int = 12) -> MaskAudit:
         FileNotFoundError: if there is no finished run in the folder.
         ValueError: if its files are damaged, or the data changed since.
     """
-    settings = RunFolder(path).read_config()
-    if settings is None:
+    run = read_run(path)
+    if run is None:
         raise FileNotFoundError(f"{path} holds no run (run.yaml).")
-    run = load(Run, settings)
     data, folder = data_of(path, run), path / FOLDER
     cases, suggested = _cases(data), torch.empty_like(data.train.labels)
     module = _module(run, data, path / "model.safetensors")

@@ -12,12 +12,11 @@ from l2b.audit.neighbours import neighbour_agreement
 from l2b.audit.table import AuditTable, audit_table
 from l2b.audit.tags import ledger_of_tag, of_all_tags, view_of_tag
 from l2b.audit.views import View, view_of
-from l2b.config import load
 from l2b.data import Data
 from l2b.datasets import Source
 from l2b.datasets.table import Table, TableLabels
 from l2b.datasets.tags import TagLabels, Tags
-from l2b.experiment import Run
+from l2b.experiment import Run, read_run
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
 from l2b.kept import as_kept
@@ -170,13 +169,13 @@ def read_subject(path: Path, source: Source | None = None) -> Subject:
         ValueError: if its files are damaged.
     """
     folder = RunFolder(path)
-    text = folder.read_config() if path.is_dir() else None
-    if text is None or not (path / "ledger.safetensors").is_file():
+    run = read_run(path) if path.is_dir() else None
+    if run is None or not (path / "ledger.safetensors").is_file():
         raise FileNotFoundError(
             f"{path} holds no finished run (run.yaml and ledger.safetensors): name the folder of "
             "an `l2b run`, or audit your own file with --csv."
         )
-    run, ledger = load(Run, text), folder.read_ledger()
+    ledger = folder.read_ledger()
     notes, problem = _stand_in_notes(ledger), ""
     if source is None:
         source, problem = _load(path, run, ledger)

@@ -57,9 +57,13 @@ def _answers(subject: Subject) -> dict[str, Answer]:
     """The answers that can be decided: of an own table all, of other data those audited."""
     labels = subject.labels
     if isinstance(labels, TagLabels):
-        rows = labels.rows.tolist()
-        names = labels.ids or map(str, rows)
-        return answers_by_name(names, rows, subject.tags, labels.observed.tolist())
+        rows, known = labels.rows.tolist(), {}
+        by_row = [] if isinstance(subject.own, Tags) and subject.own.id else map(str, rows)
+        for names in (by_row, labels.ids):  # images went by row once
+            if names:
+                every = answers_by_name(names, rows, subject.tags, labels.observed.tolist())
+                known |= every
+        return known
     index = subject.index.tolist()
     names = [subject.ids[k] for k in index] if subject.ids else map(str, index)
     every = answers_by_name(names, index, subject.tags, subject.ledger["observed"].tolist())

@@ -1,5 +1,6 @@
 """What tables of one label and of several have in common: cells, roles of columns, ids."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,17 +51,23 @@ def sample_ids(names: Sequence[str], column: str, path: Path | str) -> tuple[str
     Raises:
         ValueError: if one of the ids is empty, or occurs twice.
     """
-    seen: dict[str, int] = {}
-    for position, name in enumerate(names):
-        if not name or seen.setdefault(name, position) != position:
-            if not column:
-                return ()
-            what = f"{name!r} twice" if name else "an empty one"
-            raise ValueError(
-                f"Column {column!r} of {path} must hold a different id in every row, got "
-                f"{what}: decisions could not be told apart. Leave id away to count rows."
-            )
-    return tuple(names)
+    apart = once(names)
+    if len(apart) == len(names):
+        return tuple(names)
+    if not column:
+        return ()
+    first = next(name for name in names if name not in apart)
+    what = f"{first!r} twice" if first else "an empty one"
+    raise ValueError(
+        f"Column {column!r} of {path} must hold a different id in every row, got {what}: "
+        "decisions could not be told apart. Leave id away to count rows."
+    )
+
+
+def once(names: Sequence[str]) -> dict[str, int]:
+    """Places of the names that stand for one sample alone."""
+    count = Counter(names)
+    return {name: k for k, name in enumerate(names) if name and count[name] == 1}
 
 
 def label_in(cell: str) -> str:

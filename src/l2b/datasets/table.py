@@ -14,7 +14,7 @@ from torch import Tensor
 
 from l2b.catalog import unknown
 from l2b.datasets.base import Dataset, Source, Split, moments
-from l2b.datasets.base_table import check_roles, label_in, sample_ids
+from l2b.datasets.base_table import check_roles, label_in, once, sample_ids
 from l2b.decisions import Decision, marked, read_decisions
 from l2b.decode import decode_images
 from l2b.features import Encoding, column_features, scale_of, text_encoding
@@ -135,7 +135,7 @@ class Table(Dataset):
             marks += [label_in(rest[0])] if self.clean else []
         self._check(given)
         ids = sample_ids(names, self.id, self.path)
-        checked = self._checked(rows, ids, given, marks)
+        checked = self._checked(rows, names, given, marks)
         classes = tuple(sorted(set(given) | set(checked.values()), key=_order))
         code = {name: k for k, name in enumerate(classes)}
         truth = np.full(len(rows), -1, dtype=np.int64)
@@ -278,12 +278,11 @@ class Table(Dataset):
             )
 
     def _checked(
-        self, rows: list[int], ids: tuple[str, ...], given: list[str], marks: list[str]
+        self, rows: list[int], names: list[str], given: list[str], marks: list[str]
     ) -> dict[int, str]:
         """Checked label of the samples that have one, by their place among the samples."""
         found = marked(given, marks, self.label, self.clean, self.path) if self.clean else {}
-        by_id = {name: k for k, name in enumerate(ids)}
-        by_index = {str(row): k for k, row in enumerate(rows)} if self.checked else {}
+        by_id, by_index = once(names), {str(row): k for k, row in enumerate(rows)}
         for file in map(Path, self.checked):
             found |= self._checked_in(file, by_id, by_index, given, found)
         return found
@@ -298,13 +297,14 @@ class Table(Dataset):
     ) -> dict[int, str]:
         found, known = {}, set(given)
         for decision in read_decisions(file):
-            named = by_id and (decision.id or self.id)  # images may have been called by row
-            key = _key(decision, file, by_id=bool(named))
+            named = bool(self.id or (self.image and decision.id))  # these went by row once
+            key = _key(decision, file, by_id=named)
             place = by_id if named else by_index
             if key not in place:
+                alone = " in one row alone" if named and self.image and not self.id else ""
                 raise ValueError(
-                    f"{file} names sample {key!r}, which {self.path} does not have: is it of "
-                    "another file?"
+                    f"{file} names sample {key!r}, which {self.path} does not have{alone}: is it "
+                    "of another file?"
                 )
             if decision.label not in known:
                 raise ValueError(f"In {file}: {unknown('label', decision.label, sorted(known))}")

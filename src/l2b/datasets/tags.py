@@ -13,7 +13,7 @@ import torch
 from l2b.answers import answers_by_name, decided_answers
 from l2b.datasets.arrays import NO_YES, check_tags
 from l2b.datasets.base import Dataset, Source, Split
-from l2b.datasets.base_table import NO_LABEL, check_roles, label_in, sample_ids
+from l2b.datasets.base_table import NO_LABEL, check_roles, label_in, once, sample_ids
 from l2b.datasets.table import Table
 from l2b.decisions import NO, YES
 from l2b.tables import TableFile
@@ -163,10 +163,12 @@ class Tags(Dataset):
         ids = sample_ids(names, self.id, self.path)
         given = np.array(observed, dtype=np.int64).reshape(-1, len(self.tags))
         right = np.where(np.array(checked, dtype=bool)[:, None], given, VOID)
-        named = ids or list(map(str, rows))
-        known = (
-            answers_by_name(named, range(len(rows)), self.tags, observed) if self.checked else {}
-        )
+        known = {}
+        if self.checked:  # images went by row once, and do so where two rows have the same one
+            by_row = {str(row): k for k, row in enumerate(rows) if not self.id}
+            for places in (by_row, once(names)):
+                answers = [observed[k] for k in places.values()]
+                known |= answers_by_name(places, places.values(), self.tags, answers)
         for path in map(Path, self.checked):
             decided = decided_answers(
                 path, known, self.tags, NO_YES, owner=str(self.path), applied=True

@@ -9,11 +9,12 @@ from typing import Any
 import yaml
 
 from l2b.catalog import name_of, unknown
-from l2b.config import dump, load, plain_yaml
+from l2b.config import dump, load
 from l2b.datasets.table import Table
 from l2b.experiment import Run
 from l2b.files import read_text
 from l2b.grid.trials import Grid, Trial
+from l2b.plain_yaml import plain_yaml
 
 OWN = ("base", "seeds", "compare", "reference")
 FIELDS = tuple(f.name for f in dataclasses.fields(Run) if f.name != "seed")
