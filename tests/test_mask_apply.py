@@ -295,7 +295,7 @@ def test_an_audit_says_where_to_correct_and_how_to_go_on(audited):
 def test_runs_on_other_layouts_are_refused(audited, own, tmp_path, monkeypatch):
     _, run = audited
     other = Run(**{**RUN.__dict__, "data": ChaseDb1(root=tmp_path)})
-    monkeypatch.setattr(mask_apply, "load", lambda kind, text: other)
+    monkeypatch.setattr(mask_apply, "read_run", lambda _: other)
     with pytest.raises(ValueError, match="learned from ChaseDb1, whose layout has no place"):
         apply_masks(run, own, tmp_path / "new")
 
@@ -305,9 +305,7 @@ def test_a_patient_is_checked_as_a_whole(audited, own, tmp_path, monkeypatch):
     root, run = audited
     redrawn(root, "p.3").save(own / "p.3.png")
     pattern = MaskFolder(root=root, size=16, patient=r"(p)\.")
-    monkeypatch.setattr(
-        mask_apply, "load", lambda kind, text: Run(**{**RUN.__dict__, "data": pattern})
-    )
+    monkeypatch.setattr(mask_apply, "read_run", lambda _: Run(**{**RUN.__dict__, "data": pattern}))
     learned = SimpleNamespace(test=None, values=(0, 200), classes=("background", "object"))
     monkeypatch.setattr(mask_apply, "data_of", lambda *_: learned)
     with pytest.raises(ValueError, match="of none all images would be checked"):
@@ -318,7 +316,7 @@ def test_a_patient_is_checked_as_a_whole(audited, own, tmp_path, monkeypatch):
 def test_masks_that_noise_had_changed_are_not_vouched_for(audited, own, tmp_path, monkeypatch):
     _, run = audited
     noisy = Run(**{**RUN.__dict__, "data": MaskFolder(root=audited[0], size=16), "noise": Mask()})
-    monkeypatch.setattr(mask_apply, "load", lambda kind, text: noisy)
+    monkeypatch.setattr(mask_apply, "read_run", lambda _: noisy)
     with pytest.raises(ValueError, match=r"masks that noise had changed \(mask\)"):
         apply_masks(run, own, tmp_path / "new")
 

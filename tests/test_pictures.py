@@ -84,7 +84,7 @@ def test_a_picture_that_fails_costs_no_result(tmp_path, monkeypatch):
     def fail(*_):
         raise ValueError("no picture today")
 
-    monkeypatch.setattr("l2b.experiment.run_figures", fail)
+    monkeypatch.setattr("l2b.report.run_figures", fail)
     tiny = replace(Run(), clean=50, training=Training(epochs=1, batch=256))
     with pytest.raises(ValueError, match="no picture today"):
         tiny.execute(tmp_path / "a", progress=False)

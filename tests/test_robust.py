@@ -52,7 +52,7 @@ def data():
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Drawing takes longer than training here."""
-    monkeypatch.setattr("l2b.experiment.run_figures", lambda *_: None)
+    monkeypatch.setattr("l2b.report.run_figures", lambda *_: None)
 
 
 def same_results(left, right):
