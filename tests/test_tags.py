@@ -16,9 +16,11 @@ from sklearn.multioutput import MultiOutputClassifier
 from torch import nn
 
 import l2b
+from l2b.answers import Answer
 from l2b.audit import audit_run
 from l2b.audit.apply import accept_suggestions, apply_decisions
 from l2b.audit.own import _prepared
+from l2b.audit.tag_apply import _answers
 from l2b.cli import main
 from l2b.data import prepare
 from l2b.datasets.arrays import Arrays
@@ -466,6 +468,17 @@ def audited(arrays, tmp_path_factory):
     method = L2BTags(clean_weight=0.0, warmup=2)
     run(arrays, method=method).execute(folder, progress=False)
     return folder, audit_run(folder)
+
+
+def test_answers_about_images_can_be_decided_by_file_and_by_row(tmp_path):
+    (tmp_path / "t.csv").write_text("file,a,b\nx.png,1,1\ny.png,0,1\nz.png,1,0\n")
+    files, rows = {"x.png/a", "y.png/a", "z.png/a"}, {"0/a", "1/a", "2/a"}
+    for column, wanted in (("", files | rows), ("file", files)):
+        own = Tags(path=tmp_path / "t.csv", tags=("a", "b"), image="file", id=column)
+        subject = SimpleNamespace(labels=own.labels(), own=own, tags=own.tags)
+        known = _answers(subject)
+        assert {name for name in known if name.endswith("/a")} == wanted
+        assert known["y.png/b"] == Answer(1, 1, 1)
 
 
 def test_the_audit_finds_wrong_answers_tag_by_tag(audited, arrays):
