@@ -608,7 +608,7 @@ def _lives(session):
     return True
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_a_grid_that_is_asked_to_stop_saves_and_leaves_nobody_behind(tmp_path, workers):
     file = tmp_path / "grid.yaml"
     file.write_text(

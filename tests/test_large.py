@@ -201,6 +201,7 @@ def peak(place, out):
     return int(found.stdout) / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc on this system")
 def test_memory_does_not_grow_with_the_samples_on_disk(tmp_path):
     width, few, many = 1024, 5_000, 45_000

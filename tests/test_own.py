@@ -310,6 +310,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_method_of_a_script_runs_in_a_grid_of_several_processes(tmp_path):
     script = tmp_path / "experiment.py"
     script.write_text(SCRIPT)

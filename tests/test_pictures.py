@@ -7,9 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from l2b import report
 from l2b.catalog import names
 from l2b.config import dump
+from l2b.data import Pool
+from l2b.datasets.digits import Digits
 from l2b.experiment import Run
 from l2b.grid import pictures
 from l2b.grid.pictures import Panel, Stroke, curves_picture, numbers_picture, strokes
@@ -92,3 +96,32 @@ def test_a_picture_that_fails_costs_no_result(tmp_path, monkeypatch):
     monkeypatch.undo()
     tiny.execute(tmp_path / "a", resume=True, progress=False)
     assert any((tmp_path / "a" / "figures").iterdir())
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 4), (3, 4, 8)])
+def test_least_trusted_images_keep_their_shape_and_long_names_their_cells(
+    shape, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(report, "save", lambda figure, path: drawn.append(figure))
+    labels = torch.tensor([0, 1, 0])
+    pool = Pool(
+        inputs=torch.rand(3, *shape), labels=labels, index=torch.arange(3),
+        true=torch.tensor([1, 1, 0]),
+    )  # fmt: skip
+    data = replace(Run(data=Digits()).prepare(), train=pool, classes=("ankle boot", "T-shirt/top"))
+    found = report.Suspects(torch.tensor([2, 0]), torch.tensor([1, 1]))
+    report.suspects_figure(tmp_path / "s.png", data, found)
+    (axes,) = drawn[0].axes
+    said = [text.get_text() for text in axes.texts]
+    assert said[1::2] == ["ankle boot →\nT-shirt/t…"] * 2  # two such names fill two cells
+    assert said[2::2] == ["truth ankle boot", "truth T-shirt/t…"]
+    first, second = (picture.get_extent() for picture in axes.images)
+    for left, right, bottom, top in (first, second):
+        assert (right - left) / (bottom - top) == pytest.approx(shape[2] / shape[1])
+        assert max(right - left, bottom - top) == pytest.approx(report.PICTURE)
+    assert first[1] < second[0]  # side by side, in the order in which they were found
+    seen = axes.images[0].get_array()
+    own = pool.inputs[2].permute(1, 2, 0).squeeze(2).numpy()
+    own = (own - own.min()) / (own.max() - own.min())
+    np.testing.assert_allclose(seen, 1 - own if shape[0] == 1 else own, atol=1e-6)

@@ -38,6 +38,8 @@ COLOURS = {
     "cross_entropy": "#6b7280",
 }
 RIGHT, WRONG = "#2563eb", "#dc2626"
+# A sheet of images, in inches: width of a cell, side of a picture in it, height above all.
+CELL, PICTURE, HEAD = 1.25, 1.08, 0.5
 
 
 class Suspects(NamedTuple):
@@ -208,29 +210,34 @@ def suspects_figure(path: Path, data: Data, found: Suspects) -> None:
         found: which samples to show.
     """
     pool, columns = data.train, 8
+    titles = [
+        _title(data, int(row), suggested)
+        for row, suggested in zip(found.rows, found.suggested, strict=True)
+    ]
+    line = 1.6 + 0.17 * max((1 + title.count("\n") for title in titles), default=1)
     lines = -(-len(found.rows) // columns)
+    width, height = CELL * columns, HEAD + line * lines
+    true = None if pool.true is None else pool.true.flatten()
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(1.25 * columns, 1.75 * lines + 0.6), layout="constrained")
-        figure.suptitle(
-            "Least trusted labels: observed → suggested", x=0.01, ha="left", weight="bold"
-        )
-        grid = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axes in grid:
-            axes.set_axis_off()
-        observed, true = pool.labels.flatten(), None if pool.true is None else pool.true.flatten()
-        for axes, row, suggested in zip(grid, found.rows, found.suggested, strict=False):
-            sample, answer = divmod(int(row), data.answers)
-            _draw_image(axes, pool.inputs[sample].cpu())
-            title = f"{_short(data, observed[row])} → {_short(data, suggested)}"
-            if data.tags:
-                title = f"{_cut(data.tags[answer])}\n{title}"
-            axes.set_title(title, fontsize=9, loc="center", pad=2)
+        figure = Figure(figsize=(width, height))
+        # One pair of axes in inches: two dozen, and a layout of them, would take seconds.
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set(xlim=(0, width), ylim=(height, 0))
+        head = "Least trusted labels: observed → suggested"
+        axes.text(0.1, HEAD / 2, head, va="center", fontsize=12, weight="bold")
+        for place, title in enumerate(titles):
+            row, suggested = int(found.rows[place]), found.suggested[place]
+            x, bottom = CELL * (place % columns + 0.5), HEAD + line * (place // columns + 1)
+            low = bottom - 0.25  # edge of the picture, above the truth
+            _draw_image(
+                axes, pool.inputs[row // data.answers].cpu(), (x, low - PICTURE / 2), PICTURE
+            )
+            axes.text(x, low - PICTURE - 0.05, title, fontsize=9, ha="center", va="bottom")
             if true is not None:
                 colour = "#15803d" if true[row] == suggested else WRONG
-                axes.text(
-                    0.5, -0.05, f"truth {_short(data, true[row])}", color=colour, fontsize=8,
-                    ha="center", va="top", transform=axes.transAxes,
-                )  # fmt: skip
+                said = f"truth {_short(data, true[row])}"
+                axes.text(x, low + 0.05, said, color=colour, fontsize=8, ha="center", va="top")
         save(figure, path)
 
 
@@ -286,13 +293,27 @@ def _drawable(data: Data) -> bool:
     return len(shape) == 4 and shape[1] in (1, 3)
 
 
-def _draw_image(axes: Axes, image: Tensor) -> None:
+def _draw_image(axes: Axes, image: Tensor, centre: tuple[float, float], size: float) -> None:
+    """An image as large as fits into a square, in units of axes whose y points down."""
     pixels = image.float()
     pixels = (pixels - pixels.amin()) / (pixels.amax() - pixels.amin()).clamp_min(1e-9)
-    if len(pixels) == 1:
-        axes.imshow(1 - pixels[0].numpy(), cmap="gray", vmin=0, vmax=1)
-    else:
-        axes.imshow(pixels.permute(1, 2, 0).numpy())
+    shown = 1 - pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
+    (x, y), (rows, columns) = centre, shown.shape[:2]
+    scale = size / 2 / max(rows, columns)
+    left, right, top, bottom = (
+        x - scale * columns, x + scale * columns, y - scale * rows, y + scale * rows,
+    )  # fmt: skip
+    edges = (left, right, bottom, top)
+    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1, extent=edges, aspect="auto")
+
+
+def _title(data: Data, row: int, suggested: Tensor) -> str:
+    """Observed → suggested label of an entry of the ledger, in as many lines as fit a cell."""
+    observed = _short(data, data.train.labels.flatten()[row])
+    said = f"{observed} → {_short(data, suggested)}"
+    if len(said) > 17:
+        said = said.replace(" → ", " →\n", 1)
+    return f"{_cut(data.tags[row % data.answers])}\n{said}" if data.tags else said
 
 
 def _short(data: Data, label: Tensor) -> str:
