@@ -9,13 +9,13 @@ import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
 
 from l2b.catalog import default
 from l2b.estimation.defaults import chosen_model, sized_training
+from l2b.estimation.frames import frame_encoding, validated
 from l2b.estimation.judged import judge
-from l2b.estimation.labels import as_numpy
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits, usual_device
 from l2b.estimation.meaning import as_given, check_same_tags, encoded, known, tag_names
 from l2b.estimation.parameters import check_parameters
@@ -48,7 +48,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     Features are scaled: to zero mean and unit variance, or, where three quarters of them are
     zero (words, one-hot columns), by their size alone. Sparse matrices become dense a batch
-    at a time.
+    at a time. The columns of a data frame may hold categories, and gaps: categories become one
+    feature each, gaps are filled with the median and marked.
 
     Args:
         model: None for a perceptron sized to the data (a small conv net for images); or a
@@ -89,6 +90,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         tag_names_: names of several labels, the columns of y, [n_tags]; None of one label.
         n_features_in_: number of features.
         feature_names_in_: their names, if X had any.
+        encoding_: what the columns of a data frame became that are not all numbers, or None.
         module_: the trained network, from scaled inputs to logits; with "auto", all that vote,
             unless ``distil`` keeps one.
         method_: the method that trained it; with "auto", the foremost one.
@@ -184,10 +186,15 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _fit(self, X: Any, y: Any, X_clean: Any, y_clean: Any, clean: Any) -> Self:
         check_parameters(self)
         tags = tag_names(y)
-        X, observed = validate_data(
-            self, as_numpy(X), as_given(y, "y", several=bool(tags)),
-            accept_sparse="csr", allow_nd=True, multi_output=bool(tags),
-        )  # fmt: skip
+        self.encoding_ = frame_encoding(X)
+        X, observed = validated(
+            self,
+            self.encoding_,
+            X,
+            as_given(y, "y", several=bool(tags)),
+            several=bool(tags),
+            first=True,
+        )
         self._shape = X.shape[1:]
         if tags:
             check_same_tags(y, y_clean, "y_clean")
@@ -220,7 +227,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: Any) -> torch.Tensor:
         """Of each class, [n_samples, n_classes]; of several labels, [n_samples, 2, n_tags]."""
         check_is_fitted(self)
-        X = validate_data(self, as_numpy(X), accept_sparse="csr", allow_nd=True, reset=False)
+        X = validated(self, self.encoding_, X)
         self._refuse_other_shapes("X", X)
         device = usual_device(cpu=self.device == "cpu")
         with cpu_threads(_threads(self.n_jobs)):
@@ -244,10 +251,8 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 f"{'y_clean' if X_clean is None else 'X_clean'}: they are checked samples and "
                 "their labels."
             )
-        x, y = validate_data(
-            self, as_numpy(X_clean), as_given(y_clean, "y_clean", several=several),
-            accept_sparse="csr", allow_nd=True, multi_output=several, reset=False,
-        )  # fmt: skip
+        given = as_given(y_clean, "y_clean", several=several)
+        x, y = validated(self, self.encoding_, X_clean, given, several=several)
         self._refuse_other_shapes("X_clean", x)
         return x, y if several else column_or_1d(y)
 
