@@ -1,7 +1,7 @@
 """Does the automatic choice find the best? In the settings of benchmarks/evidence.py, by seed.
 
 python benchmarks/auto.py [--seeds 3] [--settings …] [--budget 600] [--balanced | --deep]
-    [--workers 1] [--out FILE] [--against FILE] [--table]
+    [--checked] [--workers 1] [--out FILE] [--against FILE] [--table]
 
 What `L2BClassifier(method="auto")` does, on the very samples, with the network and the training of
 `benchmarks/evidence.py`: all candidates are cross-validated on the clean samples, those that do
@@ -12,7 +12,9 @@ benchmarks/results/evidence.json. What is in the file already is not run again. 
 the same where classes count alike (evidence_balanced.json), by balanced accuracy; with --deep, a
 deep network on a GPU (evidence_deep.json). With --against, nothing is run: what the file has more
 than another one, as of another rule or budget. With --table, nothing is run either: all nine
-settings, of the files that they are in.
+settings, of the files that they are in. With --checked the validation samples are checked samples
+like the others: where other methods choose an epoch by them, the choice learns from them and elects
+by them, so that all have the same labels; compared with the others at the epochs chosen.
 """
 
 import argparse
@@ -44,19 +46,20 @@ BASELINES = ("clean_only", "fine_tune", "l2b")
 CHOICES = tuple(RESULTS / name for name in ("auto_300.json", "auto_isic.json", "auto.json"))
 
 
-def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
+def one(setting: str, seed: int, budget: float, checked: bool = False) -> dict[str, Any]:
     """Test accuracy in percent of one automatic choice, and what it chose.
 
     Args:
         setting: of benchmarks/evidence.py.
         seed: of data and training.
         budget: seconds.
+        checked: whether validation samples are checked ones like the others.
     """
     torch.set_num_threads(1)
     run = replace(base(setting), seed=seed)
     data = run.prepare()
     assert data.test is not None
-    given = samples(data)
+    given = samples(data, checked=checked)
     training = replace(run.training, threads=1)
     plan = Plan(
         model=run.model, training=training, validation=0.0, progress=False,
@@ -77,6 +80,7 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     return {
         "setting": setting,
         "seed": seed,
+        "clean_samples": len(given.y_clean),
         **figures,
         "members": found.members,
         "temperatures": found.temperatures,
@@ -87,14 +91,22 @@ def one(setting: str, seed: int, budget: float) -> dict[str, Any]:
     }
 
 
-def samples(data: Data) -> Given:
-    """Noisy and clean samples of a prepared set, as the estimator has them."""
+def samples(data: Data, *, checked: bool = False) -> Given:
+    """Noisy and clean samples of a prepared set, as the estimator has them.
+
+    Args:
+        data: the set.
+        checked: whether validation samples are clean ones like the others.
+    """
+    parts = [data.clean]
+    if checked and data.validation is not None:
+        parts.append(data.validation)
     return Given(
         x=data.standardise(data.train.inputs),
         y=data.train.labels,
         index=data.train.index,
-        x_clean=data.standardise(data.clean.inputs),
-        y_clean=data.clean.labels,
+        x_clean=data.standardise(torch.cat([part.inputs for part in parts])),
+        y_clean=torch.cat([part.labels for part in parts]),
         classes=data.classes,
         tags=data.tags,
     )
@@ -207,12 +219,14 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=600.0, help="seconds for each choice")
     parser.add_argument("--workers", type=int, default=1, help="more than one shortens budgets")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--checked", action="store_true", help="validation samples are clean ones")
     parser.add_argument("--against", type=Path, help="compare with this file, run nothing")
     parser.add_argument("--table", action="store_true", help="of all settings; run nothing")
     options = parser.parse_args()
     kind, tail = suffix(options), "_balanced" if options.balanced else ""
     auto, student, committee = (f"{part}{tail}" for part in ("accuracy", "student", "committee"))
-    path, settings = options.out or RESULTS / f"auto{kind}.json", (options.budget,)
+    file = f"auto{kind}{'_checked' if options.checked else ''}.json"
+    path, settings = options.out or RESULTS / file, (options.budget,)
     if options.against:
         print(changes(of_choices(path), of_choices(options.against), [auto, committee, student]))
         return
@@ -226,9 +240,14 @@ def main() -> None:
         for setting in settings_of(parser, options)
         if (setting, seed) not in done
     ]
-    for found in results(one, [(*task, options.budget) for task in wanted], options.workers):
+    for found in results(
+        one, [(*task, options.budget, options.checked) for task in wanted], options.workers
+    ):
         rows.append(found)
         write_json(path, {**provenance(), "settings": settings, "rows": rows})
+    if options.checked:
+        print(table(rows, chosen, "auto", auto))
+        return
     tables = (
         f"Others at the last epoch\n\n{table(rows, last, 'auto', auto)}",
         f"Others at the epoch chosen by validation\n\n{table(rows, chosen, 'auto', auto)}",
