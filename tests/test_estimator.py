@@ -950,11 +950,23 @@ def test_training_takes_as_many_threads_as_it_is_given(problem):
         ({"n_jobs": 0}, "Parameter n_jobs of L2BClassifier must be"),
         ({"model": network((6,), 4)}, r"3 logits, one for each class or label.*got \(1, 4\)"),
         ({"model": lambda *_: 3}, "must return a torch.nn.Module, got int"),
+        ({"model": "conv"}, "No model is called 'conv'; did you mean 'conv_net'"),
+        ({"model": "conv_net"}, "ConvNet needs images .* use mlp"),
     ],
 )
 def test_wrong_parameters_are_named(problem, settings, message):
     with pytest.raises((ValueError, TypeError), match=message):
         quick(**settings).fit(problem.x, problem.y, clean=problem.clean)
+
+
+def test_models_go_by_name(problem):
+    found = [
+        quick(model=model, epochs=2).fit(problem.x, problem.y, clean=problem.clean)
+        for model in ("mlp", Mlp())
+    ]
+    p = [model.predict_proba(problem.x) for model in found]
+    assert np.array_equal(*p)
+    assert clone(found[0]).model == "mlp"
 
 
 def test_a_model_that_is_none(problem):

@@ -53,8 +53,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         model: None for a perceptron sized to the data (a small conv net for images); or a
-            module, which is copied; a function (shape, classes) → module; an l2b model. Of several
-            labels a sample it gives one logit for each, and ``classes`` is their number.
+            module, which is copied; a function (shape, classes) → module; an l2b model, or its
+            name. Of several labels a sample it gives one logit for each, and ``classes`` is their
+            number.
         method: "auto", a method's name (see ``l2b list``), or a method. "auto"
             compares methods, among them the checked samples alone, by cross-validation on the
             checked samples, and lets the networks of those that do best together vote, which
@@ -115,7 +116,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: Model | nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
+        model: str | Model | nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
         *,
         method: str | Method = "auto",
         distil: bool = False,

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from l2b.catalog import default
 from l2b.functional import forward
 from l2b.models import Model
 from l2b.models.auto import Auto
@@ -84,9 +85,12 @@ def chosen_model(model: object, *, mostly_zero: bool) -> Model:
 
     Raises:
         TypeError: if it is nothing that can give a network.
+        ValueError: if no model has this name.
     """
     if model is None:
         return Sized(mostly_zero=mostly_zero)
+    if isinstance(model, str):
+        return default(Model, model)
     if isinstance(model, Model):
         return model
     if isinstance(model, nn.Module):
@@ -94,8 +98,8 @@ def chosen_model(model: object, *, mostly_zero: bool) -> Model:
     if callable(model):
         return Given(source=cast(Callable[[tuple[int, ...], int], nn.Module], model))
     raise TypeError(
-        "model must be None, a torch.nn.Module, a function (shape, classes) → module, or an "
-        f"l2b model such as l2b.models.Mlp(), got {type(model).__name__}."
+        "model must be None, a torch.nn.Module, a function (shape, classes) → module, an l2b "
+        f"model such as l2b.models.Mlp(), or its name, got {type(model).__name__}."
     )
 
 
