@@ -76,7 +76,7 @@ def elected(p: dict[str, Tensor], labels: Tensor, worth: Tensor | None = None) -
 
     Weights of the mixture Σ_m w_m p_m(label) by expectation and maximisation, from equal ones.
     Members that end below 5 % are left out. Its likelihood says more of a few dozen labels than
-    their number of right ones, and it has no second maximum (docs/evidence.md).
+    their number of right ones, and it has no second maximum (docs/election.md).
 
     Args:
         p: held-out probabilities of each candidate, [judged, classes].
