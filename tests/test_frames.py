@@ -1,14 +1,17 @@
-"""Data frames of texts, categories and gaps, as an estimator takes them."""
+"""Data frames of texts, categories, times and gaps, as an estimator takes them."""
 
+import datetime as dt
 import pickle
 import re
+from decimal import Decimal
 
 import numpy as np
 import pytest
 from sklearn.model_selection import cross_val_score
 
 from l2b import L2BClassifier
-from l2b.estimation.frames import _text, frame_encoding
+from l2b.estimation.columns import Categories, Numbers
+from l2b.estimation.frames import frame_encoding
 from l2b.notices import Notice
 
 pd = pytest.importorskip("pandas")
@@ -29,24 +32,47 @@ def frame():
 def numbers():
     """The same by hand."""
     gaps = np.isnan(AGE)
-    age = np.where(gaps, np.nanmedian(AGE.astype(np.float32)), AGE)
+    age = np.where(gaps, np.nanmedian(AGE), AGE)
     towns = [name == TOWN for name in dict.fromkeys(TOWN)]
     codes = [code == CODE for code in dict.fromkeys(CODE)]
-    return np.stack([*towns, age, gaps, SMOKES, *codes], axis=1).astype(np.float32)
+    scaled = [(x - x.mean()) / x.std() for x in (age, SMOKES.astype(float))]
+    return np.stack([*towns, scaled[0], gaps, scaled[1], *codes], axis=1)
 
 
 def quick(**changes):
     return L2BClassifier(**{"method": "cross_entropy", "epochs": 5, "random_state": 0} | changes)
 
 
+def encoded(cells, *others):
+    """What one column becomes, and the features of other cells."""
+    encoding = frame_encoding(pd.DataFrame({"c": cells}))
+    (column,) = encoding.columns
+    return column, *(encoding(pd.DataFrame({"c": other})).tolist() for other in others)
+
+
 def test_columns_become_what_one_would_make_of_them_by_hand():
     framed = quick().fit(frame(), Y, clean=CLEAN)
     plain = quick().fit(numbers(), Y, clean=CLEAN)
-    assert np.array_equal(framed.predict_proba(frame()), plain.predict_proba(numbers()))
+    np.testing.assert_allclose(framed.encoding_(frame()), numbers(), atol=1e-12)
+    p, q = framed.predict_proba(frame()), plain.predict_proba(numbers())
+    np.testing.assert_allclose(p, q, atol=1e-4)
     assert framed.n_features_in_ == 4
     assert list(framed.feature_names_in_) == ["town", "age", "smokes", "code"]
     assert (framed.predict(frame()) == TRUE).mean() > 0.85
     assert plain.encoding_ is None
+
+
+def test_numbers_beside_many_categories_are_told_apart():
+    """Though most features are zero, years are not taken for sizes."""
+    year, name = draw.integers(1990, 2020, N), draw.choice(list("abcdefghijkl"), N)
+    x = pd.DataFrame({"name": name, "year": year})
+    model = quick(epochs=10).fit(x, year > 2005, clean=CLEAN)
+    assert model.score(x, year > 2005) > 0.95
+    rare = np.where(np.arange(N) % 8, 0, 1000.0)  # mostly zero: by size alone, zeros stay
+    found = frame_encoding(pd.DataFrame({"name": name, "rare": rare}))(
+        pd.DataFrame({"name": name, "rare": rare})
+    )
+    assert set(found[:, -1]) == {0.0, 1.0}
 
 
 def test_checked_samples_are_encoded_as_the_others():
@@ -54,33 +80,78 @@ def test_checked_samples_are_encoded_as_the_others():
     x = frame()[["town", "code"]].assign(age=np.nan_to_num(AGE, nan=50))
     shown = x[::-1][:KNOWN].assign(age=np.nan)
     framed = quick(method="clean_only").fit(x, Y, X_clean=shown, y_clean=TRUE[::-1][:KNOWN])
-    kinds = framed.encoding_.columns.columns
-    assert [column.gaps for column in kinds] == [False, False, False]
-    assert framed.encoding_(shown)[0, -1] == pytest.approx(kinds[2].median)
-    assert kinds[0].categories == tuple(dict.fromkeys(TOWN))
+    town, _, age = framed.encoding_.columns
+    assert isinstance(age, Numbers) and not age.gaps
+    assert framed.encoding_(shown)[0, -1] == pytest.approx((age.median - age.mean) / age.std)
+    assert town == Categories(name="town", place=0, values=tuple(dict.fromkeys(TOWN)))
 
 
 @pytest.mark.parametrize("dtype", ["object", "string", "category"])
 def test_texts_of_every_type_are_categories(dtype):
-    x = pd.DataFrame({"town": pd.Series(TOWN, dtype=object).where(~SMOKES, None).astype(dtype)})
-    found = quick().fit(x, Y, clean=CLEAN).encoding_
-    assert set(found.columns.columns[0].categories) == {"bath", "ely", "york"}
-    assert (found(x).sum(axis=1) == ~SMOKES).all()  # what is missing is none of them
+    cells = pd.Series(TOWN, dtype=object).where(~SMOKES, None).astype(dtype)
+    column, found = encoded(cells, cells)
+    assert set(column.values) == {"bath", "ely", "york"}
+    assert (np.sum(found, axis=1) == ~SMOKES).all()  # what is missing is none of them
+
+
+def test_categories_are_known_again_in_another_type():
+    """One gap makes floats of integers; so does an array of numbers."""
+    whole = pd.Categorical([0, 1, 2, 1])
+    gap = pd.Categorical([0, 1, None, 1], categories=[0, 1, 2])
+    _, found, floats = encoded(whole, gap, [0.0, 1.0, 2.0, 1.0])
+    assert found == [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 1, 0]]
+    assert floats[2] == [0, 0, 1]
+    assert encoded(gap, whole)[1][1] == [0, 1]
+    assert encoded([1, 2, "a"], [1.0, 2.0, 1.0])[1] == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+    many, _ = encoded(pd.Categorical(np.arange(120)), [1])
+    assert len(many.values) == 120  # whoever says category is believed
+
+
+def test_numbers_of_every_type_are_numbers():
+    expected = [[1.5, 0], [1.75, 1], [2.0, 0]]
+    for cells in (
+        [1.5, np.nan, 2], pd.array([1.5, None, 2], dtype="Float64"), [Decimal("1.5"), None, 2],
+        np.array([1.5, None, 2], dtype=object),
+    ):  # fmt: skip
+        column, found = encoded(cells, cells)
+        assert found == expected and column.gaps
+    assert encoded(pd.array([1, None, 3], dtype="Int64"), [5])[1] == [[5, 0]]
+    assert encoded([True, None, True, False], [False, True])[1] == [[0, 0], [1, 0]]
+    assert encoded(pd.array([True, None, False], dtype="boolean"), [None])[1] == [[0.5, 1]]
+
+
+def test_times_are_seconds_whatever_their_unit():
+    days = pd.to_datetime(["1970-01-02", None, "1970-01-04"])
+    day = 86400
+    expected = [[day, 0], [2 * day, 1], [3 * day, 0]]
+    objects = np.array([dt.datetime(1970, 1, 2), pd.NaT, pd.Timestamp(1970, 1, 4)], dtype=object)
+    _, *found = encoded(days, days, days.astype("datetime64[s]"), objects)
+    assert found == [expected] * 3
+    spans = pd.to_timedelta(["1 day", None, "3 days"])
+    assert encoded(spans, spans, spans.astype("timedelta64[s]"))[1:] == (expected, expected)
+    berlin = days.tz_localize("Europe/Berlin")
+    assert encoded(berlin, berlin)[1][0] == [day - 3600, 0]
+    assert encoded(berlin, days)[1][0] == [day, 0]
 
 
 def test_frames_of_numbers_are_arrays():
     x = pd.DataFrame({"age": np.nan_to_num(AGE), "smokes": SMOKES, "code": CODE})
     framed = quick().fit(x, Y, clean=CLEAN)
-    assert framed.encoding_ is None
     plain = quick().fit(x.to_numpy(dtype=float), Y, clean=CLEAN)
     assert np.array_equal(framed.predict_proba(x), plain.predict_proba(x.to_numpy(dtype=float)))
 
 
-def test_numbers_that_may_be_missing_are_numbers():
-    x = pd.DataFrame({"code": pd.array(CODE, dtype="Int64")})
-    x.loc[3, "code"] = pd.NA
-    (column,) = quick().fit(x, Y, clean=CLEAN).encoding_.columns.columns
-    assert column.gaps and not column.categories
+def test_a_gap_may_be_where_the_fit_had_none():
+    x = pd.DataFrame({"age": np.nan_to_num(AGE), "code": CODE.astype(float)})
+    x.loc[3, "age"] = np.nan
+    scores = cross_val_score(quick(), x, Y, cv=3, params={"clean": CLEAN})
+    assert np.isfinite(scores).all()
+
+
+def test_sparse_frames_stay_sparse():
+    words = pd.DataFrame(np.eye(4)[CODE]).astype(pd.SparseDtype(float, 0.0))
+    assert frame_encoding(words) is None
+    assert quick().fit(words, CODE > 1, clean=CLEAN).score(words, CODE > 1) == 1
 
 
 def test_it_works_in_searches_pickles_and_without_names():
@@ -89,48 +160,52 @@ def test_it_works_in_searches_pickles_and_without_names():
     framed = quick().fit(frame(), Y, clean=CLEAN)
     p = framed.predict_proba(frame())
     assert np.array_equal(pickle.loads(pickle.dumps(framed)).predict_proba(frame()), p)
+    np.testing.assert_allclose(framed.predict_proba(frame()[3:4]), p[3:4], atol=1e-6)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         assert np.array_equal(framed.predict_proba(frame().to_numpy()), p)
-
-
-def test_whole_columns_become_what_their_cells_become():
-    """Numbers that are far from zero, spelled as texts, or missing; spaces around categories."""
-    x = frame().assign(
-        seconds=1_700_000_000 + AGE, spelled=[f"{k},5" for k in range(N)], padded=TOWN + " "
-    )
-    x.loc[5, "town"] = x.loc[6, "spelled"] = None
-    found = frame_encoding(x)
-    cells = zip(*([_text(cell) for cell in x[name]] for name in found.columns.names), strict=True)
-    assert len(found.columns.names) == 7
-    assert np.array_equal(found(x), found.columns.encode_all(cells, N))
-    x.loc[7, "age"] = 1e39
-    with pytest.raises(ValueError, match=r"'age' must hold numbers that fit .* '1e\+39' in row 7,"):
-        found(x)
+    several = quick().fit(frame(), np.stack([TRUE == "ill", SMOKES], axis=1).astype(int))
+    assert several.predict(frame()).shape == (N, 2)
 
 
 def test_a_category_that_is_new_is_none_of_those_known():
     framed = quick().fit(frame(), Y, clean=CLEAN)
-    new = framed.encoding_(frame().assign(town="oslo"))
-    assert (new[:, :3] == 0).all() and (new[:, 3:] == framed.encoding_(frame())[:, 3:]).all()
+    some = framed.encoding_(frame().assign(town=np.where(SMOKES, "oslo", TOWN)))
+    assert (some[SMOKES, :3] == 0).all()
+    assert (some[~SMOKES] == framed.encoding_(frame())[~SMOKES]).all()
+    with pytest.warns(Notice, match=r"'town' of X holds none of the .* but e\.g\. 'oslo': is it"):
+        framed.predict(frame().assign(town="oslo"))
 
 
-def test_texts_that_are_no_categories_are_told_and_not_used():
-    x = frame().assign(note=[f"note {k}" for k in range(N)])[["note", *frame()]]
-    with pytest.warns(Notice, match=r"at most 50 categories, which are not used: 'note'\. Drop"):
+def test_columns_of_no_use_are_told_and_left_out():
+    x = frame().assign(note=[f"note {k}" for k in range(N)], none=np.nan)
+    x = x[["note", "none", *frame()]]
+    with pytest.warns(Notice, match=r"empty or .* at most 50 categories: 'note', 'none'\. Drop"):
         framed = quick().fit(x, Y, clean=CLEAN)
-    assert framed.n_features_in_ == 5
+    assert framed.n_features_in_ == 6
     without = quick().fit(frame(), Y, clean=CLEAN)
     assert np.array_equal(framed.predict_proba(x), without.predict_proba(frame()))
+
+
+def test_a_failed_fit_leaves_what_there_was():
+    framed = quick().fit(frame(), Y, clean=CLEAN)
+    before = framed.predict_proba(frame())
+    with pytest.raises(ValueError, match="infinity"):
+        framed.fit(frame().assign(age=np.inf), Y, clean=CLEAN)
+    assert np.array_equal(framed.predict_proba(frame()), before)
 
 
 def fitted():
     return quick().fit(frame(), Y, clean=CLEAN)
 
 
+def spoiled(**cells):
+    return pd.DataFrame({name: pd.Series([value] * N) for name, value in cells.items()})
+
+
 WRONG = {
     "no category": (
         lambda: quick().fit(pd.DataFrame({"n": [f"note {k}" for k in range(N)]}), Y),
-        "None of the columns n holds numbers or at most 50 categories: turn them into numbers",
+        "All columns of X are empty or neither numbers nor at most 50 categories: 'n'. Drop",
     ),
     "one name twice": (
         lambda: quick().fit(pd.concat([frame(), frame()[["age"]]], axis=1), Y),
@@ -138,19 +213,41 @@ WRONG = {
     ),
     "infinity": (
         lambda: quick().fit(frame().assign(age=np.where(AGE > 60, np.inf, AGE)), Y),
-        f"X contains infinity in column 'age', row {int((AGE > 60).argmax())}: fill or drop",
+        f"X contains infinity in column 'age', row {int((AGE > 60).argmax())}, counted from 0",
+    ),
+    "infinity among objects": (
+        lambda: quick().fit(frame().assign(age=np.array([np.inf] * N, dtype=object)), Y),
+        "X contains infinity in column 'age', row 0",
+    ),
+    "infinity among the checked": (
+        lambda: quick().fit(frame(), Y, X_clean=frame().assign(age=np.inf)[:9], y_clean=Y[:9]),
+        "X_clean contains infinity in column 'age', row 0",
+    ),
+    "lists": (
+        lambda: quick().fit(spoiled(c=[1, 2]), Y),
+        "Column 'c' of X must hold one value in a cell, got list in row 0",
+    ),
+    "arrays": (
+        lambda: quick().fit(spoiled(c=np.ones(2)), Y),
+        "Column 'c' of X must hold one value in a cell, got ndarray in row 0",
     ),
     "no rows": (lambda: quick().fit(frame()[:0], Y[:0]), "Found array with 0 sample"),
+    "no rows to predict": (lambda: fitted().predict(frame()[:0]), "Found array with 0 sample"),
     "no labels": (lambda: quick().fit(frame(), None), "requires y to be passed"),
     "fewer labels": (lambda: quick().fit(frame(), Y[:7]), "inconsistent numbers of samples"),
     "another type": (
         lambda: fitted().predict(frame().assign(age="old")),
-        "Column 'age' must hold numbers that fit float32, as it did when the model learned",
+        "Column 'age' of X must hold numbers, as it did in fit, got 'old' in row 0",
+    ),
+    "another type of time": (
+        lambda: frame_encoding(spoiled(c=pd.Timestamp(0)))(spoiled(c=1.0)),
+        "Column 'c' of X must hold times (datetime64[ns]), as it did in fit",
     ),
     "a column less": (
         lambda: fitted().predict(frame().drop(columns="age")), "yet now missing:\n- age"
     ),
     "another order": (lambda: fitted().predict(frame()[[*frame()][::-1]]), "in the same order"),
+    "one column": (lambda: fitted().predict(frame()["age"]), "one of shape (400,)"),
     "checked ones are others": (
         lambda: quick().fit(frame(), Y, X_clean=frame()[["age"]][:9], y_clean=Y[:9]),
         "yet now missing:\n- code",

@@ -48,8 +48,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     Features are scaled: to zero mean and unit variance, or, where three quarters of them are
     zero (words, one-hot columns), by their size alone. Sparse matrices become dense a batch
-    at a time. The columns of a data frame may hold categories, and gaps: categories become one
-    feature each, gaps are filled with the median and marked.
+    at a time. The columns of a data frame may hold numbers, yes and no, times, and categories (the
+    type ``category``, or texts of which at most 50 differ), which become one feature each. Gaps
+    are filled with the median and marked where X has some; a missing category is none of them.
 
     Args:
         model: None for a perceptron sized to the data (a small conv net for images); or a
@@ -91,7 +92,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         tag_names_: names of several labels, the columns of y, [n_tags]; None of one label.
         n_features_in_: number of features.
         feature_names_in_: their names, if X had any.
-        encoding_: what the columns of a data frame became that are not all numbers, or None.
+        encoding_: what the columns of a data frame became; None for what is none.
         module_: the trained network, from scaled inputs to logits; with "auto", all that vote,
             unless ``distil`` keeps one.
         method_: the method that trained it; with "auto", the foremost one.
@@ -253,7 +254,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 "their labels."
             )
         given = as_given(y_clean, "y_clean", several=several)
-        x, y = validated(self, self.encoding_, X_clean, given, several=several)
+        x, y = validated(self, self.encoding_, X_clean, given, name="X_clean", several=several)
         self._refuse_other_shapes("X_clean", x)
         return x, y if several else column_or_1d(y)
 

@@ -1,21 +1,26 @@
-"""Data frames whose columns are not all numbers: texts, categories, gaps."""
+"""Data frames whose columns hold numbers, categories, yes and no, dates, and gaps."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_X_y, validate_data
+from sklearn.utils.validation import check_array, check_X_y, validate_data
 
+from l2b.estimation.columns import NUMBERS, Categories, Column, Numbers, as_floats, as_texts
 from l2b.estimation.labels import as_numpy, is_missing, some
-from l2b.features.columns import LARGEST, Column, Columns
-from l2b.features.survey import CATEGORIES, survey
+from l2b.estimation.scaling import SPARSE_BELOW
 from l2b.notices import notice
 
-TURN = "turn them into numbers first (e.g. with scikit-learn's TfidfVectorizer)"
+CATEGORIES = 50  # a column of texts with more different ones holds no categories
 NO_LABELS = object()
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "allow_nd": True}
+CATEGORY_TYPES = ("category", "Categorical", "Enum")  # of pandas and Polars
+UNITS = {"M": "datetime64[ns]", "m": "timedelta64[ns]"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,70 +28,66 @@ class FrameEncoding:
     """What the columns of a data frame are to a model.
 
     Attributes:
-        columns: what each of those that are used became.
-        places: where these are among all columns.
+        columns: what became of each of those that are used.
     """
 
-    columns: Columns
-    places: tuple[int, ...]
+    columns: tuple[Column, ...]
 
-    def __call__(self, X: Any) -> np.ndarray:
-        """Features, [n_samples, width], float32.
+    def __call__(self, X: Any, frame: str = "X") -> np.ndarray:
+        """Features, [n_samples, width], float64; finite.
 
         Args:
-            X: a frame, or an array, with the columns of the first one.
+            X: a frame, or an array [n_samples, columns], with the columns of the first one.
+            frame: its name, for messages.
 
         Raises:
-            ValueError: if a column that held numbers holds something else.
+            ValueError: if a column holds something else than it did.
         """
-        return self.columns.filled(self.values(X))
-
-    def values(self, X: Any) -> np.ndarray:
-        """The same with NaN for missing numbers."""
-        own, at = _columns(X), 0
-        found = np.zeros((len(X), self.columns.width), dtype=np.float32)
-        for column, place in zip(self.columns.columns, self.places, strict=True):
-            _encode(column, own[place], found[:, at : at + column.width])
-            at += column.width
-        return found
+        own = numbers_alone(X)
+        parts = [column.encode(cells(own, column.place), frame) for column in self.columns]
+        return np.concatenate(parts, axis=1)
 
 
 def frame_encoding(X: Any) -> FrameEncoding | None:
-    """What a data frame's columns become; None if all of them are numbers, or X is no frame.
+    """What the columns of a data frame become, by their types; None if X is none.
 
-    They become what they are to the command line: numbers stay, their gaps are filled with the
-    median and marked, categories are one-hot. Columns of other texts are left out, which is told.
-    What has the type ``category`` in pandas is a category, whatever it holds.
+    Numbers stay numbers, yes and no are 1 and 0, times are seconds. Their gaps are filled with the
+    median and marked by a further feature. Columns of the type ``category``, and texts of which
+    at most 50 differ, become a feature for each category. A frame with categories has its
+    numbers scaled: to zero mean and unit variance, or, where three quarters are zero, by their size
+    alone. Columns of other texts, and empty ones, are left out, which is told.
 
     Raises:
-        ValueError: if two columns have one name, one holds infinity, or none can be used.
+        ValueError: if two columns have one name, one holds infinity or no single values, or none
+            can be used.
     """
-    if not _is_frame(X) or not len(X):
+    if not is_frame(X) or not len(X) or all("Sparse" in str(kind) for kind in X.dtypes):
         return None
     names = [str(name) for name in X.columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ValueError(
             f"The columns of X must have different names, got twice {some(np.array(twice))}."
         )
-    typed = [
-        n for n, name in zip(names, X.columns, strict=True) if str(X[name].dtype) == "category"
+    own, kinds = numbers_alone(X), map(str, X.dtypes)
+    found = [
+        _found(name, place, kind, cells(own, place))
+        for place, (name, kind) in enumerate(zip(names, kinds, strict=True))
     ]
-    columns = _columns(X)
-    if not typed and all(map(_complete, columns)):
-        return None
-    for name, column in zip(names, columns, strict=True):
-        if column.dtype.kind == "f" and np.isinf(column).any():
-            row = int(np.isinf(column).argmax())
-            raise ValueError(f"X contains infinity in column {name!r}, row {row}: fill or drop it.")
-    found = survey(names, _cells(columns), categories=typed, otherwise=TURN)
-    if found.ignored:
-        notice(
-            f"X has columns that are neither numbers nor at most {CATEGORIES} categories, which "
-            f"are not used: {some(np.array(found.ignored))}. Drop them, or {TURN}."
-        )
-    encoding = FrameEncoding(columns=found.encoding, places=found.used)
-    return replace(encoding, columns=encoding.columns.with_medians(encoding.values(X)))
+    ignored = [name for name, column in zip(names, found, strict=True) if column is None]
+    columns = [column for column in found if column is not None]
+    told = (
+        f"neither numbers nor at most {CATEGORIES} categories: {some(np.array(ignored))}. Drop "
+        "them, or turn them first into numbers (e.g. texts with TfidfVectorizer) or into the type "
+        "'category'."
+    )
+    if not columns:
+        raise ValueError(f"All columns of X are empty or {told}")
+    if ignored:
+        notice(f"Columns of X are not used, since they are empty or {told}")
+    if any(isinstance(column, Categories) for column in columns):
+        columns = [_scaled(column, X) for column in columns]
+    return FrameEncoding(columns=tuple(columns))
 
 
 def validated(
@@ -95,6 +96,7 @@ def validated(
     X: Any,
     y: Any = NO_LABELS,
     *,
+    name: str = "X",
     several: bool = False,
     first: bool = False,
 ) -> Any:
@@ -105,69 +107,86 @@ def validated(
         encoding: of a data frame; None for samples that are numbers.
         X: the samples: a data frame, an array, a sparse matrix or a tensor.
         y: their labels, where they have some.
-        several: whether each has several.
+        name: of X, for messages.
+        several: whether each sample has several labels.
         first: whether these are the samples that others must be like.
 
     Raises:
         ValueError: if something is no sample or label, or unlike the first ones.
     """
-    X, labels = as_numpy(X), {"y": y, "multi_output": several}
-    if y is NO_LABELS:
-        labels.clear()
+    X = as_numpy(X)
+    labels = {} if y is NO_LABELS else {"y": y, "multi_output": several}
     if encoding is None:
         return validate_data(estimator, X, **labels, **CHECKS, reset=first)
-    if not _is_frame(X):
-        X = np.asarray(X, dtype=object)
+    if not is_frame(X):
+        X = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
+        if X.ndim != 2:
+            raise ValueError(
+                f"{name} must be a data frame like that of fit, or an array of its columns, got "
+                f"one of shape {X.shape}."
+            )
     validate_data(estimator, X, skip_check_array=True, reset=first)
-    features = encoding(X)
-    return check_X_y(features, **labels) if labels else features
+    features = encoding(X, name) if len(X) else np.empty((0, 1))
+    return check_X_y(features, **labels) if labels else check_array(features)
 
 
-def _is_frame(X: Any) -> bool:
+def is_frame(X: Any) -> bool:
+    """Whether it is a data frame, of pandas or Polars."""
     return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "shape")
 
 
-def _columns(X: Any) -> list[np.ndarray]:
-    if _is_frame(X):
-        return [np.asarray(X[name]) for name in X.columns]
-    return list(X.T)
+def numbers_alone(X: Any) -> Any:
+    """A frame that holds nothing but numbers as an array, of which columns are taken at once."""
+    if is_frame(X) and all(isinstance(k, np.dtype) and k.kind in NUMBERS for k in X.dtypes):
+        return np.asarray(X, dtype=float)
+    return X
 
 
-def _complete(column: np.ndarray) -> bool:
-    """Whether it holds numbers, or yes and no, without a gap."""
-    return column.dtype.kind in "biuf" and not (column != column).any()
+def cells(X: Any, place: int) -> np.ndarray:
+    """One column of a frame or of an array, [n_samples]; times are in UTC."""
+    if not is_frame(X):
+        return X[:, place]
+    column = X.iloc[:, place] if hasattr(X, "iloc") else X[X.columns[place]]
+    if str(column.dtype).startswith("datetime64[") and hasattr(column, "dt") and column.dt.tz:
+        column = column.dt.tz_convert(None)
+    return np.asarray(column)
 
 
-def _encode(column: Column, cells: np.ndarray, found: np.ndarray) -> None:
-    """What `Column.encode` makes of every cell, whole columns at a time.
-
-    Args:
-        column: what it became.
-        cells: [n_samples].
-        found: takes the features, [n_samples, width]; zeros before.
-    """
-    if column.categories:
-        place = {own: k for k, own in enumerate(column.categories)}
-        codes = np.array([place.get(_text(cell).strip(), -1) for cell in cells], dtype=int)
-        rows = np.flatnonzero(codes >= 0)
-        found[rows, codes[rows]] = 1
-    elif cells.dtype.kind in "biuf":
-        values = cells.astype(float)
-        for row in np.flatnonzero(np.abs(values) > LARGEST)[:1]:
-            column.encode(str(cells[row]), int(row))  # which says what is wrong
-        found[:, 0] = values - column.origin
-        found[:, 1:] = np.isnan(values)[:, None]
-    else:
-        for row, cell in enumerate(cells):
-            found[row] = column.encode(_text(cell), row)
+def _found(name: str, place: int, kind: str, own: np.ndarray) -> Column | None:
+    """What a column is, before any scaling; None if it is empty or of no use."""
+    if not kind.startswith(CATEGORY_TYPES):
+        unit = UNITS.get(own.dtype.kind, "")
+        if unit or own.dtype.kind in NUMBERS or _are_numbers(own):
+            values = as_floats(own, unit, name, "X")
+            gaps = np.isnan(values)
+            if gaps.all():
+                return None
+            median = float(np.median(values[~gaps]))
+            return Numbers(name=name, place=place, unit=unit, median=median, gaps=bool(gaps.any()))
+    texts = [text for text in as_texts(own, name, "X") if text is not None]
+    values = tuple(dict.fromkeys(texts))
+    if not values or (len(values) > CATEGORIES and not kind.startswith(CATEGORY_TYPES)):
+        return None
+    return Categories(name=name, place=place, values=values)
 
 
-def _cells(columns: Sequence[np.ndarray]) -> Iterator[tuple[str, ...]]:
-    return zip(*(map(_text, column) for column in columns), strict=True)
+def _are_numbers(cells: np.ndarray) -> bool:
+    """Whether objects of Python are numbers, yes or no, as far as they are not missing."""
+    kinds = [None if _is_gap(cell) else isinstance(cell, Real | Decimal) for cell in cells]
+    return True in kinds and False not in kinds
 
 
-def _text(cell: object) -> str:
-    """Nothing for what is missing; yes and no are numbers, as they are in an array."""
-    if isinstance(cell, bool | np.bool_):
-        return str(int(cell))
-    return "" if is_missing(cell) else str(cell)
+def _is_gap(cell: Any) -> bool:
+    return not isinstance(cell, Collection) and is_missing(cell)
+
+
+def _scaled(column: Column, X: Any) -> Column:
+    """The same with numbers of unit size, and around zero unless most are zero."""
+    if not isinstance(column, Numbers):
+        return column
+    values = column.encode(cells(X, column.place), "X")[:, 0]
+    used = values[values != 0]
+    if len(used) < SPARSE_BELOW * len(values):
+        return replace(column, std=float(np.sqrt(np.mean(used**2))) if len(used) else 1.0)
+    mean, std = float(values.mean()), float(values.std())
+    return replace(column, mean=mean, std=std if std > 1e-12 * abs(mean) else 1.0)

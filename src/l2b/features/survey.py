@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,81 +35,22 @@ class Found:
     commas: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Survey:
-    """What the columns of a table hold.
-
-    Attributes:
-        encoding: of rows, without medians yet, so that gaps stay NaN.
-        used: positions of the columns that it reads.
-        ignored: names of those that hold neither numbers nor few categories.
-        rows: how many there are.
-    """
-
-    encoding: Columns
-    used: tuple[int, ...]
-    ignored: tuple[str, ...]
-    rows: int
-
-
-def survey(
-    names: list[str],
-    rows: Iterable[tuple[str, ...]],
-    *,
-    decimal_commas: bool = False,
-    categories: Collection[str] = (),
-    otherwise: str = "name the column of texts with --text",
-) -> Survey:
-    """Numbers as they are, categories one-hot, gaps marked.
-
-    A text column is a category if it has at most 50 different values; other columns are ignored.
-
-    Numbers so close together and so far from zero that float32 would merge many of them, such as
-    the Unix seconds of one day, count from the least one.
-
-    Numbers have decimal commas where a column has commas and no points. If every number with a
-    comma could be thousands (1,234), nobody can tell, and the column holds no numbers.
-
-    Args:
-        names: of the columns.
-        rows: their cells.
-        decimal_commas: no comma parts thousands.
-        categories: names of columns that hold no numbers, whatever they look like.
-        otherwise: what to do where no column can be used.
-
-    Raises:
-        ValueError: if no column can be used, or a number is beyond float32.
-    """
-    kinds = [_Kind(decimal_commas=decimal_commas, numbers=name not in categories) for name in names]
-    total = 0
-    for row in rows:
-        for kind, cell in zip(kinds, row, strict=True):
-            kind.see(cell, total)
-        total += 1
-    _refuse_large(names, kinds)
-    used = [k for k, kind in enumerate(kinds) if kind.usable]
-    if not used:
-        raise ValueError(
-            f"None of the columns {', '.join(names[:8]) or '(there are none)'} holds numbers or "
-            f"at most {CATEGORIES} categories: {otherwise}."
-        )
-    return Survey(
-        encoding=Columns(columns=tuple(kinds[k].column(names[k]) for k in used)),
-        used=tuple(used),
-        ignored=tuple(name for k, name in enumerate(names) if k not in used),
-        rows=total,
-    )
-
-
 def column_features(
     names: list[str],
     rows: Callable[[], Iterable[tuple[str, ...]]],
     *,
     decimal_commas: bool = False,
 ) -> Found:
-    """Features of all rows, and how others become the same: see `survey`.
+    """Numbers as they are, categories one-hot, gaps filled and marked.
 
-    A missing number becomes the median of its column, and a further feature says so.
+    A missing number becomes the median of its column, and a further feature says so. A text
+    column is a category if it has at most 50 different values; other columns are ignored.
+
+    Numbers so close together and so far from zero that float32 would merge many of them, such as
+    the Unix seconds of one day, count from the least one.
+
+    Numbers have decimal commas where a column has commas and no points. If every number with a
+    comma could be thousands (1,234), nobody can tell, and the column holds no numbers.
 
     Args:
         names: of the columns.
@@ -120,21 +61,37 @@ def column_features(
         ValueError: if no column can be used, a number is beyond float32, or too many features
             came out for memory.
     """
-    found = survey(names, rows(), decimal_commas=decimal_commas)
-    width = found.encoding.width
-    if 4 * width * found.rows > 2 * BUDGET:
+    kinds = [_Kind(decimal_commas=decimal_commas) for _ in names]
+    total = 0
+    for row in rows():
+        for kind, cell in zip(kinds, row, strict=True):
+            kind.see(cell, total)
+        total += 1
+    _refuse_large(names, kinds)
+    used = [k for k, kind in enumerate(kinds) if kind.usable]
+    if not used:
         raise ValueError(
-            f"{found.rows:,} rows of {width} features are more than fit in memory "
+            f"None of the columns {', '.join(names[:8]) or '(there are none)'} holds numbers or "
+            f"at most {CATEGORIES} categories: name the column of texts with --text."
+        )
+    encoding = Columns(columns=tuple(kinds[k].column(names[k]) for k in used))
+    width = encoding.width
+    if 4 * width * total > 2 * BUDGET:
+        raise ValueError(
+            f"{total:,} rows of {width} features are more than fit in memory "
             f"({2 * BUDGET // (4 * width):,} rows): audit a part of the file at a time."
         )
-    cells = (tuple(row[k] for k in found.used) for row in rows())
-    values = found.encoding.encode_all(cells, found.rows)
-    encoding = found.encoding.with_medians(values)
+
+    def cells() -> Iterator[tuple[str, ...]]:
+        return (tuple(row[k] for k in used) for row in rows())
+
+    values = encoding.encode_all(cells(), total)
+    encoding = encoding.with_medians(values)
     return Found(
         encoding=encoding,
         values=encoding.filled(values),
         used=encoding.names,
-        ignored=found.ignored,
+        ignored=tuple(name for k, name in enumerate(names) if k not in used),
         commas=tuple(column.name for column in encoding.columns if column.commas),
     )
 
@@ -142,8 +99,8 @@ def column_features(
 class _Kind:
     """What one column holds, found while its cells go by."""
 
-    def __init__(self, *, decimal_commas: bool, numbers: bool) -> None:
-        self.finite, self.points, self.commas, self.decimal = numbers, False, False, decimal_commas
+    def __init__(self, *, decimal_commas: bool) -> None:
+        self.finite, self.points, self.commas, self.decimal = True, False, False, decimal_commas
         self.gaps, self.filled = False, 0
         self.values: dict[str, int] = {}
         self.least, self.most = math.inf, -math.inf
