@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.model_selection import cross_val_score
 
 from l2b import L2BClassifier
@@ -163,6 +164,8 @@ def test_it_works_in_searches_pickles_and_without_names():
     np.testing.assert_allclose(framed.predict_proba(frame()[3:4]), p[3:4], atol=1e-6)
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         assert np.array_equal(framed.predict_proba(frame().to_numpy()), p)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert np.array_equal(framed.predict_proba(frame().to_numpy().tolist()), p)
     several = quick().fit(frame(), np.stack([TRUE == "ill", SMOKES], axis=1).astype(int))
     assert several.predict(frame()).shape == (N, 2)
 
@@ -247,6 +250,7 @@ WRONG = {
         lambda: fitted().predict(frame().drop(columns="age")), "yet now missing:\n- age"
     ),
     "another order": (lambda: fitted().predict(frame()[[*frame()][::-1]]), "in the same order"),
+    "a sparse matrix": (lambda: fitted().predict(csr_matrix((3, 4))), "one of shape ()"),
     "one column": (lambda: fitted().predict(frame()["age"]), "one of shape (400,)"),
     "checked ones are others": (
         lambda: quick().fit(frame(), Y, X_clean=frame()[["age"]][:9], y_clean=Y[:9]),

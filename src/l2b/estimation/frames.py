@@ -126,7 +126,7 @@ def validated(
                 f"one of shape {X.shape}."
             )
     validate_data(estimator, X, skip_check_array=True, reset=first)
-    features = encoding(X, name) if len(X) else np.empty((0, 1))
+    features = encoding(X, name)
     return check_X_y(features, **labels) if labels else check_array(features)
 
 
