@@ -145,6 +145,9 @@ def test_columns_are_encoded_as_when_they_were_learned(columns):
     encoded = model.encode([rows[k] for k in pool.index])
     assert torch.equal(encoded, pool.inputs)
     new = model.encode([{"size": None, "age": float("nan"), "colour": "red", "more": 1}])
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"colour": ["red"], "age": pd.array([None], dtype="Int64"), "size": None})
+    assert torch.equal(model.encode(frame), new)
     assert new.tolist() == [[0.5, 1.0, 19.5, 0.0, 1.0]]  # medians of all rows; size was missing
 
 

@@ -250,7 +250,10 @@ def _parquet_rows(path: Path, wanted: list[str]) -> Iterator[tuple[str, ...]]:
 
 def as_text(value: object) -> str:
     """A cell as a CSV file would hold it; a missing value is an empty string."""
-    return "" if value is None or value != value else str(value)  # NaN differs from itself
+    try:
+        return "" if value is None or value != value else str(value)  # NaN differs from itself
+    except TypeError:  # the NA of pandas neither does nor does not
+        return ""
 
 
 def _text(value: object, column: str, path: Path) -> str:

@@ -66,12 +66,12 @@ class TrainedModel(nn.Module):
         """Logits [n, classes, *pixels] of raw samples [n, *shape], which may be integers."""
         return self.network((inputs.to(self.mean.device).float() - self.mean) / self.std)
 
-    def encode(self, rows: Sequence[str] | Sequence[Mapping[str, Any]]) -> Tensor:
+    def encode(self, rows: Any) -> Tensor:
         """Samples of new texts, or of new rows of the table that the run learned from.
 
         Args:
-            rows: texts; or, if it learned from columns, a mapping for each row from their names
-                to cells: strings, numbers, and None for what is missing.
+            rows: texts; or, if it learned from columns, a data frame of pandas, or a mapping for
+                each row from their names to cells: strings, numbers, and None for what is missing.
 
         Returns:
             [rows, features], for `predict` and `predict_proba`.
@@ -80,7 +80,8 @@ class TrainedModel(nn.Module):
             ValueError: if the run did not learn from texts or columns, if these are not such, a
                 column is missing, or holds what it did not hold then.
         """
-        return self.encoded([self._cells(row) for row in rows])
+        records = rows.to_dict("records") if hasattr(rows, "iloc") and rows.ndim == 2 else rows
+        return self.encoded([self._cells(row) for row in records])
 
     def encoded(self, rows: Sequence[tuple[str, ...]], start: int = 0) -> Tensor:
         """The same of cells in the order of ``encoding.names``, as a file holds them.
@@ -117,7 +118,7 @@ class TrainedModel(nn.Module):
         if not isinstance(row, Mapping):
             raise ValueError(
                 f"This model takes rows as mappings from {', '.join(names)} to cells, got "
-                f"{type(row).__name__}: of a data frame, give frame.to_dict('records')."
+                f"{type(row).__name__}: give a data frame of pandas, or a list of mappings."
             )
         missing = [name for name in names if name not in row]
         if missing:
