@@ -1,5 +1,6 @@
 """Things that a user should know and that do not end the run, each in one line."""
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,13 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def notice(text: str) -> None:
-    """Warn in one line: what happened, and what to do."""
+    """Warn in one line: what happened, and what to do; at the user's line, not at one of ours."""
     if _quiet.get():
         return
-    warnings.warn(text, Notice, stacklevel=3)
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "l2b":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, Notice, stacklevel=level)
 
 
 @contextmanager
