@@ -45,10 +45,14 @@ def quick(**changes):
 
 
 def encoded(cells, *others):
-    """What one column becomes, and the features of other cells."""
+    """What one column becomes, and the features of other cells, numbers as before any scaling."""
     encoding = frame_encoding(pd.DataFrame({"c": cells}))
     (column,) = encoding.columns
-    return column, *(encoding(pd.DataFrame({"c": other})).tolist() for other in others)
+    found = [encoding(pd.DataFrame({"c": other})) for other in others]
+    if isinstance(column, Numbers):
+        for features in found:
+            features[:, 0] = (features[:, 0] * column.std + column.mean).round(3)
+    return column, *(features.tolist() for features in found)
 
 
 def test_columns_become_what_one_would_make_of_them_by_hand():
@@ -74,6 +78,18 @@ def test_numbers_beside_many_categories_are_told_apart():
         pd.DataFrame({"name": name, "rare": rare})
     )
     assert set(found[:, -1]) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_times_and_numbers_beside_marks_are_centred(gap):
+    """Marks of gaps, and flags, make a frame of mostly zeros; dates in it still tell."""
+    day = draw.integers(0, 365, N)
+    x = pd.DataFrame({f"flag {k}": draw.random(N) < 0.1 for k in range(6)})
+    x["day"] = day.astype(float) if gap else pd.Timestamp("2024-01-01") + pd.to_timedelta(day, "D")
+    if gap:
+        x.loc[:3, "day"] = np.nan
+    model = quick(epochs=10).fit(x, day > 180, clean=CLEAN)
+    assert model.score(x, day > 180) > 0.95
 
 
 def test_checked_samples_are_encoded_as_the_others():
@@ -119,14 +135,51 @@ def test_numbers_of_every_type_are_numbers():
     assert encoded(pd.array([1, None, 3], dtype="Int64"), [5])[1] == [[5, 0]]
     assert encoded([True, None, True, False], [False, True])[1] == [[0, 0], [1, 0]]
     assert encoded(pd.array([True, None, False], dtype="boolean"), [None])[1] == [[0.5, 1]]
+    assert encoded([1.0, 2.0], [Decimal("sNaN"), 2])[1] == [[1.5], [2]]
+
+
+def objects(*cells):
+    """A column that pandas leaves as it is."""
+    return pd.Series(np.fromiter(cells, dtype=object), dtype=object)
+
+
+def test_times_of_objects_have_gaps_of_every_kind():
+    day = 86400
+    first, last = dt.date(1970, 1, 2), pd.Timestamp("1970-01-04T01:00", tz="Europe/Paris")
+    cells = objects(first, None, pd.NA, np.nan, np.datetime64("1970-01-03"), last)
+    column, found, alone = encoded(cells, cells, [np.nan])
+    assert column.kind == "times"
+    assert found == [[day, 0], *[[2 * day, 1]] * 3, [2 * day, 0], [3 * day, 0]]
+    assert alone == [[2 * day, 1]]
+    span = objects(dt.timedelta(days=1), np.timedelta64(3, "D"), None)
+    assert encoded(span, span)[1] == [[day, 0], [3 * day, 0], [2 * day, 1]]
+
+
+def test_times_beyond_nanoseconds_stay_in_order():
+    years = np.array(["1600-01-01", "1990-01-01", "2300-01-01", "9999-12-31"], "datetime64[s]")
+    _, found = encoded(years, years)
+    assert np.all(np.diff(found, axis=0) > 0)
+    assert encoded(years, years[1:2].astype("datetime64[D]"))[1] == [found[1]]
+
+
+def test_categories_of_every_kind_keep_their_names():
+    large = pd.Categorical(2**60 + np.arange(20))
+    assert len(encoded(large)[0].values) == 20
+    days = pd.to_datetime(["2020-01-01", "2020-01-02"])
+    by_day = pd.Categorical(days.astype("datetime64[us]"))
+    for other in (pd.Categorical(days.astype("datetime64[ns]")), list(days)):
+        assert encoded(by_day, other)[1] == [[1, 0], [0, 1]]
+    mixed = pd.DataFrame({"c": pd.Categorical([True, False, True]), "a": [1.0, 2.0, 3.0]})
+    plain = mixed.assign(c=[True, False, True])
+    encoding = frame_encoding(mixed)
+    assert np.array_equal(encoding(plain), encoding(mixed))
 
 
 def test_times_are_seconds_whatever_their_unit():
     days = pd.to_datetime(["1970-01-02", None, "1970-01-04"])
     day = 86400
     expected = [[day, 0], [2 * day, 1], [3 * day, 0]]
-    objects = np.array([dt.datetime(1970, 1, 2), pd.NaT, pd.Timestamp(1970, 1, 4)], dtype=object)
-    _, *found = encoded(days, days, days.astype("datetime64[s]"), objects)
+    _, *found = encoded(days, days, days.astype("datetime64[s]"), objects(*days))
     assert found == [expected] * 3
     spans = pd.to_timedelta(["1 day", None, "3 days"])
     assert encoded(spans, spans, spans.astype("timedelta64[s]"))[1:] == (expected, expected)
@@ -245,7 +298,30 @@ WRONG = {
     ),
     "another type of time": (
         lambda: frame_encoding(spoiled(c=pd.Timestamp(0)))(spoiled(c=1.0)),
-        "Column 'c' of X must hold times (datetime64[ns]), as it did in fit",
+        "Column 'c' of X must hold times, as it did in fit, got np.float64(1.0) in row 0",
+    ),
+    "spans for times": (
+        lambda: frame_encoding(spoiled(c=pd.Timestamp(0)))(spoiled(c=pd.Timedelta(1))),
+        "Column 'c' of X must hold times, as it did in fit",
+    ),
+    "one that is none among times": (
+        lambda: frame_encoding(spoiled(c=pd.Timestamp(0)))(
+            pd.DataFrame({"c": objects(pd.Timestamp(0), "old")})
+        ),
+        "must hold times, as it did in fit, got 'old' in row 1",
+    ),
+    "too large for a float": (
+        lambda: frame_encoding(pd.DataFrame({"c": objects(10**400, 1)})),
+        "Column 'c' of X must hold numbers",
+    ),
+    "complex numbers": (
+        lambda: frame_encoding(spoiled(c=1.0))(spoiled(c=1j)), "must hold numbers, as it did"
+    ),
+    "names that are numbers, in another order": (
+        lambda: frame_encoding(spoiled(**{"0": 1, "1": 2}).set_axis([0, 1], axis=1))(
+            spoiled(**{"0": 1, "1": 2}).set_axis([1, 0], axis=1)
+        ),
+        "must be in the order that they had in fit: got '1' where '0' was",
     ),
     "a column less": (
         lambda: fitted().predict(frame().drop(columns="age")), "yet now missing:\n- age"

@@ -72,6 +72,8 @@ class TrainedModel(nn.Module):
         Args:
             rows: texts; or, if it learned from columns, a data frame of pandas, or a mapping for
                 each row from their names to cells: strings, numbers, and None for what is missing.
+                Categories are spelled as in the table: a frame that was read from such a file with
+                ``dtype=str`` has them so.
 
         Returns:
             [rows, features], for `predict` and `predict_proba`.

@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
-from numbers import Real
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,11 @@ from l2b.estimation.labels import is_missing, some
 from l2b.notices import notice
 
 NUMBERS = "biuf"  # kinds of arrays that hold numbers, or yes and no
+KINDS: dict[str, tuple[type, ...]] = {
+    "numbers": (Real, Decimal, np.bool_),
+    "times": (date, np.datetime64),
+    "spans": (timedelta, np.timedelta64),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +56,14 @@ class Numbers(Column):
     """Numbers, yes and no, or points and spans of time in seconds; gaps are filled.
 
     Attributes:
-        unit: of times as NumPy has them; empty for numbers.
+        kind: one of `KINDS`.
         median: of the numbers, which fills gaps.
         gaps: whether a second feature marks them.
         mean: what is subtracted.
         std: what is then divided by.
     """
 
-    unit: str = ""
+    kind: str = "numbers"
     median: float = 0.0
     gaps: bool = False
     mean: float = 0.0
@@ -69,7 +76,7 @@ class Numbers(Column):
 
     def encode(self, cells: np.ndarray, frame: str) -> np.ndarray:
         """Numbers with the median in gaps, scaled, and whether there was one."""
-        values = as_floats(cells, self.unit, self.name, frame)
+        values = as_floats(cells, self.kind, self.name, frame)
         missing = np.isnan(values)
         scaled = (np.where(missing, self.median, values) - self.mean) / self.std
         return np.stack([scaled, missing][: self.width], axis=1)
@@ -107,25 +114,35 @@ class Categories(Column):
         return found
 
 
-def as_floats(cells: np.ndarray, unit: str, name: str, frame: str) -> np.ndarray:
-    """Numbers, or seconds where a unit of time is given; NaN for what is missing.
+def kind_of(cells: np.ndarray) -> str | None:
+    """Which of `KINDS` all cells are that are not missing; None if none, or if all are missing."""
+    by_type = {"M": "times", "m": "spans"} | dict.fromkeys(NUMBERS, "numbers")
+    if cells.dtype.kind in by_type:
+        return by_type[cells.dtype.kind]
+    there = [cell for cell in cells if isinstance(cell, Collection) or not is_missing(cell)]
+    fitting = (k for k, types in KINDS.items() if all(isinstance(cell, types) for cell in there))
+    return next(fitting, None) if there else None
+
+
+def as_floats(cells: np.ndarray, kind: str, name: str, frame: str) -> np.ndarray:
+    """Numbers, or times in seconds since 1970 (UTC), or spans in seconds; NaN for what is missing.
 
     Raises:
-        ValueError: if a cell is none, or infinite.
+        ValueError: if a cell is nothing of this kind, or infinite.
     """
-    if unit:
-        return _seconds(cells, unit, name, frame)
-    if cells.dtype.kind in NUMBERS:
+    if cells.dtype.kind in NUMBERS and (kind == "numbers" or (cells != cells).all()):
         found = cells.astype(float)
+    elif cells.dtype.kind in "Mm" and kind_of(cells) == kind:
+        found = _in_seconds(cells)
     else:
         found = np.full(len(cells), np.nan)
         for row, cell in enumerate(cells):
             try:
-                found[row] = np.nan if is_missing(cell) else float(cell)
-            except (TypeError, ValueError):
+                found[row] = np.nan if is_missing(cell) else _as_float(cell, kind)
+            except (TypeError, ValueError, ArithmeticError):
                 raise ValueError(
-                    f"Column {name!r} of {frame} must hold numbers, as it did in fit, got "
-                    f"{cell!r} in row {row}, counted from 0."
+                    f"Column {name!r} of {frame} must hold {kind}, as it did in fit, got "
+                    f"{cell!r:.80} in row {row}, counted from 0."
                 ) from None
     if np.isinf(found).any():
         row = int(np.isinf(found).argmax())
@@ -136,17 +153,29 @@ def as_floats(cells: np.ndarray, unit: str, name: str, frame: str) -> np.ndarray
     return found
 
 
-def _seconds(cells: np.ndarray, unit: str, name: str, frame: str) -> np.ndarray:
-    try:
-        if cells.dtype.kind in NUMBERS:
-            raise ValueError
-        times = cells.astype(unit)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"Column {name!r} of {frame} must hold times ({unit}), as it did in fit, got "
-            f"{cells[0]!r} in row 0."
-        ) from None
-    return np.where(np.isnat(times), np.nan, times.astype(np.int64) / 1e9)
+def _as_float(cell: Any, kind: str) -> float:
+    if kind == "numbers":
+        if isinstance(cell, complex):
+            raise TypeError
+        return float(cell)
+    if not isinstance(cell, KINDS[kind]):
+        raise TypeError
+    if isinstance(cell, np.datetime64 | np.timedelta64):
+        return float(_in_seconds(np.array([cell]))[0])
+    if isinstance(cell, timedelta):
+        return cell.total_seconds()
+    if not isinstance(cell, datetime):
+        cell = datetime(cell.year, cell.month, cell.day)
+    return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp()
+
+
+def _in_seconds(times: np.ndarray) -> np.ndarray:
+    """Of NumPy's points or spans of time, whatever their unit; nanoseconds end in 2262."""
+    unit, step = np.datetime_data(times.dtype)
+    if unit in "YM":
+        times, unit, step = times.astype("datetime64[D]"), "D", 1
+    second = np.timedelta64(step, unit) / np.timedelta64(1, "s") if unit != "generic" else 1.0
+    return np.where(np.isnat(times), np.nan, times.astype(np.int64) * second)
 
 
 def as_texts(cells: np.ndarray, name: str, frame: str) -> list[str | None]:
@@ -167,7 +196,11 @@ def as_texts(cells: np.ndarray, name: str, frame: str) -> list[str | None]:
 
 
 def _text(cell: Any) -> str:
-    if isinstance(cell, Real) and not isinstance(cell, bool | np.bool_):
+    if isinstance(cell, np.datetime64):
+        cell = cell.astype("datetime64[us]").item()
+    if isinstance(cell, date):
+        return cell.isoformat()
+    if isinstance(cell, Real) and not isinstance(cell, bool | np.bool_ | Integral):
         value = float(cell)
         return str(int(value)) if value.is_integer() else str(cell)
     return str(cell)

@@ -1,18 +1,23 @@
 """Data frames whose columns hold numbers, categories, yes and no, dates, and gaps."""
 
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
-from l2b.estimation.columns import NUMBERS, Categories, Column, Numbers, as_floats, as_texts
-from l2b.estimation.labels import as_numpy, is_missing, some
+from l2b.estimation.columns import (
+    NUMBERS,
+    Categories,
+    Column,
+    Numbers,
+    as_floats,
+    as_texts,
+    kind_of,
+)
+from l2b.estimation.labels import as_numpy, some
 from l2b.estimation.scaling import SPARSE_BELOW
 from l2b.notices import notice
 
@@ -20,7 +25,6 @@ CATEGORIES = 50  # a column of texts with more different ones holds no categorie
 NO_LABELS = object()
 CHECKS: dict[str, Any] = {"accept_sparse": "csr", "allow_nd": True}
 CATEGORY_TYPES = ("category", "Categorical", "Enum")  # of pandas and Polars
-UNITS = {"M": "datetime64[ns]", "m": "timedelta64[ns]"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +47,26 @@ class FrameEncoding:
         Raises:
             ValueError: if a column holds something else than it did.
         """
-        own = numbers_alone(X)
+        self._refuse_other_names(X, frame)
+        own = numbers_alone(X) if self._are_numbers else X
         parts = [column.encode(cells(own, column.place), frame) for column in self.columns]
         return np.concatenate(parts, axis=1)
+
+    @property
+    def _are_numbers(self) -> bool:
+        return all(isinstance(column, Numbers) for column in self.columns)
+
+    def _refuse_other_names(self, X: Any, frame: str) -> None:
+        """Names that are no strings, too, which scikit-learn does not look at."""
+        if not is_frame(X):
+            return
+        names = [str(name) for name in X.columns]
+        for column in self.columns:
+            if names[column.place] != column.name:
+                raise ValueError(
+                    f"The columns of {frame} must be in the order that they had in fit: got "
+                    f"{names[column.place]!r} where {column.name!r} was."
+                )
 
 
 def frame_encoding(X: Any) -> FrameEncoding | None:
@@ -53,8 +74,8 @@ def frame_encoding(X: Any) -> FrameEncoding | None:
 
     Numbers stay numbers, yes and no are 1 and 0, times are seconds. Their gaps are filled with the
     median and marked by a further feature. Columns of the type ``category``, and texts of which
-    at most 50 differ, become a feature for each category. A frame with categories has its
-    numbers scaled: to zero mean and unit variance, or, where three quarters are zero, by their size
+    at most 50 differ, become a feature for each category. Beside categories, times or gaps numbers
+    are scaled: to zero mean and unit variance, or, where three quarters are zero, by their size
     alone. Columns of other texts, and empty ones, are left out, which is told.
 
     Raises:
@@ -85,7 +106,8 @@ def frame_encoding(X: Any) -> FrameEncoding | None:
         raise ValueError(f"All columns of X are empty or {told}")
     if ignored:
         notice(f"Columns of X are not used, since they are empty or {told}")
-    if any(isinstance(column, Categories) for column in columns):
+    plain = (isinstance(c, Numbers) and c.kind == "numbers" and not c.gaps for c in columns)
+    if not all(plain):  # or they would be taken for what is mostly zero, by their marks alone
         columns = [_scaled(column, X) for column in columns]
     return FrameEncoding(columns=tuple(columns))
 
@@ -143,41 +165,27 @@ def numbers_alone(X: Any) -> Any:
 
 
 def cells(X: Any, place: int) -> np.ndarray:
-    """One column of a frame or of an array, [n_samples]; times are in UTC."""
+    """One column of a frame or of an array, [n_samples]."""
     if not is_frame(X):
         return X[:, place]
-    column = X.iloc[:, place] if hasattr(X, "iloc") else X[X.columns[place]]
-    if str(column.dtype).startswith("datetime64[") and hasattr(column, "dt") and column.dt.tz:
-        column = column.dt.tz_convert(None)
-    return np.asarray(column)
+    return np.asarray(X.iloc[:, place] if hasattr(X, "iloc") else X[X.columns[place]])
 
 
-def _found(name: str, place: int, kind: str, own: np.ndarray) -> Column | None:
+def _found(name: str, place: int, dtype: str, own: np.ndarray) -> Column | None:
     """What a column is, before any scaling; None if it is empty or of no use."""
-    if not kind.startswith(CATEGORY_TYPES):
-        unit = UNITS.get(own.dtype.kind, "")
-        if unit or own.dtype.kind in NUMBERS or _are_numbers(own):
-            values = as_floats(own, unit, name, "X")
-            gaps = np.isnan(values)
-            if gaps.all():
-                return None
-            median = float(np.median(values[~gaps]))
-            return Numbers(name=name, place=place, unit=unit, median=median, gaps=bool(gaps.any()))
+    named = dtype.startswith(CATEGORY_TYPES)
+    if not named and (kind := kind_of(own)):
+        values = as_floats(own, kind, name, "X")
+        gaps = np.isnan(values)
+        if gaps.all():
+            return None
+        median = float(np.median(values[~gaps]))
+        return Numbers(name=name, place=place, kind=kind, median=median, gaps=bool(gaps.any()))
     texts = [text for text in as_texts(own, name, "X") if text is not None]
     values = tuple(dict.fromkeys(texts))
-    if not values or (len(values) > CATEGORIES and not kind.startswith(CATEGORY_TYPES)):
+    if not values or (len(values) > CATEGORIES and not named):
         return None
     return Categories(name=name, place=place, values=values)
-
-
-def _are_numbers(cells: np.ndarray) -> bool:
-    """Whether objects of Python are numbers, yes or no, as far as they are not missing."""
-    kinds = [None if _is_gap(cell) else isinstance(cell, Real | Decimal) for cell in cells]
-    return True in kinds and False not in kinds
-
-
-def _is_gap(cell: Any) -> bool:
-    return not isinstance(cell, Collection) and is_missing(cell)
 
 
 def _scaled(column: Column, X: Any) -> Column:

@@ -45,7 +45,7 @@ def is_missing(label: object) -> bool:
     """None, NaN, NaT, or the NA of pandas, which is neither equal to itself nor not."""
     try:
         return label is None or bool(label != label)
-    except TypeError:
+    except (TypeError, ArithmeticError):  # the NA of pandas; the signalling NaN of decimals
         return True
 
 
