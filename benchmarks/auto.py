@@ -14,7 +14,8 @@ deep network on a GPU (evidence_deep.json). With --against, nothing is run: what
 than another one, as of another rule or budget. With --table, nothing is run either: all nine
 settings, of the files that they are in. With --checked the validation samples are checked samples
 like the others: where other methods choose an epoch by them, the choice learns from them and elects
-by them, so that all have the same labels; compared with the others at the epochs chosen.
+by them, so that all have the same labels; compared with the others at the epochs chosen. There
+--table prints what the file has of as many seeds as --seeds says.
 """
 
 import argparse
@@ -230,7 +231,11 @@ def main() -> None:
     if options.against:
         print(changes(of_choices(path), of_choices(options.against), [auto, committee, student]))
         return
-    rows = of_choices(*CHOICES) if options.table else rows_left(path, settings)
+    usual = of_choices(*CHOICES)
+    rows = rows_left(path, settings)
+    if options.table:
+        there = of_choices(path) if options.checked else usual
+        rows = [row for row in there if not options.checked or row["seed"] < options.seeds]
     judged = "balanced_accuracy" if options.balanced else "accuracy"
     last, chosen = (others(f"evidence{kind}.json", f"{epoch}_{judged}") for epoch in EPOCHS)
     done = {(row["setting"], row["seed"]) for row in rows}
@@ -247,6 +252,7 @@ def main() -> None:
         write_json(path, {**provenance(), "settings": settings, "rows": rows})
     if options.checked:
         print(table(rows, chosen, "auto", auto))
+        print(f"\nOver the choice without them\n\n{changes(rows, usual, [auto])}")
         return
     tables = (
         f"Others at the last epoch\n\n{table(rows, last, 'auto', auto)}",
