@@ -19,6 +19,7 @@ LAYERS = [
         "decode",
         "tfidf",
         "class_weights",
+        "scoring",
         "stats",
         "provenance",
         "page",

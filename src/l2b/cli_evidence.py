@@ -138,8 +138,9 @@ def _grid(options: argparse.Namespace, rest: list[str]) -> int:
         raise ValueError(f"l2b grid takes no {rest[0]!r}: settings of runs go into the file.")
     from l2b.figures.base import said
     from l2b.grid import execute, read_grid
-    from l2b.grid.pictures import WORDS, curve_panels, curves_picture, dots_picture
+    from l2b.grid.pictures import curve_panels, curves_picture, dots_picture
     from l2b.provenance import provenance, typed
+    from l2b.scoring import WORDS
 
     grid = read_grid(options.file)
     out = options.out or Path("runs") / options.file.stem

@@ -17,6 +17,7 @@ from l2b.long_tail import thinned
 from l2b.noise.base import ClassConditional, MaskNoise, Noise
 from l2b.notices import notice
 from l2b.on_disk import RowsOnDisk
+from l2b.scoring import Scoring
 from l2b.streams import stream
 from l2b.targets import VOID, labelled
 from l2b.types import Cases
@@ -112,6 +113,7 @@ class Data:
         stand_ins: how many of the clean samples nobody checked; they are among ``train`` too.
         values: of masks that are pictures, what stands for each class in their files.
         tags: of several yes-or-no labels per sample, the name of each; else empty.
+        scoring: what an epoch is chosen and runs are compared by.
     """
 
     train: Pool
@@ -131,6 +133,7 @@ class Data:
     stand_ins: int = 0
     values: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()
+    scoring: Scoring = "auto"
 
     @property
     def masks(self) -> bool:
@@ -166,6 +169,7 @@ def prepare(
     seed: int,
     imbalance: float = 1.0,
     class_weights: ClassWeights = "none",
+    scoring: Scoring = "auto",
 ) -> Data:
     """Thin out the tail, corrupt once, then set the trusted samples aside.
 
@@ -185,6 +189,7 @@ def prepare(
         imbalance: how many times as many samples the first class has as the last; see
             `long_tail`. The test split stays as it is.
         class_weights: how much classes count; not for masks.
+        scoring: what an epoch is chosen and runs are compared by.
 
     Raises:
         ValueError: if labels are out of range or of one class, there are more than 32,767
@@ -244,6 +249,7 @@ def prepare(
         class_weights=class_weights,
         values=source.values,
         tags=source.tags,
+        scoring=scoring,
     )
 
 

@@ -26,6 +26,7 @@ from l2b.estimation.task import Given, scaled
 from l2b.estimation.trusted import checked_labels, stand_ins
 from l2b.methods import Method
 from l2b.models import Model
+from l2b.scoring import Scoring
 from l2b.targets import VOID
 from l2b.threads import cpu_threads
 
@@ -75,6 +76,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             proportion, noisy ones by their labels as given and checked ones by theirs, which in
             expectation weights the losses; "balanced" draws all classes alike. An epoch is
             chosen, and "auto" compares methods, under the same weights. Not for several labels.
+        scoring: what an epoch is chosen by where ``validation`` is not 0: "accuracy",
+            "balanced_accuracy", or "auroc", the area under the ROC curve, mean over the classes
+            or the labels; "auto" for accuracy under ``class_weight``.
         time_budget: seconds that "auto" may take, final training included. At least
             "clean_only" and "l2b" (of several labels "l2b_tags") are compared, in one of three
             rounds, and ``distil`` trains its network, whatever that takes. Where time runs out,
@@ -126,6 +130,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float = 0.1,
         validation: float = 0.0,
         class_weight: dict[Any, float] | str | None = None,
+        scoring: Scoring = "auto",
         time_budget: float = 600.0,
         random_state: int | np.random.RandomState | None = None,
         n_jobs: int | None = None,
@@ -141,6 +146,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.validation = validation
         self.class_weight = class_weight
+        self.scoring: Scoring = scoring
         self.time_budget = time_budget
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -353,6 +359,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             validation=self.validation,
             progress=self.verbose > 1,
             class_weights=self._meaning.weights(self.class_weight),
+            scoring=self.scoring,
         )
 
     def _judge_labels(self, given: Given, learned: Learned, y: np.ndarray) -> None:

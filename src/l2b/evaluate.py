@@ -11,6 +11,7 @@ from l2b.cases import case_dice, mean_score
 from l2b.class_weights import sample_weights
 from l2b.data import Data, Pool
 from l2b.losses import cross_entropy
+from l2b.scoring import mean_auroc
 from l2b.targets import VOID
 from l2b.types import Cases
 
@@ -29,7 +30,8 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     Returns:
         ``accuracy`` and ``balanced_accuracy`` as fractions (of pixels, for masks), ``loss`` in
         nats, infinite where outputs are not finite. Class weights weigh the loss; if they are
-        not just "balanced", ``weighted_accuracy`` is the accuracy under them. For masks also
+        not just "balanced", ``weighted_accuracy`` is the accuracy under them. Where the AUROC
+        counts, also ``auroc``, see `mean_auroc`. For masks also
         ``dice`` on whole volumes: the mean over classes of the mean over the volumes that show
         the class, and one ``dice_<class>`` for each. Of several yes-or-no labels a sample, see
         `mean_tag_scores`.
@@ -55,6 +57,8 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
         if data.class_weights != "balanced":
             right = z.argmax(dim=1) == labels
             found["weighted_accuracy"] = (worth * right).mean().item()
+    if data.scoring == "auroc":
+        found["auroc"] = mean_auroc(z.softmax(dim=1), labels).item()
     return found | {"loss": _worst_if_none(losses.mean())}
 
 
@@ -103,6 +107,11 @@ def mean_tag_scores(z: Tensor, labels: Tensor) -> dict[str, float]:
 
 def measure(data: Data) -> str:
     """Which figure of `evaluate` counts: where an epoch is chosen, and where runs are compared."""
+    return share_right(data) if data.scoring == "auto" else data.scoring
+
+
+def share_right(data: Data) -> str:
+    """What counts unless something else is asked for: a share that is right; of masks, Dice."""
     if data.clean.cases is not None:
         return "dice"
     weights = data.class_weights

@@ -35,6 +35,7 @@ from l2b.notices import no_notices, notice
 from l2b.provenance import started_elsewhere, typed
 from l2b.quality import judged_by_checked
 from l2b.result import accuracies, at_chosen, tag_results, volume_scores
+from l2b.scoring import Scoring
 from l2b.streams import stream_seed
 from l2b.train import Outcome, Training, check, fit, recalled
 
@@ -58,6 +59,10 @@ class Run:
         class_weight: "balanced" draws noisy samples evenly from the classes of their observed
             labels, clean ones from those of their true ones, and chooses an epoch by balanced
             accuracy; "none" takes samples as they come. Not for masks.
+        scoring: what an epoch is chosen and runs are compared by: "accuracy",
+            "balanced_accuracy", or "auroc", the area under the ROC curve, mean over the classes
+            or the labels; "auto" is Dice for masks, balanced accuracy under class weights, and
+            accuracy else.
         seed: of every random draw.
     """
 
@@ -70,6 +75,7 @@ class Run:
     validation: float = 0.2
     imbalance: float = 1.0
     class_weight: Literal["none", "balanced"] = "none"
+    scoring: Scoring = "auto"
     seed: int = 0
 
     def prepare(self) -> Data:
@@ -86,6 +92,7 @@ class Run:
             seed=self.seed,
             imbalance=self.imbalance,
             class_weights=self.class_weight,
+            scoring=self.scoring,
         )
 
     def execute(

@@ -13,7 +13,7 @@ from l2b.checkpoint import Place
 from l2b.compatible import check_fit, check_learner, refuse_synchronised_norms
 from l2b.data import Data, Pool
 from l2b.device import accelerator_for, autocast
-from l2b.evaluate import evaluate, measure
+from l2b.evaluate import evaluate, measure, share_right
 from l2b.feed import Feed
 from l2b.folder import RunFolder
 from l2b.guards import LOOK_EVERY
@@ -188,7 +188,8 @@ class Loop:
                 row |= {f"{name}_{key}": value for key, value in self._judged(judged).items()}
         silent = row["silent_batches"] if self.learner.steers else None
         clean = self._judged(self.data.clean) if self.apart else {}
-        row |= {f"clean_{key}": clean[key] for key in (measure(self.data), "loss") if clean}
+        told = {measure(self.data), share_right(self.data), "loss"} if clean else set()
+        row |= {f"clean_{key}": value for key, value in clean.items() if key in told}
         remarks = self.watch.remarks(
             epoch, log, row, silent, lambda: clean or self._judged(self.data.clean)
         )

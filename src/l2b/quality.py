@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from l2b.class_weights import effective, sample_weights
 from l2b.data import Data
-from l2b.evaluate import measure
+from l2b.evaluate import share_right
 
 
 def judged_by_checked(history: Sequence[Mapping[str, Any]], data: Data) -> tuple[list[float], int]:
@@ -26,7 +26,7 @@ def judged_by_checked(history: Sequence[Mapping[str, Any]], data: Data) -> tuple
         without a judge. Of several labels, samples are counted, whose answers go together.
     """
     for name, pool in (("clean", data.clean), ("validation", data.validation)):
-        key = f"{name}_{measure(data)}"
+        key = f"{name}_{share_right(data)}"
         known = [row[key] for row in history if key in row]
         if pool is not None and known and len(known) == len(history):
             return known, effective(sample_weights(data.class_weights, pool.labels))

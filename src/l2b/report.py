@@ -15,6 +15,7 @@ from l2b.data import Data
 from l2b.evaluate import measure
 from l2b.files import write_atomically
 from l2b.quality import class_votes
+from l2b.scoring import WORDS, capitalised
 from l2b.targets import VOID
 from l2b.train import Outcome
 
@@ -67,14 +68,13 @@ def run_figures(folder: Path, data: Data, outcome: Outcome) -> None:
     """
     name = measure(data)
     curves = {
-        f"{pool} {name}": [row[f"{pool}_{name}"] for row in outcome.history]
+        f"{pool} {WORDS[name]}": [row[f"{pool}_{name}"] for row in outcome.history]
         for pool in ("test", "validation")
         if f"{pool}_{name}" in outcome.history[0]
     }
     if curves:
-        file, said = ("dice" if data.masks else "accuracy"), name.replace("_", " ")
-        named = {label.replace("_", " "): curve for label, curve in curves.items()}
-        accuracy_figure(folder / f"{file}.png", named, f"{said.capitalize()} by epoch", said)
+        file, said = ("dice" if data.masks else "accuracy"), WORDS[name]
+        accuracy_figure(folder / f"{file}.png", curves, f"{capitalised(said)} by epoch", said)
     if data.train.true is not None:
         weights_figure(folder / "weights.png", data, outcome)
     if "clean_loss_rose" in outcome.history[0]:

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from l2b.scoring import WORDS
+
 MOST_TAGS = 10  # of several labels a sample
 # What is shown beside the figure that a run is judged by.
 BESIDE = {
     "accuracy": ("balanced over classes", "balanced_accuracy"),
     "balanced_accuracy": ("balanced over classes; plain accuracy", "accuracy"),
+    "auroc": ("AUROC; accuracy", "accuracy"),
 }
 
 
@@ -70,7 +73,7 @@ def _print_without_test(record: dict[str, Any]) -> None:
     if found is None:
         print("  no test set, and no clean sample kept aside: nothing tells how good the model is")
         return
-    measure = record["judged_by"].replace("_", " ")
+    measure = WORDS[record["judged_by"]]
     print(
         f"  no test set; epoch {record['chosen_epoch']} is the best on the {samples} clean samples "
         f"that were kept aside: {measure} {found:.2%}"

@@ -18,6 +18,7 @@ from l2b.ledger import Ledger
 from l2b.loop import Loop, chosen_epoch, empty_ledger
 from l2b.methods import Learner, Method
 from l2b.models import Model
+from l2b.scoring import WORDS
 from l2b.signals import stop_requests
 from l2b.threads import cpu_threads
 from l2b.training import Training
@@ -185,7 +186,7 @@ def _bar(label: str, loop: Loop, *, show: bool) -> Iterator[Callable[[], None]]:
                 task,
                 advance=1,
                 epoch=f"{len(loop.history) + 1}/{epochs}",
-                accuracy="" if accuracy is None else f"{name} {accuracy:.1%}",
+                accuracy="" if accuracy is None else f"{WORDS[name]} {accuracy:.1%}",
             )
 
         yield advance

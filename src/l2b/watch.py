@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from l2b.data import Data
-from l2b.evaluate import measure
+from l2b.evaluate import share_right
 from l2b.guards import (
     CleanSetGuard,
     GradientGuard,
@@ -130,7 +130,7 @@ class Watch:
             told.append(silent_weights(epoch, round(share * weighed), weighed))
         if self.clean.due(epoch, self.epochs):
             clean = judged()
-            name = "accuracy" if self.data.masks else measure(self.data)
+            name = "accuracy" if self.data.masks else share_right(self.data)
             wrong = self.clean.judge(
                 epoch, clean[name], clean["loss"], steers=silent is not None, counted=name
             )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from l2b.methods import Method
 from l2b.models import Model
 from l2b.notices import no_notices
 from l2b.quality import judged_by_checked
+from l2b.scoring import Scoring
 from l2b.train import Outcome, Training, fit
 
 ROWS_AT_ONCE = 2048
@@ -37,6 +38,7 @@ class Plan:
         validation: share of the checked samples to choose an epoch by, in [0, 1).
         progress: show progress bars on a terminal.
         class_weights: how much classes count.
+        scoring: what an epoch is chosen by.
     """
 
     model: Model
@@ -44,6 +46,7 @@ class Plan:
     validation: float
     progress: bool
     class_weights: ClassWeights = "none"
+    scoring: Scoring = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,7 @@ class Learned:
 
 def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     """Train once; keep the last epoch, or the best one on the checked samples kept aside."""
-    data = given.data(plan.validation, seed, plan.class_weights)
+    data = replace(given.data(plan.validation, seed, plan.class_weights), scoring=plan.scoring)
     used = method
     if data.validation is not None:
         used = Chosen(method=used, validation=data.validation)

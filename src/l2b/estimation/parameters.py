@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 
 from l2b.class_weights import ClassWeights, check_class_weights
 from l2b.methods import Method
+from l2b.scoring import SCORES
 
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "method": (
@@ -20,6 +21,7 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "batch_size": ("an integer of at least 1", lambda v: _whole(v) and v >= 1),
     "learning_rate": ("a positive number", lambda v: _real(v) and v > 0),
     "validation": ("a number in [0, 1)", lambda v: _real(v) and 0 <= v < 1),
+    "scoring": (f"one of {', '.join(map(repr, SCORES))}", lambda v: v in SCORES),
     "time_budget": ("a positive number of seconds", lambda v: _real(v) and v > 0),
     "n_jobs": (
         "None or an integer other than 0",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from l2b.grid.pairing import in_common, warning
+from l2b.scoring import WORDS, capitalised
 from l2b.stats import mean_sd
 
 if TYPE_CHECKING:
@@ -15,13 +16,18 @@ SECTIONS = {
     "chosen_dice": "Dice of test cases at the epoch chosen on clean validation",
     "last_accuracy": "Test accuracy at the last epoch",
     "chosen_accuracy": "Test accuracy at the epoch chosen on clean validation",
+    "last_auroc": "AUROC of test samples at the last epoch",
+    "chosen_auroc": "AUROC of test samples at the chosen epoch",
     "last_balanced_accuracy": "Balanced test accuracy at the last epoch",
     "chosen_balanced_accuracy": "Balanced test accuracy at the chosen epoch",
 }
 VALIDATION = "chosen_validation"  # where no test set judges
-JUDGED = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy", "dice": "Dice"}
 PAIRS = [(f"{epoch}_accuracy", f"{epoch}_balanced_accuracy") for epoch in ("last", "chosen")]
-OTHER = dict(PAIRS) | {balanced: plain for plain, balanced in PAIRS}
+OTHER = (
+    dict(PAIRS)
+    | {balanced: plain for plain, balanced in PAIRS}
+    | {f"{epoch}_auroc": f"{epoch}_accuracy" for epoch in ("last", "chosen")}
+)
 WEIGHTS = {
     "effective_samples": "samples in effect",
     "alpha_share": "α of all weight",
@@ -72,7 +78,8 @@ def heading(results: "Results", measure: str) -> str:
     """What a measure is, over its table."""
     if measure != VALIDATION:
         return SECTIONS[measure]
-    return f"{JUDGED[results.judged]} on clean samples kept aside, at the epoch chosen by them"
+    judged = capitalised(WORDS[results.judged])
+    return f"{judged} on clean samples kept aside, at the epoch chosen by them"
 
 
 def remark(results: "Results", measure: str) -> str:

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFo
 
 from l2b.grid.results import Results
 from l2b.report import COLOURS, STYLE, epochs_axis, label_ends, save
+from l2b.scoring import WORDS
 
 ALIASES = {
     "standard training": "cross_entropy", "full": "l2b", "Eq. 9": "l2b", "β = 0 (L2RW)": "l2rw",
@@ -25,7 +26,6 @@ LEGEND = 2.8  # inches beside the panels
 WIDTH, HEIGHT = 5.4, 4.2  # inches of one panel
 SHIFT = 0.008  # of the axis, between error bars that would lie on each other
 COLUMNS = 3  # panels side by side
-WORDS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "dice": "Dice"}
 EPOCHS = "last epoch", "epoch chosen on clean validation"
 
 

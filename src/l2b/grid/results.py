@@ -261,7 +261,8 @@ def judged_by(record: Mapping[str, Any]) -> str:
 
 def flat(row: Row) -> dict[str, Any]:
     """One line of the results table."""
-    found = {key: row.record.get(key) for key in COLUMNS if key in row.record or "dice" not in key}
+    rare = [key for key in SECTIONS if "dice" in key or "auroc" in key]
+    found = {key: row.record.get(key) for key in COLUMNS if key in row.record or key not in rare}
     return {**row.labels, "seed": row.seed, **found, **row.weights, "run": row.folder.name}
 
 

@@ -40,6 +40,11 @@ ALIKE = {
     key.replace("accuracy", "balanced_accuracy"): title.replace(" (%)", ", classes alike (%)")
     for key, title in CURVES.items()
 }
+RANKED = {
+    "test_auroc": "AUROC of test samples (%)",
+    "validation_auroc": "AUROC on clean validation (%)",
+    **CURVES,
+}
 WEIGHTS = {
     "alpha_share": "Share of all weight on observed labels, α (%)",
     "beta_share": "Share of all weight on pseudo-labels, β (%)",
@@ -110,7 +115,7 @@ def _compared(results: Results) -> dict[str, Any]:
     grid = results.grid
     labels = grid.labels(grid.compare)
     colour = {label: place for place, label in enumerate(labels)}
-    curves = ALIKE if results.judged == "balanced_accuracy" else CURVES
+    curves = {"balanced_accuracy": ALIKE, "auroc": RANKED}.get(results.judged, CURVES)
     return {
         "compare": grid.compare,
         "against": grid.against,
