@@ -365,7 +365,7 @@ def test_labels_are_judged_by_what_the_knowing_epochs_recorded(monkeypatch):
     )
     learned = Learned(
         module=nn.Linear(2, 3), device=CPU, epoch=2, known=[0.2, 0.9, 0.9], judges=100,
-        outcome=SimpleNamespace(ledger=ledger, history=[]),
+        ledger=ledger, history=[],
     )  # fmt: skip
     monkeypatch.setattr(estimator, "learn", lambda *_: learned)
     x, y = np.eye(4)[:, :2], np.array([0, 1, 1, 2])

@@ -222,10 +222,10 @@ def test_who_never_learned_a_label_has_no_vote_on_it(problem):
     assert (model.predict(problem.x) == problem.true)[:, 1:].mean() > 0.8
     known, unknown = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0, -1], [1, -1]])
     noisy = replace(tagged(known), y=unknown)
-    assert not selection._learns_all(Elr(), noisy) and selection._learns_all(L2BTags(), noisy)
-    assert selection._learns_all(CleanOnly(), noisy)
-    assert not selection._learns_all(CleanOnly(), tagged(unknown))
-    assert selection._learns_all(Elr(), replace(tagged(unknown), y=known))
+    assert not selection.learns_all(Elr(), noisy) and selection.learns_all(L2BTags(), noisy)
+    assert selection.learns_all(CleanOnly(), noisy)
+    assert not selection.learns_all(CleanOnly(), tagged(unknown))
+    assert selection.learns_all(Elr(), replace(tagged(unknown), y=known))
 
 
 @pytest.mark.parametrize("method", list(suited(candidates(), tagged())))

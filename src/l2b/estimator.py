@@ -18,6 +18,7 @@ from l2b.estimation.frames import frame_encoding, validated
 from l2b.estimation.judged import judge
 from l2b.estimation.learn import Learned, Plan, learn, raw_logits, usual_device
 from l2b.estimation.meaning import as_given, check_same_tags, encoded, known, tag_names
+from l2b.estimation.parallel import processes
 from l2b.estimation.parameters import check_parameters
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import fitted_scale
@@ -84,8 +85,9 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             rounds, and ``distil`` trains its network, whatever that takes. Where time runs out,
             what is found depends on the machine's speed.
         random_state: seed or generator of every random draw.
-        n_jobs: threads; -1 for one per core, None one for small batches and else PyTorch's
-            setting.
+        n_jobs: how much goes on at a time: with "auto" so many trainings, each in a process of its
+            own (one after the other on a GPU), else so many threads; -1 for one per core. None for
+            one training, with one thread where batches are small and else PyTorch's setting.
         device: "cpu", or "auto" for a GPU if there is one, to learn and to predict on; what was
             learned is kept on the CPU.
         verbose: 0 is silent, 1 tells what was decided, 2 shows progress bars.
@@ -342,10 +344,12 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             self.method_ = default(Method, method) if isinstance(method, str) else method
             kept = first = learn(given, self.method_, plan, seed)
             self.module_ = first.module
-        self.history_, self.chosen_epoch_ = kept.outcome.history, kept.epoch
+        self.history_, self.chosen_epoch_ = kept.history, kept.epoch
         return first
 
     def _plan(self, given: Given) -> Plan:
+        alone = self.device == "cpu"
+        jobs = processes(self.n_jobs, cpu=alone) if self.method == "auto" else 1
         return Plan(
             model=chosen_model(self.model, mostly_zero=not self.scale_.mean.any()),
             training=sized_training(
@@ -354,10 +358,11 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
                 batch=self.batch_size,
                 lr=self.learning_rate,
                 device=self.device,
-                threads=_threads(self.n_jobs),
+                threads=_threads(self.n_jobs) if jobs == 1 else None,
             ),
             validation=self.validation,
             progress=self.verbose > 1,
+            jobs=jobs,
             class_weights=self._meaning.weights(self.class_weight),
             scoring=self.scoring,
         )

@@ -7,12 +7,12 @@ import torch
 
 from l2b.cases import case_dice, case_hausdorff, mean_score
 from l2b.data import Data
-from l2b.evaluate import measure, predict_classes, predict_pool, tag_scores
+from l2b.evaluate import predict_classes, predict_pool, tag_scores
 from l2b.train import Outcome
 
 
 def accuracies(outcome: Outcome, data: Data) -> dict[str, Any]:
-    """Test accuracy (of masks, Dice; of tags, AUROC too) at the last, best and chosen epoch.
+    """Test accuracy (of masks, Dice too; of tags, or if it counts, AUROC) at the last, best and chosen epoch.
 
     All are fractions. The chosen epoch is the one that is best on clean validation, by the
     `measure` that counts. The best epoch looks at the test set and only tells how much choosing
@@ -20,8 +20,9 @@ def accuracies(outcome: Outcome, data: Data) -> dict[str, Any]:
     """
     history, chosen = outcome.history, outcome.chosen_epoch
     found: dict[str, Any] = {"chosen_epoch": None if chosen is None else chosen + 1}
-    also = ("dice",) if data.masks else ("auroc",) if data.tags else ()
-    for key in dict.fromkeys((*also, measure(data), "accuracy", "balanced_accuracy")):
+    ranked = bool(data.tags) or (not data.masks and data.scoring == "auroc")
+    further = ("dice",) if data.masks else ("auroc",) if ranked else ()
+    for key in (*further, "accuracy", "balanced_accuracy"):
         curve = [row[f"test_{key}"] for row in history if f"test_{key}" in row]
         found[f"last_{key}"] = curve[-1] if curve else None
         found[f"best_{key}"] = max(curve) if curve else None

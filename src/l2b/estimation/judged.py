@@ -47,7 +47,7 @@ def judge(given: Given, learned: Learned, y: np.ndarray) -> Judged:
         learned: what it left.
         y: all labels as given, as numbers, [N, *tags].
     """
-    ledger, answers = learned.outcome.ledger, max(1, len(given.tags))
+    ledger, answers = learned.ledger, max(1, len(given.tags))
     labels = given.y.flatten()
     there = (labels != VOID).nonzero().squeeze(1)
     places = (given.index.unsqueeze(1) * answers + torch.arange(answers)).flatten()[there].numpy()

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
 from l2b.estimation.task import Given
 from l2b.functional import forward
+from l2b.ledger import Ledger
 from l2b.methods import Method
 from l2b.models import Model
 from l2b.notices import no_notices
 from l2b.quality import judged_by_checked
 from l2b.scoring import Scoring
-from l2b.train import Outcome, Training, fit
+from l2b.train import Training, fit
 
 ROWS_AT_ONCE = 2048
 CPU = torch.device("cpu")
@@ -37,6 +39,7 @@ class Plan:
         training: how long and how fast.
         validation: share of the checked samples to choose an epoch by, in [0, 1).
         progress: show progress bars on a terminal.
+        jobs: how many trainings of a comparison go side by side, in processes of one thread each.
         class_weights: how much classes count.
         scoring: what an epoch is chosen by.
     """
@@ -45,6 +48,7 @@ class Plan:
     training: Training
     validation: float
     progress: bool
+    jobs: int = 1
     class_weights: ClassWeights = "none"
     scoring: Scoring = "auto"
 
@@ -56,7 +60,8 @@ class Learned:
     Attributes:
         module: the network, on the CPU, in evaluation mode.
         device: where it was trained.
-        outcome: ledger and history.
+        ledger: every noisy sample in every epoch.
+        history: one row of metrics per epoch.
         epoch: the epoch whose parameters were kept, from 0.
         known: accuracy by epoch on checked samples that were not trained on.
         judges: how many these are; see `judged_by_checked`.
@@ -64,7 +69,8 @@ class Learned:
 
     module: nn.Module
     device: torch.device
-    outcome: Outcome
+    ledger: Ledger
+    history: list[dict[str, Any]]
     epoch: int
     known: list[float]
     judges: int
@@ -97,7 +103,13 @@ def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     epoch = _first(outcome.chosen_epoch, last)
     known, judges = judged_by_checked(outcome.history, data)
     return Learned(
-        module=module, device=device, outcome=outcome, epoch=epoch, known=known, judges=judges
+        module=module,
+        device=device,
+        ledger=outcome.ledger,
+        history=outcome.history,
+        epoch=epoch,
+        known=known,
+        judges=judges,
     )
 
 

@@ -1,10 +1,9 @@
 """Compare methods on the checked samples, within a time budget."""
 
-import itertools
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -12,51 +11,18 @@ from torch import Tensor, nn
 
 from l2b.class_weights import sample_weights
 from l2b.estimation.committee import Committee, elected, temperature, tempered
-from l2b.estimation.comparison import FOLDS, WITHOUT, Comparison
+from l2b.estimation.comparison import FOLDS, Comparison
+from l2b.estimation.contenders import candidates, learns_all, suited
 from l2b.estimation.distil import Distilled
 from l2b.estimation.learn import Learned, Plan, learn, probabilities
+from l2b.estimation.parallel import each, together
 from l2b.estimation.task import Given
 from l2b.methods import Method
 from l2b.methods.base import NoisyOnly
-from l2b.methods.clean_only import CleanOnly
-from l2b.methods.elr import Elr
-from l2b.methods.fine_tune import FineTune
-from l2b.methods.gold_correction import GoldCorrection
-from l2b.methods.gold_posterior import GoldPosterior
-from l2b.methods.l2b import L2B
-from l2b.methods.l2b_tags import L2BTags
-from l2b.methods.mixup import Mixup
-from l2b.methods.pooled import Pooled
 from l2b.targets import VOID
 
 FEWEST = 2  # methods that are compared whatever it takes: without the noisy labels, and with
 ENOUGH = 30  # judged samples; of fewer, several methods often get all right by chance
-
-
-def candidates() -> dict[str, Method]:
-    """What "auto" chooses from, in the order in which they are tried while there is time.
-
-    Behind what does without the noisy labels, the order is that of their mean accuracy on
-    development data (docs/evidence.md).
-    """
-    return {
-        WITHOUT: CleanOnly(),
-        "l2b": L2B(),
-        "fine_tune": FineTune(),
-        "gold_posterior": GoldPosterior(),
-        "gold_correction": GoldCorrection(),
-        "elr": Elr(),
-        "mixup": Mixup(),
-        "pooled": Pooled(),
-    }
-
-
-def suited(methods: dict[str, Method], given: Given) -> dict[str, Method]:
-    """The same, but for several labels a sample the form of L2B that is for these."""
-    if not given.tags:
-        return methods
-    forms = {"l2b": ("l2b_tags", L2BTags())}
-    return dict(forms.get(name, (name, method)) for name, method in methods.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +84,16 @@ def elect(
     contest = Contest(given, plan, seed)
     found = compare(contest, methods, budget=budget)
     say(found.summary())
-    last: dict[str, Learned] = {}
     left = budget - found.seconds - contest.student_cost
-    for name in _affordable(list(found.members), contest.cost, left):
-        known = contest.trained.get(name)
-        last[name] = known or learn(given, methods[name], plan, seed)
+    finals = _affordable(list(found.members), contest.cost, left, plan.jobs)
+    last = {name: contest.trained[name] for name in finals if name in contest.trained}
+    new = [name for name in finals if name not in last]
+    final = ((given, methods[name], plan, seed) for name in new)
+    told = "training those that vote" if plan.progress else ""
+    trained = each(_trained, final, plan.jobs, told=told, total=len(new))
+    for name, (learned, _) in zip(new, trained, strict=True):
+        last[name] = learned
+    for name in finals:
         contest.modules[name].append(last[name].module)
     foremost = last[found.chosen]
     committee = joined(found.members, found.temperatures, contest.modules)
@@ -201,7 +172,7 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         contest.round(tried, held, contest.seed + number, end)
     p, labels = contest.held_out
     worth = contest.worth(labels)
-    voters = {name: q for name, q in p.items() if _learns_all(methods[name], contest.given)}
+    voters = {name: q for name, q in p.items() if learns_all(methods[name], contest.given)}
     members, temperatures = vote(voters, labels, worth)
     return Comparison(
         correct={name: q.argmax(dim=1) == labels for name, q in p.items()},
@@ -213,19 +184,6 @@ def compare(contest: "Contest", methods: dict[str, Method], *, budget: float) ->
         left_out=tuple(name for name in methods if name not in contest.p),
         of=contest.samples if contest.given.tags else None,
     )
-
-
-def _learns_all(method: Method, given: Given) -> bool:
-    """Whether it learns every label, where single answers were checked: some of them one kind only.
-
-    A label without a checked answer is unknown to who does without the noisy ones, and a label of
-    which all were checked to who learns from these alone; held-out answers cannot tell.
-    """
-    if not given.tags:
-        return True
-    kinds = {CleanOnly: given.y_clean, NoisyOnly: given.y}
-    alone = [labels for kind, labels in kinds.items() if isinstance(method, kind)]
-    return all(bool((labels != VOID).any(dim=0).all()) for labels in alone)
 
 
 def vote(
@@ -279,7 +237,7 @@ class Contest:
     @property
     def round_cost(self) -> float:
         """Seconds that another round should take."""
-        return sum(self.cost.values())
+        return together(self.cost.values(), self.plan.jobs)
 
     @property
     def student_cost(self) -> float:
@@ -325,7 +283,7 @@ class Contest:
         ranked = names[:FEWEST] + sorted(names[FEWEST:], key=lambda name: -right[name])
         chosen: set[str] = set()
         for place, name in enumerate(ranked):
-            if sum(self.cost[other] for other in (*chosen, name)) <= room:
+            if together((self.cost[n] for n in (*chosen, name)), self.plan.jobs) <= room:
                 chosen.add(name)
             elif place < FEWEST:
                 return []
@@ -346,30 +304,55 @@ class Contest:
         kept[held] = False
         self.judged.append(held)
         part, judged = self.given.learn_from(kept), self.given.checked(held)
-        for number, (name, method) in enumerate(methods.items()):
-            if number < FEWEST or time.perf_counter() < end:
-                learned = self._learned(name, method, part, seed)
-                p = probabilities(learned.module, judged.inputs, learned.device)
-                self.p.setdefault(name, []).append(p)
-                self.modules.setdefault(name, []).append(learned.module)
+        for name, learned in self._learned(methods, part, seed, end):
+            p = probabilities(learned.module, judged.inputs, learned.device)
+            self.p.setdefault(name, []).append(p)
+            self.modules.setdefault(name, []).append(learned.module)
 
-    def _learned(self, name: str, method: Method, part: Given, seed: int) -> Learned:
-        if name in self.trained:
-            return self.trained[name]
-        start = time.perf_counter()
-        if isinstance(method, NoisyOnly) and not self.plan.validation:
-            self.trained[name] = learn(self.given, method, self.plan, self.seed)
-            self.cost[name] = 0.0
-            return self.trained[name]
-        learned = learn(part, method, self.plan, seed)
-        self.cost[name] = time.perf_counter() - start
-        return learned
+    def _learned(
+        self, methods: dict[str, Method], part: Given, seed: int, end: float
+    ) -> Iterator[tuple[str, Learned]]:
+        """What each method has learned, those last that have before."""
+        known = [name for name in methods if name in self.trained]
+        begun: list[str] = []
+
+        def tasks() -> Iterator[tuple[Given, Method, Plan, int]]:
+            for number, (name, method) in enumerate(methods.items()):
+                if name not in known and (number < FEWEST or time.perf_counter() < end):
+                    begun.append(name)
+                    given, draw = (self.given, self.seed) if self._once(method) else (part, seed)
+                    yield given, method, self.plan, draw
+
+        told = "comparing methods" if self.plan.progress else ""
+        found = each(_trained, tasks(), self.plan.jobs, told=told, total=len(methods) - len(known))
+        for number, (learned, seconds) in enumerate(found):
+            name = begun[number]
+            self.cost[name] = seconds
+            if self._once(methods[name]):
+                self.trained[name], self.cost[name] = learned, 0.0
+            yield name, learned
+        yield from ((name, self.trained[name]) for name in known)
+
+    def _once(self, method: Method) -> bool:
+        """Whether it learns the same whatever is held out."""
+        return isinstance(method, NoisyOnly) and not self.plan.validation
 
 
-def _affordable(members: list[str], cost: dict[str, float], budget: float) -> list[str]:
+def _trained(given: Given, method: Method, plan: Plan, seed: int) -> tuple[Learned, float]:
+    """What a method learns, and the seconds that it takes; beside others, with one thread."""
+    start = time.perf_counter()
+    if plan.jobs > 1:
+        plan = replace(plan, training=replace(plan.training, threads=1), progress=False)
+    learned = learn(given, method, plan, seed)
+    return learned, time.perf_counter() - start
+
+
+def _affordable(
+    members: list[str], cost: dict[str, float], budget: float, jobs: int = 1
+) -> list[str]:
     """The foremost members whose final training fits into what is left, at least the first."""
-    spent = list(itertools.accumulate(cost[name] for name in members))
-    return [n for i, n in enumerate(members) if not i or spent[i] <= budget]
+    costs = [cost[name] for name in members]
+    return [n for i, n in enumerate(members) if not i or together(costs[: i + 1], jobs) <= budget]
 
 
 def _folds(labels: Tensor, seed: int) -> list[Tensor]:
