@@ -504,4 +504,6 @@ def test_masks_without_a_test_set_have_no_dice_but_say_so():
         "last_dice", "best_dice", "chosen_dice",
     }  # fmt: skip
     assert set(found.values()) == {None}
-    assert "last_dice" not in accuracies(outcome, SimpleNamespace(masks=False, tags=()))
+    assert "last_dice" not in accuracies(
+        outcome, SimpleNamespace(masks=False, tags=(), scoring="auto")
+    )

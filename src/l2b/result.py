@@ -12,16 +12,18 @@ from l2b.train import Outcome
 
 
 def accuracies(outcome: Outcome, data: Data) -> dict[str, Any]:
-    """Test accuracy (of masks, Dice too; of tags, or if it counts, AUROC) at the last, best and chosen epoch.
+    """Test accuracy at the last, best and chosen epoch.
 
-    All are fractions. The chosen epoch is the one that is best on clean validation, by the
-    `measure` that counts. The best epoch looks at the test set and only tells how much choosing
-    could have gained. All are None without a test set.
+    Of masks, Dice too; of tags, and where it counts, AUROC. All are fractions. The chosen epoch is
+    the one that is best on clean validation, by the `measure` that counts. The best epoch looks
+    at the test set and only tells how much choosing could have gained. All are None without a test
+    set.
     """
     history, chosen = outcome.history, outcome.chosen_epoch
     found: dict[str, Any] = {"chosen_epoch": None if chosen is None else chosen + 1}
-    ranked = bool(data.tags) or (not data.masks and data.scoring == "auroc")
-    further = ("dice",) if data.masks else ("auroc",) if ranked else ()
+    further = (
+        ("dice",) if data.masks else ("auroc",) if data.tags or data.scoring == "auroc" else ()
+    )
     for key in (*further, "accuracy", "balanced_accuracy"):
         curve = [row[f"test_{key}"] for row in history if f"test_{key}" in row]
         found[f"last_{key}"] = curve[-1] if curve else None
