@@ -4,19 +4,26 @@ import math
 import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib import Parallel, cpu_count, delayed
 from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from torch import nn
 
-from l2b.estimation import parallel
+from l2b.estimation import selection
+from l2b.estimation.learn import Plan
 from l2b.estimation.parallel import each, processes, together
+from l2b.estimation.selection import Contest, _affordable
 from l2b.estimator import L2BClassifier
+from l2b.models.mlp import Mlp
+from l2b.notices import Notice, notice
+from l2b.train import Training
 
 COSTS = st.lists(st.floats(0, 1e6), max_size=10)
 
@@ -76,16 +83,85 @@ def test_tasks_end_for_want_of_time():
 def test_how_long_trainings_take_side_by_side(costs, jobs):
     found = together(costs, jobs)
     assert max(costs, default=0) <= found <= math.fsum(costs) + 1e-6
-    assert found == pytest.approx(max([math.fsum(costs) / jobs, *costs]) if costs else 0)
+    assert found >= math.fsum(costs) / jobs - 1e-6
     assert together(costs, 1) == pytest.approx(math.fsum(costs))
 
 
+def test_each_waits_for_the_first_that_has_ended():
+    assert together([3.0, 3.0, 3.0], 2) == 6
+    assert together([4.0, 1.0, 1.0, 1.0, 1.0], 2) == 4
+
+
 def test_jobs_are_processes_on_a_cpu_alone(monkeypatch):
-    assert processes(None, cpu=True) == processes(1, cpu=True) == 1
-    assert processes(3, cpu=True) == 3
-    assert processes(-1, cpu=True) == os.cpu_count() >= 1
-    monkeypatch.setattr(parallel, "usual_device", lambda *, cpu: torch.device("cuda"))
-    assert processes(3, cpu=False) == 1
+    assert processes(None, 8, cpu=True) == processes(1, 8, cpu=True) == 1
+    assert processes(3, 8, cpu=True) == 3
+    assert processes(100, 8, cpu=True) == 8
+    assert processes(-1, 10**6, cpu=True) == cpu_count()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert processes(3, 8, cpu=True) == 1
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert processes(3, 8, cpu=False) == 1
+    assert processes(3, 8, cpu=True) == 3
+
+
+def test_all_cores_are_not_asked_for_by_each_of_several_processes():
+    asked = Parallel(n_jobs=2)(delayed(processes)(n, 8, cpu=True) for n in (-1, 2))
+    assert asked[0] == 1
+
+
+def plan(jobs):
+    """Of trainings that are never begun."""
+    return Plan(
+        model=Mlp(), training=Training(threads=None), validation=0.0, progress=True, jobs=jobs
+    )
+
+
+def test_processes_have_one_thread_and_no_bars_of_their_own(monkeypatch):
+    plans = []
+    monkeypatch.setattr(selection, "learn", lambda given, method, plan, seed: plans.append(plan))
+    for jobs in (1, 2):
+        selection._trained(None, None, plan(jobs), 0)
+    alone, beside = plans
+    assert (alone.training.threads, alone.progress) == (None, True)
+    assert (beside.training.threads, beside.progress) == (1, False)
+
+
+def test_time_is_reckoned_side_by_side():
+    cost = {"clean_only": 2.0, "l2b": 2.0, "elr": 2.0, "mixup": 2.0}
+    assert _affordable(list(cost), cost, 4.0, 1) == ["clean_only", "l2b"]
+    assert _affordable(list(cost), cost, 4.0, 2) == list(cost)
+    for jobs, seconds in ((1, 8.0), (2, 4.0), (8, 2.0)):
+        contest = Contest(None, plan(jobs), 0)
+        contest.cost = dict(cost)
+        assert contest.round_cost == seconds
+
+
+@pytest.mark.parametrize(("jobs", "again"), [(1, 2), (2, 4)])
+def test_another_round_takes_as_many_as_fit_side_by_side(jobs, again):
+    names = ["clean_only", "l2b", "fine_tune", "elr", "mixup"]
+    given = SimpleNamespace(y_clean=torch.zeros(3, dtype=torch.long), tags=())
+    contest = Contest(given, plan(jobs), 0)
+    contest.cost = dict.fromkeys(names, 2.0)
+    contest.judged = [torch.arange(3)]
+    contest.p = {name: [torch.tensor([[0.9, 0.1]] * 3)] for name in names}
+    assert len(contest.next_round(contest.spent + 2.0 + 2 * 4.5)) == again
+
+
+def noticed(number):
+    """Work that has something to say."""
+    notice(f"Number {number}.")
+    return number
+
+
+def test_notices_of_processes_reach_the_user():
+    with pytest.warns(Notice, match=r"Number 1\."):
+        assert list(each(noticed, [(1,)], 2)) == [1]
+
+
+def test_what_cannot_come_back_is_refused():
+    with pytest.raises(ValueError, match=r"cannot be sent to them and back: set n_jobs=1"):
+        list(each(threading.Lock, [()], 2))
 
 
 def test_processes_find_what_one_finds():
@@ -126,7 +202,7 @@ def test_what_cannot_be_sent_is_refused():
         with lock:
             return nn.Linear(shape[0], classes)
 
-    with pytest.raises(ValueError, match=r"n_jobs trains in 2 processes, .* set n_jobs=1"):
+    with pytest.raises(ValueError, match=r"n_jobs trains in 2 processes, .* back: set n_jobs=1"):
         L2BClassifier(model, epochs=2, n_jobs=2).fit(x, y, clean=clean)
 
 

@@ -8,22 +8,26 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
 from l2b.cli import main
 from l2b.data import prepare
 from l2b.datasets import Source, Split
 from l2b.estimator import L2BClassifier
-from l2b.evaluate import measure, share_right
+from l2b.evaluate import measure, share_right, tag_scores
+from l2b.experiment import Run
+from l2b.grid.trials import folder_name
 from l2b.methods.cross_entropy import CrossEntropy
 from l2b.methods.fine_tune import FineTune
 from l2b.models.mlp import Mlp
+from l2b.noise.none import NoNoise
 from l2b.noise.symmetric import Symmetric
 from l2b.optimise import Optimiser
 from l2b.overview import write_overview
 from l2b.quality import judged_by_checked
 from l2b.scoring import WORDS, check_scoring, mean_auroc
-from l2b.train import Training, check, fit
+from l2b.train import Training, fit
 
 TRAINING = Training(
     epochs=12, batch=32, clean_batch=16, optimiser=Optimiser(lr=0.3, options={"momentum": 0.9})
@@ -57,18 +61,30 @@ def test_auroc_by_another_hand(seed, classes, samples, ties):
     draw = np.random.default_rng(seed)
     labels = draw.integers(0, classes, samples)
     labels[:2] = 0, classes - 1
-    p = draw.dirichlet(np.ones(classes), samples)
-    p = np.round(p, 1) if ties else p
-    each = [roc_auc_score(labels == c, p[:, c].astype("float32")) for c in np.unique(labels)]
-    found = mean_auroc(torch.tensor(p), torch.tensor(labels)).item()
+    z = 30 * draw.normal(size=(samples, classes))
+    z = np.round(z, -1) if ties else z
+    odds = [z[:, c] - logsumexp(np.delete(z, c, axis=1), axis=1) for c in range(classes)]
+    each = [roc_auc_score(labels == c, odds[c]) for c in np.unique(labels)]
+    found = mean_auroc(torch.tensor(z), torch.tensor(labels)).item()
     assert found == pytest.approx(np.mean(each), abs=1e-5)
     if classes == 2:
-        assert found == pytest.approx(each[1], abs=1e-5) or ties
+        assert found == pytest.approx(roc_auc_score(labels, z[:, 1] - z[:, 0]), abs=1e-5)
+
+
+def test_networks_that_are_very_sure_are_ranked_too():
+    gap = torch.tensor([40.0, 30.0, 25.0, -25.0, -30.0])
+    z, labels = torch.stack([torch.zeros(5), gap], dim=1), torch.tensor([1, 1, 1, 0, 0])
+    assert mean_auroc(z, labels).item() == 1
+    labels = torch.tensor([1, 0, 1, 0, 0])
+    assert mean_auroc(z, labels).item() == pytest.approx(5 / 6)
+    (found,) = tag_scores(z.unsqueeze(2), labels.unsqueeze(1))
+    assert found["auroc"] == pytest.approx(5 / 6)
 
 
 def test_outputs_that_are_not_finite_rank_nothing():
-    p = torch.full((6, 2), torch.nan)
-    assert mean_auroc(p, torch.tensor([0, 1, 0, 1, 1, 0])).item() == 0.5
+    z = torch.full((6, 2), torch.nan)
+    assert mean_auroc(z, torch.tensor([0, 1, 0, 1, 1, 0])).item() == 0.5
+    assert mean_auroc(torch.randn(4, 2), torch.tensor([1, 1, 1, 1])).item() == 0.5
 
 
 @pytest.mark.parametrize("tags", [False, True])
@@ -133,10 +149,41 @@ def test_what_can_be_measured_is_not():
 
 
 def test_it_is_refused_before_a_run_begins():
-    data = prepared()
-    alone = replace(data.test, labels=torch.zeros_like(data.test.labels))
-    with pytest.raises(ValueError, match="all 300 test samples show the same class"):
-        check(replace(data, test=alone), Mlp(), CrossEntropy(), TRAINING, seed=0)
+    found = source()
+    alone = replace(found, test=Split(found.test.inputs, torch.zeros_like(found.test.labels)))
+    run = Run(noise=NoNoise(), clean=60, scoring="auroc")
+    with pytest.raises(ValueError, match=r"all 300 test samples show the same class: take others"):
+        run.prepare_from(alone)
+    assert run.prepare_from(found).scoring == "auroc"
+
+
+@pytest.mark.parametrize("tags", [False, True])
+def test_folds_of_a_comparison_may_show_one_class_alone(tags):
+    found = source(tags=tags, rare=0.05)
+    x, y = found.train.inputs.numpy(), found.train.labels.numpy()
+    yes = y.reshape(len(y), -1)
+    first = np.unique([np.flatnonzero(column)[0] for column in yes.T])
+    clean = np.concatenate([first, np.flatnonzero(~yes.any(axis=1))[:8]])
+    model = L2BClassifier(epochs=2, scoring="auroc", random_state=0, time_budget=1e6)
+    assert model.fit(x, y, clean=clean).comparison_.folds == 3
+
+
+def test_an_audit_of_ones_own_table_goes_by_it(tmp_path):
+    found = source()
+    lines = [
+        ",".join([*(f"{v:.3f}" for v in row), str(int(label))])
+        for row, label in zip(found.train.inputs, found.train.labels, strict=True)
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(["a,b,c,d,e,f,y", *lines]) + "\n")
+    words = ["audit", "--csv", str(tmp_path / "own.csv"), "--label", "y", "--scoring", "auroc",
+             "--epochs", "2", "--out", str(tmp_path / "own")]  # fmt: skip
+    assert main(words) == 0
+    assert json.loads((tmp_path / "own" / "result.json").read_text())["judged_by"] == "auroc"
+
+
+def test_earlier_grids_go_on():
+    assert folder_name(Run()) == "digits-symmetric-l2b-seed0-53079224f7"
+    assert folder_name(Run()) != folder_name(Run(scoring="accuracy"))
 
 
 def test_on_the_command_line(tmp_path, capsys):
@@ -170,6 +217,7 @@ def test_grids_are_compared_by_it(tmp_path):
     assert "## Test accuracy at the last epoch (%)" in said  # it differs
     page = write_overview([tmp_path / "grid"]).read_text()
     assert "AUROC on clean validation (%)" in page
+    assert "last, AUROC" in page and "<td>last</td>" in page  # rows of the tests differ
 
 
 def test_an_estimator_chooses_by_it():

@@ -833,7 +833,7 @@ def test_without_checked_answers_others_stand_in(table, tmp_path, capsys):
     assert audit_run(tmp_path / "run").table.index.max() == 159  # found again
     # Every label has its own: a fifth of each answer, all of them in doubt as well.
     source = Tags(path=table, tags=FINDINGS, blank="no", id="scan", ignore=("seen twice",)).load()
-    data = _prepared(source, 0, "none")
+    data = _prepared(source, Run())
     assert len(data.train) == 160 and (data.train.labels == source.train.labels).all()
     shares = (data.clean.labels != -1).sum(dim=0) / 160
     assert (abs(shares - 0.2) < 0.02).all() and data.stand_ins == len(data.clean) < 96

@@ -9,12 +9,11 @@ from l2b.data import Data
 from l2b.methods import Learner, Method
 from l2b.notices import notice
 from l2b.overlap import Ignored
-from l2b.scoring import check_scoring
 from l2b.training import Training
 
 
 def check_fit(method: Method, data: Data, training: Training) -> None:
-    """Refuse masks or several labels, losses and scores where they have no meaning."""
+    """Refuse masks or several labels, and losses of masks, where they cannot be learned from."""
     several = "several labels" if data.tags else "a mask"
     if data.train.labels.ndim > 1 and not method.takes_masks:
         raise ValueError(
@@ -27,9 +26,6 @@ def check_fit(method: Method, data: Data, training: Training) -> None:
             f"training.overlap {name_of(training.overlap)} is of masks, and this data has several "
             "labels for each sample: leave it out."
         )
-    pools = {"clean": data.clean, "validation": data.validation, "test": data.test}
-    judged = {name: pool.labels for name, pool in pools.items() if pool is not None}
-    check_scoring(data.scoring, judged, masks=data.masks)
     if data.masks and method.remembers and not isinstance(training.augment, Identity):
         raise ValueError(
             f"{name_of(method)} remembers what was predicted of every pixel, and "

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import nn
 
 from l2b.catalog import default
+from l2b.estimation.contenders import candidates
 from l2b.estimation.defaults import chosen_model, sized_training
 from l2b.estimation.frames import frame_encoding, validated
 from l2b.estimation.judged import judge
@@ -77,9 +78,10 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
             proportion, noisy ones by their labels as given and checked ones by theirs, which in
             expectation weights the losses; "balanced" draws all classes alike. An epoch is
             chosen, and "auto" compares methods, under the same weights. Not for several labels.
-        scoring: what an epoch is chosen by where ``validation`` is not 0: "accuracy",
-            "balanced_accuracy", or "auroc", the area under the ROC curve, mean over the classes
-            or the labels; "auto" for accuracy under ``class_weight``.
+        scoring: what an epoch is chosen by where ``validation`` is not 0, and the automatic warm-up
+            ends by: "accuracy", "balanced_accuracy", or "auroc", the area under the ROC curve, mean
+            over the classes or the labels; "auto" for accuracy under ``class_weight``. "auto"
+            compares methods by likelihood and accuracy all the same.
         time_budget: seconds that "auto" may take, final training included. At least
             "clean_only" and "l2b" (of several labels "l2b_tags") are compared, in one of three
             rounds, and ``distil`` trains its network, whatever that takes. Where time runs out,
@@ -349,7 +351,7 @@ class L2BClassifier(ClassifierMixin, BaseEstimator):
 
     def _plan(self, given: Given) -> Plan:
         alone = self.device == "cpu"
-        jobs = processes(self.n_jobs, cpu=alone) if self.method == "auto" else 1
+        jobs = processes(self.n_jobs, len(candidates()), cpu=alone) if self.method == "auto" else 1
         return Plan(
             model=chosen_model(self.model, mostly_zero=not self.scale_.mean.any()),
             training=sized_training(

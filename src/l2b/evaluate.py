@@ -11,7 +11,7 @@ from l2b.cases import case_dice, mean_score
 from l2b.class_weights import sample_weights
 from l2b.data import Data, Pool
 from l2b.losses import cross_entropy
-from l2b.scoring import mean_auroc
+from l2b.scoring import CHANCE, auroc, check_scoring, mean_auroc
 from l2b.targets import VOID
 from l2b.types import Cases
 
@@ -43,7 +43,10 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
     if data.tags:
         z = predict_pool(predict, pool, data)
         loss = cross_entropy(z, pool.labels).sum() / (pool.labels != VOID).sum()
-        return {**mean_tag_scores(z, pool.labels), "loss": _worst_if_none(loss)}
+        scores = mean_tag_scores(z, pool.labels)
+        if data.scoring == "auroc":
+            scores.setdefault("auroc", CHANCE)
+        return {**scores, "loss": _worst_if_none(loss)}
     classes, z, labels = len(data.classes), predict_pool(predict, pool, data), pool.labels
     # Balanced: the mean over the classes that occur, so an absent class counts for nothing.
     recall = multiclass_accuracy(z, labels, num_classes=classes, average="none")
@@ -58,7 +61,7 @@ def evaluate(predict: Callable[[Tensor], Tensor], pool: Pool, data: Data) -> dic
             right = z.argmax(dim=1) == labels
             found["weighted_accuracy"] = (worth * right).mean().item()
     if data.scoring == "auroc":
-        found["auroc"] = mean_auroc(z.softmax(dim=1), labels).item()
+        found["auroc"] = mean_auroc(z, labels).item()
     return found | {"loss": _worst_if_none(losses.mean())}
 
 
@@ -74,10 +77,8 @@ def tag_scores(z: Tensor, labels: Tensor) -> list[dict[str, float]]:
         both answers as far as they occur; ``yes``, how many are so; and, where both occur,
         ``auroc``, the area under the ROC curve. None of them where nothing is known.
     """
-    from torchmetrics.functional.classification import binary_auroc  # slow to load
-
-    found, p = [], z.float().softmax(dim=1)[:, 1]
-    for likely, said, given in zip(p.T, z.argmax(dim=1).T, labels.T, strict=True):
+    found, odds = [], z[:, 1].double() - z[:, 0].double()
+    for likely, said, given in zip(odds.T, z.argmax(dim=1).T, labels.T, strict=True):
         known = given != VOID
         yes, right = given[known] == 1, (said == given)[known].double()
         if not len(yes):
@@ -86,9 +87,8 @@ def tag_scores(z: Tensor, labels: Tensor) -> list[dict[str, float]]:
         each = [right[group].mean() for group in (yes, ~yes) if bool(group.any())]
         scores = {"accuracy": right.mean(), "balanced_accuracy": torch.stack(each).mean()}
         scores["yes"] = yes.double().mean()
-        if len(each) == 2:  # outputs that are not finite rank nothing
-            ranks = likely[known].nan_to_num(0.5, 0.5, 0.5)
-            scores["auroc"] = binary_auroc(ranks, yes.long(), validate_args=False)
+        if len(each) == 2:
+            scores["auroc"] = auroc(likely[known], yes)
         found.append({key: value.item() for key, value in scores.items()})
     return found
 
@@ -108,6 +108,13 @@ def mean_tag_scores(z: Tensor, labels: Tensor) -> dict[str, float]:
 def measure(data: Data) -> str:
     """Which figure of `evaluate` counts: where an epoch is chosen, and where runs are compared."""
     return share_right(data) if data.scoring == "auto" else data.scoring
+
+
+def check_judges(data: Data) -> None:
+    """Refuse a scoring that cannot be measured on what will be judged; see `check_scoring`."""
+    pools = {"clean": data.clean, "validation": data.validation, "test": data.test}
+    judged = {name: pool.labels for name, pool in pools.items() if pool is not None}
+    check_scoring(data.scoring, judged, masks=data.masks)
 
 
 def share_right(data: Data) -> str:

@@ -19,7 +19,7 @@ from l2b.config import dump, load
 from l2b.data import Data, prepare
 from l2b.datasets import Dataset, Source
 from l2b.datasets.digits import Digits
-from l2b.evaluate import measure
+from l2b.evaluate import check_judges, measure
 from l2b.features import Columns
 from l2b.fingerprint import digest
 from l2b.folder import RunFolder, read_module
@@ -61,8 +61,8 @@ class Run:
             accuracy; "none" takes samples as they come. Not for masks.
         scoring: what an epoch is chosen and runs are compared by: "accuracy",
             "balanced_accuracy", or "auroc", the area under the ROC curve, mean over the classes
-            or the labels; "auto" is Dice for masks, balanced accuracy under class weights, and
-            accuracy else.
+            or the labels. The automatic warm-up ends by it. "auto" is Dice for masks, balanced
+            accuracy under class weights, and accuracy else.
         seed: of every random draw.
     """
 
@@ -84,7 +84,7 @@ class Run:
 
     def prepare_from(self, source: Source) -> Data:
         """The same for data that was loaded before."""
-        return prepare(
+        data = prepare(
             source,
             self.noise,
             clean=self.clean,
@@ -94,6 +94,8 @@ class Run:
             class_weights=self.class_weight,
             scoring=self.scoring,
         )
+        check_judges(data)
+        return data
 
     def execute(
         self,

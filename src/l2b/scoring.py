@@ -9,6 +9,7 @@ from torch import Tensor
 # "auto": accuracy, of masks Dice, under class weights the accuracy under them.
 Scoring = Literal["auto", "accuracy", "balanced_accuracy", "auroc"]
 SCORES = get_args(Scoring)
+CHANCE = 0.5  # AUROC of what ranks nothing
 WORDS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -40,11 +41,11 @@ def check_scoring(scoring: Scoring, labels: Mapping[str, Tensor], *, masks: bool
         return
     for name, given in labels.items():
         if not _ranked(given):
+            more = "take others" if name == "test" else "have more checked, or keep more aside"
             lack = "the same class" if given.ndim == 1 else "one answer to each label"
             raise ValueError(
                 f"The AUROC tells how well samples of two classes are told apart, and all "
-                f"{len(given)} {name} samples show {lack}: have more of them checked, keep a "
-                "larger share of them aside (validation), or choose another scoring."
+                f"{len(given)} {name} samples show {lack}: {more}, or choose another scoring."
             )
 
 
@@ -53,24 +54,43 @@ def capitalised(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def mean_auroc(p: Tensor, labels: Tensor) -> Tensor:
+def mean_auroc(z: Tensor, labels: Tensor) -> Tensor:
     """Area under the ROC curve of each class against the others, mean over those that occur.
 
+    Samples are ranked by the log-odds of the class, which tell networks that are very sure apart,
+    as probabilities do not.
+
     Args:
-        p: probabilities, [N, classes]; those that are not finite rank nothing.
-        labels: class indices of at least two classes, [N].
+        z: logits, [N, classes].
+        labels: class indices, [N].
 
     Returns:
-        A scalar; of two classes the usual AUROC.
+        A scalar; of two classes the usual AUROC; 0.5 where all samples are of one class.
+    """
+    found = labels.unique().tolist()
+    if len(found) < 2:
+        return torch.tensor(CHANCE)
+    z = z.double()
+    return torch.stack([auroc(_log_odds(z, c), labels == c) for c in found]).mean()
+
+
+def auroc(scores: Tensor, yes: Tensor) -> Tensor:
+    """Area under the ROC curve.
+
+    Args:
+        scores: the larger, the likelier, [N]; those that are not finite rank nothing.
+        yes: what is so, [N], bool; some are and some are not.
     """
     from torchmetrics.functional.classification import binary_auroc  # slow to load
 
-    ranks = p.float().nan_to_num(0.5, 0.5, 0.5)
-    areas = [
-        binary_auroc(ranks[:, c], (labels == c).long(), validate_args=False)
-        for c in labels.unique().tolist()
-    ]
-    return torch.stack(areas).mean()
+    order = scores.nan_to_num(0.0, 0.0, 0.0).unique(return_inverse=True)[1]
+    ranks = order.double() / order.max().clamp_min(1)  # beyond [0, 1]: logits
+    return binary_auroc(ranks, yes.long(), validate_args=False)
+
+
+def _log_odds(z: Tensor, c: int) -> Tensor:
+    others = torch.cat([z[:, :c], z[:, c + 1 :]], dim=1)
+    return z[:, c] - others.logsumexp(dim=1)
 
 
 def _ranked(labels: Tensor) -> bool:

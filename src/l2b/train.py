@@ -151,7 +151,7 @@ def check(data: Data, model: Model, method: Method, training: Training, *, seed:
 @contextmanager
 def _undisturbed(training: Training, data: Data) -> Iterator[None]:
     """Leave the global random state and the number of threads as they were."""
-    devices = range(torch.cuda.device_count())
+    devices = range(0 if training.device == "cpu" else torch.cuda.device_count())
     with torch.random.fork_rng(devices=devices), cpu_threads(_threads(training, data)):
         yield
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from l2b.audit.run import Audit, audit_run
-from l2b.class_weights import ClassWeights
 from l2b.config import parse
 from l2b.data import Data, prepare
 from l2b.datasets import Source
@@ -62,7 +61,7 @@ def audit_own(
     _refuse_removed(table, Path(out))
     source = table.load()
     asked = parse(Run, [*_model_words(table, settings), *settings])
-    data = _prepared(source, asked.seed, asked.class_weight)
+    data = _prepared(source, asked)
     run = _run(table, data, settings)
     run.execute(Path(out), overwrite=overwrite, resume=resume, progress=progress, data=data)
     return audit_run(out, source=source)
@@ -98,9 +97,10 @@ def image_column(path: Path, folder: Path) -> str:
     )
 
 
-def _prepared(source: Source, seed: int, weights: ClassWeights) -> Data:
+def _prepared(source: Source, asked: Run) -> Data:
     """Everything the run learns from; samples stand in for checked ones if there are none."""
-    prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, class_weights=weights)
+    seed, settings = asked.seed, {"class_weights": asked.class_weight, "scoring": asked.scoring}
+    prepared = partial(prepare, noise=NoNoise(), validation=0.0, seed=seed, **settings)
     if source.trusted is not None:
         return prepared(source, clean=len(source.trusted))
     from l2b.estimation.trusted import stand_ins  # slow to load, for scikit-learn

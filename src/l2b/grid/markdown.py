@@ -58,8 +58,13 @@ def measures(results: "Results") -> list[str]:
         (record.get(m), record.get(other)) for record in records for m, other in others.items()
     )
     differ = any(abs(a - b) > UNBALANCED for a, b in pairs if a is not None and b is not None)
+    alike = len({record.get("judged_by") for record in records}) == 1
     aside = any(record.get(VALIDATION) is not None and untested(record) for record in records)
-    return first + (list(others.values()) if differ else []) + ([VALIDATION] if aside else [])
+    return (
+        first
+        + (list(others.values()) if differ else [])
+        + ([VALIDATION] if alike and aside else [])
+    )
 
 
 def untested(record: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from l2b.overview.collect import Batch, Entry, collect
 from l2b.overview.plots import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Plot, plot
 from l2b.page import rendered
 from l2b.provenance import typed
+from l2b.scoring import WORDS
 
 COLOURS, DASHES = 12, 3  # that the style sheet has
 CURVES = {
@@ -154,7 +155,7 @@ def _tests(results: Results, measure: str) -> list[dict[str, Any]]:
         {
             "measure": "last" if measure.startswith("last") else "chosen",
             "validation": measure == VALIDATION,
-            "balanced": "balanced" in measure,
+            "counted": _counted(measure),
             "setting": " / ".join(test.setting.values()) or "all runs",
             "other": test.other,
             "seeds": test.found.pairs,
@@ -168,6 +169,12 @@ def _tests(results: Results, measure: str) -> list[dict[str, Any]]:
         for test in results.comparisons(measure)
         if test.found.pairs
     ]  # fmt: skip
+
+
+def _counted(measure: str) -> str:
+    """What a figure is of, where that is not plain accuracy."""
+    named = measure.partition("_")[2]
+    return WORDS.get(named, "") if named != "accuracy" else ""
 
 
 def _plots(
