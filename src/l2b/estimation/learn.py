@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -78,7 +78,7 @@ class Learned:
 
 def learn(given: Given, method: Method, plan: Plan, seed: int) -> Learned:
     """Train once; keep the last epoch, or the best one on the checked samples kept aside."""
-    data = replace(given.data(plan.validation, seed, plan.class_weights), scoring=plan.scoring)
+    data = given.data(plan.validation, seed, plan.class_weights, plan.scoring)
     used = method
     if data.validation is not None:
         used = Chosen(method=used, validation=data.validation)

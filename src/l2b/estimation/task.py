@@ -12,6 +12,7 @@ from l2b.data import Data, Pool
 from l2b.estimation.rows import Features, SparseRows
 from l2b.estimation.scaling import Scale
 from l2b.notices import notice
+from l2b.scoring import Scoring
 from l2b.streams import stream_seed
 
 
@@ -42,7 +43,13 @@ class Given:
     tags: tuple[str, ...] = ()
     stood_in: bool = False
 
-    def data(self, validation: float, seed: int, class_weights: ClassWeights = "none") -> Data:
+    def data(
+        self,
+        validation: float,
+        seed: int,
+        class_weights: ClassWeights = "none",
+        scoring: Scoring = "auto",
+    ) -> Data:
         """Everything as training data, a part of the checked samples kept for validation.
 
         Args:
@@ -50,6 +57,7 @@ class Given:
                 of all.
             seed: of the draw.
             class_weights: how much classes count.
+            scoring: what an epoch is chosen by.
         """
         aside = held_out(self.y_clean, validation, seed)
         if validation and not aside.any():
@@ -69,6 +77,7 @@ class Given:
             noise_hash="",
             class_weights=class_weights,
             tags=self.tags,
+            scoring=scoring,
         )
 
     def checked(self, chosen: Tensor) -> Pool:
